@@ -1,10 +1,10 @@
-//! Deflates the spoken prompts (RFC 1951), so that the library is smaller by a tenth. They are inflated when they are
-//! first said.
+//! Deflates the recordings of the prompts (RFC 1951), which makes the library a tenth smaller. A recording is inflated
+//! when it is first played.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// The best compression there is.
+/// The strongest compression.
 const LEVEL: u8 = 10;
 
 fn main() {

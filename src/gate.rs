@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use crate::admission::Admission;
 use crate::alerts::Alerts;
 use crate::backend::{NamedBackend, TelephonyBackend};
-use crate::call::{Call, CallEvent, CallId, CallStatus, Failure, FailureReason, GateEvent};
+use crate::call::{Call, CallEvent, CallId, CallStatus, Failure, FailureReason, GateEvent, PhoneNumber};
 use crate::clock::{Deadline, Moment};
 use crate::config::{Level, Messages};
 use crate::engine::{Engine, Lookup};
@@ -29,7 +29,7 @@ pub use start::LogTo;
 /// block all threads of a host.
 const MAX_STATUS_WAITS: usize = 64;
 
-/// So many names of delivery attributes are logged.
+/// Maximum names of delivery attributes in a log line.
 const LOGGED_ATTRIBUTES: usize = 16;
 
 /// A running gate: a configuration, its backends, and threads of its own.
@@ -50,7 +50,7 @@ pub struct Gate {
     runtime: Mutex<Option<Runtime>>,
 }
 
-/// What a host asks for.
+/// A request of a host.
 pub struct CallRequest<'a> {
     /// The host's id.
     pub id: CallId,
@@ -62,43 +62,44 @@ pub struct CallRequest<'a> {
     pub language: Option<String>,
 }
 
-/// What the end of a gate was too short for.
+/// A number as admission read it.
+struct Admitted {
+    /// The number, for the log and the audit. Also set if it may not be called.
+    number: Option<PhoneNumber>,
+    attempts: Option<Attempts>,
+    /// The number to call, or why it may not be called.
+    result: Result<PhoneNumber, Failure>,
+}
+
+/// What a shutdown did not finish in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShutdownIncomplete {
     /// Calls may not have been hung up.
     HangingUp,
-    /// The store has not taken all that it was to be told.
+    /// The store may lack the last changes of calls.
     Recording,
     /// The store or the log was not closed.
     Closing,
 }
 
 impl Gate {
-    /// Places a call, or says at once why not. None where the gate has ended.
+    /// Places a call, or refuses it. Does no I/O. Returns `None` if the gate is shut down.
+    ///
+    /// If the call is pending, waits for its end for up to `call.initiate_wait_ms`.
     pub fn initiate(&self, request: CallRequest<'_>) -> Option<CallStatus> {
         if self.ended.load(Ordering::Acquire) {
             return None;
         }
         let deadline = Deadline::after(Moment::now(), self.call.deadline_s.seconds());
-        let read = self.admission.examine(request.number);
-        // One that may not be called is known to log and audit all the same.
-        let number = read.as_ref().ok().map(|reading| reading.number.clone());
-        let attempts = Attempts::new(self.policy, |bytes| SystemRandom::new().fill(bytes));
-        let admitted = read.and_then(|reading| match (reading.refusal, &attempts) {
-            (Some(refusal), _) => Err(refusal),
-            (None, Err(error)) => {
-                Err(Failure::new(FailureReason::Internal, format_args!("No code can be made: {error}.")))
-            }
-            (None, Ok(_)) => Ok(reading.number),
-        });
+        let Admitted { number, attempts, result } = self.admit(request.number);
         let language = request.language.map(Into::into);
         let masked = number.as_ref().map(ToString::to_string);
         let entry =
             |event: CallEvent| LogEntry { id: Some(request.id), number: masked.as_deref(), ..LogEntry::new(event) };
-        let attempt = match self.registry.begin(request.id, admitted, deadline) {
+        let attempt = match self.registry.begin(request.id, result, deadline) {
             Begun::New(attempt) => {
-                // Before anything else: from here on the attempt cannot stay pending, whatever goes wrong.
-                let tracked = number.zip(attempts.ok()).map(|(number, attempts)| {
+                // First of all: from here on the attempt cannot stay pending, whatever fails.
+                let tracked = number.zip(attempts).map(|(number, attempts)| {
                     let call = Call { attempt, number, deadline, language, attempts: Arc::new(attempts) };
                     (self.engine.track(&call), call)
                 });
@@ -127,13 +128,28 @@ impl Gate {
                 return Some(CallStatus::Failed);
             }
         };
-        // By the attempt, not the id: what a later attempt is worth is nothing to this one.
+        // For the attempt, not the id: the outcome of a later attempt is not this one's.
         let until = Instant::now() + self.call.initiate_wait_ms.milliseconds();
         match self.registry.wait_for(attempt, until).unwrap_or(CallStatus::Failed) {
             // Only GetCallStatus returns Success, and uses it up.
             CallStatus::Success if self.call.single_use => Some(CallStatus::Pending),
             status => Some(status),
         }
+    }
+
+    /// Reads a number, decides whether it may be called, and makes the codes of the call.
+    fn admit(&self, text: &str) -> Admitted {
+        let reading = self.admission.examine(text);
+        let number = reading.as_ref().ok().map(|reading| reading.number.clone());
+        let attempts = Attempts::new(self.policy, |bytes| SystemRandom::new().fill(bytes));
+        let result = reading.and_then(|reading| match (reading.refusal, &attempts) {
+            (Some(refusal), _) => Err(refusal),
+            (None, Err(error)) => {
+                Err(Failure::new(FailureReason::Internal, format_args!("No code can be made: {error}.")))
+            }
+            (None, Ok(_)) => Ok(reading.number),
+        });
+        Admitted { number, attempts: attempts.ok(), result }
     }
 
     fn log_refused(&self, entry: LogEntry<'_>, failure: &Failure) {
@@ -147,7 +163,7 @@ impl Gate {
     pub fn status(&self, id: CallId) -> CallStatus {
         let at_most = self.call.status_wait_ms.milliseconds();
         let permit = if at_most.is_zero() { None } else { self.waits.try_acquire().ok() };
-        self.told(
+        self.report(
             id,
             match permit {
                 None => self.registry.status(id),
@@ -158,12 +174,12 @@ impl Gate {
 
     /// As [`Gate::status`], but does not wait.
     pub fn status_at_once(&self, id: CallId) -> CallStatus {
-        self.told(id, self.registry.status(id))
+        self.report(id, self.registry.status(id))
     }
 
     /// Returns the status to report for a call, given its status in the registry, if any. May confirm it by the store,
     /// look it up there, or use up its approval.
-    fn told(&self, id: CallId, status: Option<CallStatus>) -> CallStatus {
+    fn report(&self, id: CallId, status: Option<CallStatus>) -> CallStatus {
         let confirmed = match status {
             // Using up an approval also confirms it.
             Some(CallStatus::Success) if self.call.single_use => CallStatus::Success,
@@ -200,12 +216,16 @@ impl Gate {
         }
     }
 
-    /// All that is known of a call in this process.
+    /// Returns what this process knows of a call.
     pub fn snapshot(&self, id: CallId) -> Option<Snapshot> {
         self.registry.snapshot(id)
     }
 
-    /// All that is known of a call whose failure is asked for: where this process does not know it, the store is asked.
+    /// Returns what is known of a call. Reads the store, for up to 250 ms, if this process does not know the call or another
+    /// node may know better.
+    ///
+    /// # Errors
+    /// If the call is not known, or the store does not answer in time.
     pub fn explain(&self, id: CallId) -> Result<Snapshot, Failure> {
         match self.registry.snapshot(id) {
             Some(snapshot) if !self.engine.is_shared() => Ok(snapshot),
@@ -218,7 +238,7 @@ impl Gate {
         message(self.messages, self.explain(id))
     }
 
-    /// Refuses a request that cannot even be read, remembers why, and tells.
+    /// Logs and records the refusal of a request that cannot be read.
     pub(crate) fn refuse(&self, id: CallId, failure: Failure) {
         self.log.write(&LogEntry { level: Level::Warn, ..LogEntry::refused(CallEvent::Refused, Some(id), &failure) });
         let now = Deadline::after(Moment::now(), Duration::ZERO);
@@ -229,52 +249,52 @@ impl Gate {
         }
     }
 
-    /// Asks each backend in use whether it could place calls, all at once. Blocks until all have answered.
+    /// Checks all backends in use concurrently. Blocks until all have answered.
     pub fn check(&self) -> Vec<(Arc<str>, Result<String, Failure>)> {
         self.engine.runtime().block_on(futures_util::future::join_all(
             self.backends.iter().map(|named| async { (Arc::clone(&named.name), named.backend.check().await) }),
         ))
     }
 
-    /// How many seconds this machine's clock is ahead of each backend's in use, where its provider tells the time. It is
-    /// known to the second or two. Blocks until all have answered.
+    /// Returns how many seconds this machine's clock is ahead of the clock of each backend in use, with an error of about two
+    /// seconds; `None` if the provider does not report its time. Blocks until all have answered.
     pub fn seconds_ahead(&self) -> Vec<(Arc<str>, Option<i64>)> {
         self.engine.runtime().block_on(futures_util::future::join_all(
             self.backends.iter().map(|named| async { (Arc::clone(&named.name), ahead_of(&*named.backend).await) }),
         ))
     }
 
-    /// Writes a line for those who speak for the gate.
+    /// Writes a line to the gate's log.
     pub(crate) fn log(&self, entry: &LogEntry<'_>) {
         self.log.write(entry);
     }
 
-    /// Hangs up what is in flight, ends the threads and the log, within `timeout`. True where nothing was cut short.
+    /// Hangs up all calls, and closes the store and the log, within `timeout`. Returns whether all of that was finished.
     pub fn shut_down(&self, timeout: Duration) -> bool {
         self.end(timeout, timeout).is_ok()
     }
 
-    /// As [`Gate::shut_down`], and of `within` waits no longer than `for_store` for what the store is still to be told
-    /// when all is hung up.
+    /// As [`Gate::shut_down`], but waits at most `for_store` of `within` for pending store writes after all calls are hung
+    /// up.
     ///
     /// # Errors
-    /// What was cut short, the first of it.
+    /// The first step that was not finished.
     pub fn end(&self, within: Duration, for_store: Duration) -> Result<(), ShutdownIncomplete> {
         let end = Instant::now() + within;
         self.ended.store(true, Ordering::Release);
         self.registry.wake();
         let Some(runtime) = self.runtime.lock().take() else { return Ok(()) };
-        // The rest is for what is to be told and written.
+        // The rest of the time is for the store and the log.
         let for_hanging_up = within * 3 / 4;
         let all_hung_up =
             runtime.block_on(async { tokio::time::timeout(for_hanging_up, self.engine.shut_down()).await.is_ok() });
-        // While the log still takes its lines. A task that is cut short below finds its call settled.
+        // Before the log closes. A task that is aborted below finds its call published.
         self.engine.abandon();
-        // Another node may begin the same request anew while nobody here can be told of it.
+        // Another node may begin the same request again, which this process no longer sees.
         if self.engine.is_shared() {
             self.registry.forget_successes();
         }
-        // A store that is away must not cost the log its last lines either.
+        // Half of the time: an unreachable store must not cost the log its last lines.
         let left = (end.saturating_duration_since(Instant::now()) / 2).min(for_store);
         let recorded = async {
             self.engine.flush().await;
@@ -282,12 +302,12 @@ impl Gate {
         };
         let all_recorded = runtime.block_on(async { tokio::time::timeout(left, recorded).await.is_ok() });
         if let Some(textfile) = self.textfile.clone() {
-            // What holds the folder up must not cost the log its last lines.
+            // Half of the time: a slow folder must not cost the log its last lines.
             let left = end.saturating_duration_since(Instant::now()) / 2;
             let write = async { tokio::task::spawn_blocking(move || textfile.write()).await };
             let _ = runtime.block_on(async { tokio::time::timeout(left, write).await });
         }
-        // A name look-up that does not end must not cost the store and the log their last lines.
+        // A name look-up may block a thread for much longer.
         runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()) / 2);
         let is_closed = self.engine.close_store(end.saturating_duration_since(Instant::now()) / 2);
         self.log.write(&LogEntry::new(GateEvent::Ended));
@@ -301,7 +321,7 @@ impl Gate {
     }
 }
 
-/// Without [`Gate::shut_down`]: nobody waits for anything.
+/// Without [`Gate::shut_down`], calls fail as Interrupted, and nothing is waited for.
 impl Drop for Gate {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.lock().take() {
@@ -321,7 +341,8 @@ pub(crate) fn message(messages: Messages, known: Result<Snapshot, Failure>) -> S
     }
 }
 
-/// Against the middle of the time that the question took.
+/// Returns how many seconds this machine's clock is ahead of the provider's, whose answer counts for the middle of the
+/// request.
 async fn ahead_of(backend: &dyn TelephonyBackend) -> Option<i64> {
     let (asked, began) = (SystemTime::now(), Instant::now());
     let theirs = backend.time().await?;

@@ -1,27 +1,28 @@
 //! PhoneGate: the phone-call second factor for Microsoft Identity Manager.
 //!
-//! The way of one call: the host's thread comes through [`abi`], which turns its pointers into a request; [`gate`]
-//! asks [`admission`] whether the call may be placed, begins it in the [`registry`] and hands it to `engine`. There,
-//! on the gate's own threads, a [`backend`] places it and follows it to its outcome, which goes back into the
-//! registry. The host's later questions read the registry alone.
+//! The way of one call: the host calls an export of [`abi`], which turns its pointers into a request. [`gate`] asks
+//! [`admission`] whether the call may be placed, begins it in the [`registry`] and passes it to `engine`. On the gate's
+//! own threads, `engine` writes it to the [`store`], lets a [`backend`] place it and follows it to its outcome, which
+//! it publishes to the registry. When the host asks for the status, the gate reads the registry only.
 //!
 //! | module | what it is for |
 //! |---|---|
 //! | [`abi`] | the C boundary, described by `include/phonegate.h` |
-//! | [`gate`] | the three questions of a host, over safe types |
-//! | [`call`] | the vocabulary |
-//! | [`admission`] | may this call be placed? |
+//! | [`gate`] | initiate, status and failure message, over safe types |
+//! | `engine` | drives each call from placing to outcome |
 //! | [`alerts`] | notifies administrators of events that they should act on |
+//! | [`backend`] | telephony: the contract, and a folder for each provider |
 //! | [`approval`] | judges what users press, and keeps their PINs |
-//! | [`registry`] | the state of every call |
-//! | `engine` | drives one call from placing to outcome |
-//! | [`store`] | what outlives the process |
-//! | [`backend`] | telephony |
-//! | [`prompts`] | what users hear |
+//! | [`store`] | what outlives the process: the contract, and memory, SQLite and Redis |
+//! | [`registry`] | the state of every call of this process |
+//! | [`admission`] | reads telephone numbers, and decides whether they may be called |
+//! | [`prompts`] | the recordings that users hear |
+//! | [`telemetry`] | the log and the metrics |
 //! | [`config`] | `phonegate.json` |
-//! | [`telemetry`] | the log, and figures |
-//! | [`clock`] | deadlines that nothing stretches |
-//! | [`platform`] | what differs by operating system |
+//!
+//! The table is in the order of the layers: a module imports only modules of lower layers, which `tests/imports.rs`
+//! checks. Below them are crates: `phonegate-core` ([`call`], [`clock`], [`limits`], [`level`], [`redact`],
+//! [`failpoint`]), `phonegate-net`, and `phonegate-os`, which is [`platform`] here.
 
 #![warn(missing_docs, unreachable_pub)]
 #![deny(unsafe_code, clippy::undocumented_unsafe_blocks)]

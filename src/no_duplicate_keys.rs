@@ -1,4 +1,4 @@
-//! JSON objects in which each key occurs once. JSON parsers use the last of two equal keys: an administrator would not
+//! Refuses JSON objects that have a key twice. JSON parsers use the last of two equal keys: an administrator would not
 //! see that a setting has no effect, and the order would decide between two results of a call.
 
 use std::collections::BTreeMap;
@@ -38,8 +38,8 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for MapVisitor<V> {
 pub(crate) struct Json(pub(crate) Value);
 
 impl Json {
-    /// The value without the entries of objects that are null, at every depth: where null means the same as an absent
-    /// key.
+    /// Returns the value without the entries of objects that are null, at every depth. It is for input in which null
+    /// means the same as an absent key.
     pub(crate) fn without_nulls(self) -> Value {
         without_nulls(self.0)
     }

@@ -1,3 +1,3 @@
-//! The locks of the registry. The model check of `tests/model` puts loom's in their place.
+//! The locks of the registry. The model check of `tests/model` replaces them with those of loom.
 
 pub(crate) use parking_lot::{Condvar, Mutex};

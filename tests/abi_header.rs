@@ -160,20 +160,20 @@ fn exported(library: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn what_is_declared_is_exported_and_nothing_else() {
+fn exports_are_exactly_the_declared_functions() {
     let expected: BTreeSet<_> = exports().into_keys().map(str::to_owned).collect();
     assert_eq!(declared(&project_folder().join("include/phonegate.h")), expected);
     assert_eq!(exported(&built_library()), expected);
 }
 
 #[test]
-fn types_and_numbers_are_the_librarys() {
+fn types_and_numbers_match_the_library() {
     let output = c_agrees(&header());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]
-fn every_constant_of_the_header_is_the_librarys() {
+fn every_constant_of_the_header_matches_the_library() {
     let header = header();
     let defined = header.lines().filter_map(|line| line.strip_prefix("#define PHONEGATE_")).filter_map(|line| {
         // The include guard has no value.
@@ -187,7 +187,7 @@ fn every_constant_of_the_header_is_the_librarys() {
 }
 
 #[test]
-fn a_header_that_drifts_is_noticed() {
+fn a_changed_header_is_detected() {
     for (true_text, drifted) in [
         ("#define PHONEGATE_SUCCESS 1", "#define PHONEGATE_SUCCESS 2"),
         ("uint32_t timeout_ms", "uint64_t timeout_ms"),

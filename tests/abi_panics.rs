@@ -87,7 +87,7 @@ fn a_panic_in_a_backend_fails_its_call_alone() {
 }
 
 #[test]
-fn a_panic_between_the_begin_of_a_call_and_its_task_leaves_nothing_behind() {
+fn a_panic_before_the_calls_task_starts_fails_the_call() {
     let abi = Abi::load(&logged());
     let id = fresh_id();
     with_fault("gate.initiate", || assert_eq!(abi.initiate(Some(NUMBER), Some(&id), None), FAILED));
@@ -170,7 +170,7 @@ fn the_hosts_panic_hook_is_its_own() {
 }
 
 #[test]
-fn what_is_written_to_stderr_is_seen_here() {
+fn this_test_sees_what_is_written_to_stderr() {
     let seen = stderr_of(|| {
         // Past the test harness, which catches what print macros write.
         std::io::stderr().write_all(b"a word").unwrap();

@@ -49,7 +49,7 @@ fn many_first_calls_start_one_gate() {
 }
 
 #[test]
-fn of_two_configurations_at_once_one_runs_and_the_other_is_told() {
+fn two_configurations_at_once_start_one_and_reject_the_other() {
     let abi = Abi::load(&approves());
     let files: Vec<_> = (0..THREADS).map(|n| abi.other_config(&format!("{n}.json"), &approves())).collect();
     for _ in 0..20 {
@@ -64,7 +64,7 @@ fn of_two_configurations_at_once_one_runs_and_the_other_is_told() {
 }
 
 #[test]
-fn a_configuration_that_is_mended_is_found_by_calls_alone() {
+fn calls_alone_notice_a_corrected_configuration() {
     let abi = Abi::load(&json!({ "use": [] }));
     let first = fresh_id();
     on_threads(|_| {
@@ -153,7 +153,7 @@ unsafe extern "C" fn wait_at_the_gate(gatekeeper: *mut c_void, _: i32, _: *const
 }
 
 #[test]
-fn a_callback_is_never_called_again_once_it_is_taken_back() {
+fn a_removed_callback_is_never_called_again() {
     let abi = Abi::load(&approves());
     let (entered, has_entered) = channel();
     let (may_leave, leave) = channel();
@@ -184,7 +184,7 @@ fn a_callback_is_never_called_again_once_it_is_taken_back() {
 }
 
 #[test]
-fn a_callback_that_hangs_holds_up_no_shutdown_beyond_its_time() {
+fn a_hanging_callback_delays_no_shutdown_beyond_its_timeout() {
     let abi = Abi::load(&approves());
     let (entered, has_entered) = channel();
     let (may_leave, leave) = channel();
@@ -208,7 +208,7 @@ unsafe extern "C" fn wait_until_set(set: *mut c_void, _: i32, _: *const c_char) 
 }
 
 #[test]
-fn a_new_callback_that_runs_at_once_does_not_hold_up_who_sets_it() {
+fn setting_a_callback_does_not_wait_for_the_new_one() {
     let abi = Abi::load(&approves());
     for _ in 0..20 {
         let (entered, has_entered) = channel();
@@ -257,7 +257,7 @@ unsafe extern "C" fn call_from_within(caller: *mut c_void, _: i32, message: *con
 }
 
 #[test]
-fn a_callback_may_place_calls_but_neither_start_nor_end_the_gate() {
+fn a_callback_may_place_calls_but_not_start_or_end_the_gate() {
     let abi = Arc::new(Abi::load(&approves()));
     let (results, told) = channel();
     let caller = Caller { abi: Arc::clone(&abi), results };
@@ -274,7 +274,7 @@ fn a_callback_may_place_calls_but_neither_start_nor_end_the_gate() {
 }
 
 #[test]
-fn a_refused_start_is_told_to_the_callback() {
+fn a_refused_start_is_reported_to_the_callback() {
     let abi = Abi::load(&json!({ "use": [] }));
     let counter = AtomicUsize::new(0);
     // SAFETY: the counter lives until the callback is taken back.

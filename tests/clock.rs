@@ -1,5 +1,5 @@
-//! A deadline holds whatever happens to the clock, seen in a process whose wall clock is moved by libfaketime,
-//! and whose machine seems to have slept by `support/sleep.c`.
+//! A deadline holds whatever happens to the clocks. libfaketime moves the wall clock of a process, and `support/sleep.c`
+//! makes its machine seem to have slept.
 
 mod support;
 
@@ -10,14 +10,14 @@ use std::process::{Child, Command, Stdio};
 use serde_json::json;
 use tempfile::TempDir;
 
-/// A process with one call in progress, under a clock that can be set.
+/// A process with one call in progress, whose clocks can be moved.
 struct Caller {
     folder: TempDir,
     process: Child,
 }
 
 impl Caller {
-    /// Starts a call that rings for `deadline_s` and returns when it rings.
+    /// Starts a call with this deadline, and returns when it rings.
     fn start(deadline_s: u64) -> (Self, impl Iterator<Item = String>) {
         let folder = tempfile::tempdir().unwrap();
         let config = json!({
@@ -69,13 +69,13 @@ fn sleep_library(folder: &Path) -> PathBuf {
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        // It has usually ended by itself.
+        // It has usually exited.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// As after a sleep of the machine, during which the monotonic clock stood still.
+/// As after a sleep of the machine, in which the monotonic clock did not advance.
 #[test]
 fn a_wall_clock_that_leaps_ahead_ends_the_call() {
     let (caller, mut lines) = Caller::start(600);
@@ -94,9 +94,9 @@ fn a_wall_clock_that_is_set_back_does_not_stretch_the_deadline() {
     assert!(failed.contains(r#""reason":"DeadlinePassed""#), "{failed}");
 }
 
-/// The monotonic clock stands still in a sleep, and the wall clock is still behind after it.
+/// The monotonic clock does not advance in a sleep, and the wall clock is still behind after it.
 #[test]
-fn a_sleep_counts_also_where_the_wall_clock_was_set_back_before_it() {
+fn a_sleep_counts_after_the_wall_clock_was_set_back() {
     let (caller, mut lines) = Caller::start(120);
     caller.set_clock("-10h");
     caller.sleep(3600);

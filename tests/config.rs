@@ -49,7 +49,7 @@ fn every_good_file_starts_a_gate() {
 }
 
 #[test]
-fn every_bad_file_is_refused_with_its_name_its_path_and_its_problem() {
+fn every_bad_file_is_refused_with_name_path_and_problem() {
     with_secret();
     let mut wrong = Vec::new();
     for path in files("bad") {
@@ -103,7 +103,7 @@ fn a_pepper_and_the_pin_of_a_simulated_phone_are_secrets() {
 
 /// Also of backends that are not in use, and would be refused there.
 #[test]
-fn a_verdict_counts_only_of_a_backend_that_judges_by_itself() {
+fn only_backends_that_judge_by_themselves_have_verdicts() {
     let verdicts = |backend: Value, allow_test_backends: bool| {
         let text = json!({
             "use": ["trunk"], "backends": { "trunk": { "type": "sip", "trunk": "sips:sbc.contoso.local" }, "b": backend },
@@ -133,7 +133,7 @@ fn a_verdict_counts_only_of_a_backend_that_judges_by_itself() {
 
 /// As the reader of the proxy's address does, which takes it for one of http.
 #[test]
-fn the_password_of_a_proxy_is_warned_about_also_where_its_address_has_no_scheme() {
+fn a_proxys_password_is_warned_about_with_and_without_scheme() {
     for (proxy, warned) in [
         ("http://bob:hush-hush@127.0.0.1:1", true),
         ("bob:hush-hush@127.0.0.1:1", true),
@@ -151,7 +151,7 @@ fn the_password_of_a_proxy_is_warned_about_also_where_its_address_has_no_scheme(
 }
 
 #[test]
-fn a_call_asks_for_a_code_unless_the_configuration_says_otherwise() {
+fn a_call_asks_for_a_code_by_default() {
     let trunk = json!({ "type": "sip", "trunk": "sips:sbc.contoso.local" });
     let of_twilio = json!({ "type": "twilio_studio", "account_sid": "AC", "flow_sid": "FW", "from": "+1", "auth_token": { "env": "X" } });
     for backend in [trunk, of_twilio] {
@@ -223,7 +223,7 @@ fn trunks_whose_keys_are_not_authenticated_are_warned_about() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_told_with_what_to_do() {
+fn a_missing_file_is_reported_with_what_to_do() {
     let error = config::load(Path::new("no-such-folder/phonegate.json"), &phonegate::TYPES).unwrap_err();
     assert_eq!(error.kind(), config::ErrorKind::NotFound);
     assert!(
@@ -252,7 +252,7 @@ fn a_relative_path_in_the_environment_is_refused() {
 
 /// A file may be a device or a pipe, or longer than it says: it neither holds the host up nor fills its memory.
 #[test]
-fn what_is_no_file_or_too_long_is_refused() {
+fn pipes_folders_and_files_that_are_too_long_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (pipe, long) = (folder.path().join("pipe"), folder.path().join("long"));
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -283,7 +283,7 @@ fn what_is_no_file_or_too_long_is_refused() {
 }
 
 #[test]
-fn the_shipped_schema_is_that_of_the_reader() {
+fn the_shipped_schema_matches_the_types() {
     let shipped = std::fs::read_to_string(support::project_folder().join("phonegate.schema.json")).unwrap();
     let schema: Value = serde_json::from_str(&shipped).unwrap();
     let description = schema["description"].as_str().unwrap();
@@ -296,7 +296,7 @@ fn the_shipped_schema_is_that_of_the_reader() {
 
 /// The schema is shipped for editors: it must say the same as the reader.
 #[test]
-fn the_schema_accepts_every_good_file_and_refuses_what_a_schema_can() {
+fn the_schema_accepts_good_files_and_refuses_bad_ones() {
     let schema: Value = serde_json::from_str(&config::schema(&phonegate::TYPES)).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     for path in files("good") {

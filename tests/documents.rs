@@ -37,7 +37,7 @@ fn every_limit_is_explained() {
 }
 
 #[test]
-fn every_event_of_the_event_log_is_explained_and_has_words() {
+fn every_event_of_the_event_log_is_explained_and_has_a_text() {
     use SystemEventId::{
         BackendDown, BackendUp, CapReached, Defect, FraudReported, LockedOut, NotConfigured, Started, Unlocked,
         UnsafePermissions,

@@ -1,4 +1,4 @@
-//! One call from placing to outcome: failover, deadline, waiting, repeats, and the end of the gate.
+//! One call from request to outcome: failover, deadline, waiting, repeats, and shutdown.
 
 mod support;
 
@@ -15,7 +15,7 @@ use support::wait_until;
 const NUMBER: &str = "+1 4255551212";
 const SLOW: u64 = 600_000;
 
-/// A configuration of these backends, in this order.
+/// Returns a configuration with these backends, in this order.
 fn uses(backends: &[(&str, Value)], call: Value) -> Value {
     json!({
         "use": backends.iter().map(|(name, _)| name).collect::<Vec<_>>(),
@@ -34,8 +34,8 @@ fn broken() -> Value {
     json!({ "type": "file", "path": "." })
 }
 
-/// The events of one call's lines, each with its backend.
-fn story(log: &[Value], id: phonegate::call::CallId) -> Vec<String> {
+/// Returns the events of one call, each with its backend.
+fn events(log: &[Value], id: phonegate::call::CallId) -> Vec<String> {
     let lines = log.iter().filter(|line| line["id"] == id.to_string());
     lines
         .map(|line| format!("{} {}", line["event"].as_str().unwrap(), line["backend"].as_str().unwrap_or("-")))
@@ -43,7 +43,7 @@ fn story(log: &[Value], id: phonegate::call::CallId) -> Vec<String> {
 }
 
 #[test]
-fn a_call_that_certainly_did_not_ring_goes_to_the_next_backend() {
+fn a_call_that_did_not_ring_goes_to_the_next_backend() {
     let gate = TestGate::start(uses(&[("first", broken()), ("second", phone(0))], json!({})));
     gate.initiate(id(1), NUMBER);
     assert_eq!(gate.ends(id(1)).0, CallStatus::Success);
@@ -58,11 +58,11 @@ fn a_call_that_certainly_did_not_ring_goes_to_the_next_backend() {
         "verified second",
         "clean_up second",
     ];
-    assert_eq!(story(&gate.end(), id(1)), expected);
+    assert_eq!(events(&gate.end(), id(1)), expected);
 }
 
 #[test]
-fn when_all_backends_refuse_the_text_tells_what_each_of_them_said() {
+fn if_all_backends_refuse_the_message_has_each_reason() {
     let gate = TestGate::start(uses(&[("first", broken()), ("second", broken())], json!({})));
     gate.initiate(id(1), NUMBER);
     let (status, text) = gate.ends(id(1));
@@ -77,32 +77,32 @@ fn a_call_without_an_outcome_is_hung_up_at_its_deadline() {
     gate.initiate(id(1), NUMBER);
     let (status, text) = gate.ends(id(1));
     assert_eq!((status, text.ends_with("(DeadlinePassed, code 11)")), (CallStatus::Failed, true), "{text}");
-    wait_until("the phone is free again", || gate.initiate(id(2), NUMBER) == CallStatus::Pending);
-    let story = story(&gate.end(), id(1));
-    assert_eq!(story[story.len() - 3..], ["failed demo", "hang_up demo", "clean_up demo"]);
+    wait_until("the number is released", || gate.initiate(id(2), NUMBER) == CallStatus::Pending);
+    let events = events(&gate.end(), id(1));
+    assert_eq!(events[events.len() - 3..], ["failed demo", "hang_up demo", "clean_up demo"]);
 }
 
 #[test]
-fn initiate_waits_for_an_outcome_where_it_is_told_to() {
+fn initiate_waits_for_an_outcome_if_configured() {
     let gate = TestGate::start(uses(&[("demo", phone(200))], json!({ "initiate_wait_ms": 60_000 })));
     assert_eq!(gate.initiate(id(1), NUMBER), CallStatus::Success);
 }
 
 #[test]
-fn initiate_answers_pending_when_its_wait_is_over() {
+fn initiate_returns_pending_when_its_wait_ends() {
     let gate = TestGate::start(uses(&[("demo", phone(SLOW))], json!({ "initiate_wait_ms": 50 })));
     assert_eq!(gate.initiate(id(1), NUMBER), CallStatus::Pending);
 }
 
 #[test]
-fn a_status_waits_for_an_outcome_where_it_is_told_to() {
+fn a_status_waits_for_an_outcome_if_configured() {
     let gate = TestGate::start(uses(&[("demo", phone(2_000))], json!({ "status_wait_ms": 60_000 })));
     assert_eq!(gate.initiate(id(1), NUMBER), CallStatus::Pending);
     assert_eq!(gate.status(id(1)), CallStatus::Success);
 }
 
 #[test]
-fn a_status_answers_pending_when_its_wait_is_over() {
+fn a_status_returns_pending_when_its_wait_ends() {
     let gate = TestGate::start(uses(&[("demo", phone(SLOW))], json!({ "status_wait_ms": 50 })));
     gate.initiate(id(1), NUMBER);
     assert_eq!(gate.status(id(1)), CallStatus::Pending);
@@ -137,7 +137,7 @@ fn a_request_for_a_ringing_number_is_refused_with_a_warning() {
 }
 
 #[test]
-fn a_number_may_be_rung_again_as_soon_as_its_outcome_is_seen() {
+fn a_number_may_ring_again_as_soon_as_its_outcome_is_seen() {
     let gate = TestGate::start(uses(&[("demo", phone(0))], json!({})));
     for n in 1..=500 {
         assert_ne!(gate.initiate(id(n), NUMBER), CallStatus::Failed, "{:?}", gate.snapshot(id(n)));
@@ -148,7 +148,7 @@ fn a_number_may_be_rung_again_as_soon_as_its_outcome_is_seen() {
 }
 
 #[test]
-fn the_end_of_the_gate_hangs_up_every_call_and_fails_it_as_interrupted() {
+fn shutdown_hangs_up_every_call_and_fails_it_as_interrupted() {
     let registry = Arc::new(Registry::new(Duration::from_secs(600)));
     let gate = TestGate::start_with(uses(&[("demo", phone(SLOW))], json!({})), Arc::clone(&registry));
     for n in 1..=50 {
@@ -159,13 +159,13 @@ fn the_end_of_the_gate_hangs_up_every_call_and_fails_it_as_interrupted() {
     for n in 1..=50 {
         let failure = registry.snapshot(id(n)).unwrap().failure.unwrap();
         assert!(failure.text().ends_with("(Interrupted)"), "{failure}");
-        let story = story(&log, id(n));
-        assert_eq!(story[story.len() - 3..], ["failed demo", "hang_up demo", "clean_up demo"]);
+        let events = events(&log, id(n));
+        assert_eq!(events[events.len() - 3..], ["failed demo", "hang_up demo", "clean_up demo"]);
     }
     let request = CallRequest { id: id(99), number: NUMBER, attributes: Vec::new(), language: None };
-    assert_eq!(gate.gate().initiate(request), None, "an ended gate places no call");
+    assert_eq!(gate.gate().initiate(request), None, "a gate that is shut down places no call");
 
-    // What ended stays readable, and its numbers are free, in the gate that follows.
+    // In the next gate, ended calls stay readable, and their numbers are released.
     let next = TestGate::start_with(uses(&[("demo", phone(0))], json!({})), registry);
     assert_eq!(next.status(id(1)), CallStatus::Failed);
     next.initiate(id(1), "+1 4255551001");
@@ -173,7 +173,7 @@ fn the_end_of_the_gate_hangs_up_every_call_and_fails_it_as_interrupted() {
 }
 
 #[test]
-fn an_end_that_has_no_time_still_tells_what_became_of_each_call() {
+fn a_shutdown_without_time_still_ends_every_call() {
     let registry = Arc::new(Registry::new(Duration::from_secs(600)));
     let gate = TestGate::start_with(uses(&[("demo", phone(SLOW))], json!({})), Arc::clone(&registry));
     for n in 1..=50 {
@@ -189,7 +189,7 @@ fn an_end_that_has_no_time_still_tells_what_became_of_each_call() {
 }
 
 #[test]
-fn a_gate_that_is_dropped_without_its_end_leaves_nothing_pending() {
+fn a_gate_dropped_without_shutdown_leaves_nothing_pending() {
     let registry = Arc::new(Registry::new(Duration::from_secs(600)));
     let gate = TestGate::start_with(uses(&[("demo", phone(SLOW))], json!({})), Arc::clone(&registry));
     gate.initiate(id(1), NUMBER);
@@ -199,11 +199,11 @@ fn a_gate_that_is_dropped_without_its_end_leaves_nothing_pending() {
 }
 
 #[test]
-fn a_backend_that_goes_down_and_comes_up_again_is_told_once_each_time() {
+fn a_backend_that_goes_down_and_up_is_reported_once_each() {
     let calls = tempfile::tempdir().unwrap();
     let file = calls.path().join("calls.txt");
     let gate = TestGate::start(uses(&[("manual", json!({ "type": "file", "path": file }))], json!({})));
-    // A folder in the place of its file: refused before a phone rings.
+    // A folder in place of its file: every call is refused before a phone rings.
     std::fs::create_dir(&file).unwrap();
     for n in [1, 2] {
         gate.initiate(id(n), NUMBER);
@@ -220,12 +220,12 @@ fn a_backend_that_goes_down_and_comes_up_again_is_told_once_each_time() {
         assert_eq!(gate.ends(id(n)).0, CallStatus::Success);
     }
     let log = gate.log();
-    let told: Vec<_> = log
+    let reported: Vec<_> = log
         .iter()
         .filter(|line| line["event"].as_str().unwrap().starts_with("backend_") && line["event"] != "backend_refused")
         .map(|line| {
             (line["event"].as_str().unwrap(), line["backend"].as_str().unwrap(), line["level"].as_str().unwrap())
         })
         .collect();
-    assert_eq!(told, [("backend_down", "manual", "warn"), ("backend_up", "manual", "info")]);
+    assert_eq!(reported, [("backend_down", "manual", "warn"), ("backend_up", "manual", "info")]);
 }

@@ -1,4 +1,4 @@
-//! The file backend: somebody answers calls by editing a file, as in Microsoft's sample provider.
+//! The file backend: a person answers calls by editing a file, as in Microsoft's sample provider.
 
 mod support;
 
@@ -95,7 +95,7 @@ fn every_other_line_fails_with_a_text() {
 }
 
 #[test]
-fn a_line_that_is_gone_fails() {
+fn a_deleted_line_fails_the_call() {
     let desk = Desk::open();
     desk.call(id(1), NUMBER, 1);
     desk.edit(|_| "something else\n".to_owned());
@@ -103,7 +103,7 @@ fn a_line_that_is_gone_fails() {
 }
 
 #[test]
-fn a_file_that_is_gone_fails() {
+fn a_deleted_file_fails_the_call() {
     let desk = Desk::open();
     desk.call(id(1), NUMBER, 1);
     fs::remove_file(&desk.path).unwrap();
@@ -111,7 +111,7 @@ fn a_file_that_is_gone_fails() {
 }
 
 #[test]
-fn a_file_that_stays_unreadable_fails_the_call_and_says_why() {
+fn a_file_that_stays_unreadable_fails_the_call() {
     let desk = Desk::open();
     desk.call(id(1), NUMBER, 1);
     fs::remove_file(&desk.path).unwrap();
@@ -122,7 +122,7 @@ fn a_file_that_stays_unreadable_fails_the_call_and_says_why() {
 }
 
 #[test]
-fn strange_neighbours_do_not_matter() {
+fn other_lines_of_any_form_are_ignored() {
     let desk = Desk::open();
     fs::write(&desk.path, b"\xef\xbb\xbf\xff\xfe;\x00;;;\r\n\r\n;;;;;;;;;\n;1;1;1;\nno end of line").unwrap();
     desk.call(id(1), NUMBER, 1);
@@ -144,7 +144,7 @@ fn the_id_may_be_written_in_any_format() {
 }
 
 #[test]
-fn a_new_attempt_never_finds_the_answer_to_the_one_before() {
+fn an_attempt_never_finds_the_answer_to_an_earlier_one() {
     let desk = Desk::open();
     desk.call(id(1), NUMBER, 1);
     desk.edit(|text| text.replace(";0;", ";1;"));
@@ -156,7 +156,7 @@ fn a_new_attempt_never_finds_the_answer_to_the_one_before() {
 }
 
 #[test]
-fn a_new_attempt_fails_where_the_earlier_lines_were_removed() {
+fn an_attempt_fails_if_earlier_lines_were_removed() {
     let desk = Desk::open();
     desk.call(id(1), NUMBER, 1);
     desk.edit(|text| text.replace(";0;", ";1;"));
@@ -182,7 +182,7 @@ fn no_number_forges_a_field() {
 }
 
 #[test]
-fn many_calls_at_once_lose_no_line_and_get_each_its_own_answer() {
+fn concurrent_calls_each_get_their_own_answer() {
     let desk = Desk::open();
     std::thread::scope(|threads| {
         for n in 0..64 {
@@ -228,7 +228,7 @@ fn the_file_is_not_read_while_it_does_not_change() {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_fails_and_says_which() {
+fn an_unusable_file_fails_the_call_and_is_named() {
     let desk = Desk::open();
     fs::create_dir(&desk.path).unwrap();
     desk.gate.initiate(id(1), NUMBER);

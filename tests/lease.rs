@@ -1,5 +1,5 @@
-//! A living process that has lost its lease, or its calls, to somebody else: it hangs up its own line all the same, tells
-//! what the store says, and nobody is rung twice.
+//! A living process that has lost its lease or its calls: it hangs up its own line, reports the outcome in the store, and
+//! nobody is rung twice.
 
 mod support;
 
@@ -54,8 +54,8 @@ impl Farm {
     }
 }
 
-/// Redis forgets all once this is logged; at its deadline the call is hung up, and fails.
-fn is_hung_up_although_forgotten_after(event: &str, callee: Callee) {
+/// Redis loses everything once this event is logged. At its deadline the call is hung up, and fails.
+fn is_hung_up_if_redis_loses_it_after(event: &str, callee: Callee) {
     let farm = Farm::new(callee.trunk(), 15);
     let mut host = farm.process(1);
     host.logs(event);
@@ -68,19 +68,19 @@ fn is_hung_up_although_forgotten_after(event: &str, callee: Callee) {
 }
 
 #[test]
-fn a_ringing_call_that_redis_has_forgotten_is_cancelled_at_its_deadline_and_fails() {
+fn a_ringing_call_that_redis_lost_is_cancelled_at_its_deadline() {
     let callee = Callee::start(&[Step::Invite, RINGS, Step::Cancelled], 1);
-    is_hung_up_although_forgotten_after("ringing", callee);
+    is_hung_up_if_redis_loses_it_after("ringing", callee);
 }
 
 #[test]
-fn an_answered_call_that_redis_has_forgotten_is_hung_up_on_at_its_deadline_and_fails() {
+fn an_answered_call_that_redis_lost_is_hung_up_at_its_deadline() {
     let callee = Callee::start(&[Step::Invite, RINGS, Step::PickUp, Step::Receive("BYE")], 1);
-    is_hung_up_although_forgotten_after("answered", callee);
+    is_hung_up_if_redis_loses_it_after("answered", callee);
 }
 
 #[test]
-fn a_process_that_stood_still_cancels_its_own_line_and_tells_what_the_node_tells_that_took_the_call_up() {
+fn a_stalled_process_hangs_up_and_reports_the_claimed_outcome() {
     let callee = Callee::start(&[Step::Invite, RINGS, Step::Cancelled], 1);
     let farm = Farm::new(callee.trunk(), 20);
     let node = farm.node();
@@ -97,7 +97,7 @@ fn a_process_that_stood_still_cancels_its_own_line_and_tells_what_the_node_tells
 }
 
 #[test]
-fn a_call_that_is_approved_after_another_node_took_it_up_is_a_success_on_both_and_rings_once() {
+fn an_approval_after_a_claim_is_success_on_both_nodes() {
     let folder = tempfile::tempdir().unwrap();
     let phone = folder.path().join("phone.txt");
     let farm = Farm::new(json!({ "type": "file", "path": phone }), 90);
@@ -106,10 +106,10 @@ fn a_call_that_is_approved_after_another_node_took_it_up_is_a_success_on_both_an
     let reference = |n: u128| farm.redis.cli(&["GET", &format!("{{phonegate}}:attempt:{n}")]).contains("\"reference\"");
     wait_until("Redis has the references", || reference(1) && reference(2));
     hosts.iter().for_each(Host::pause);
-    let taken_up = || node.log().iter().filter(|line| line["event"] == "claimed").count();
-    wait_until("the other node has taken both up", || taken_up() == 2);
+    let claimed = || node.log().iter().filter(|line| line["event"] == "claimed").count();
+    wait_until("the other node has claimed both", || claimed() == 2);
 
-    // The first one goes on before the approval, and sees it beside the other node; the second one after it.
+    // The first process resumes before the approval, the second one after it.
     hosts[0].resume();
     let text = std::fs::read_to_string(&phone).unwrap();
     std::fs::write(&phone, text.replace(";0;", ";1;")).unwrap();
@@ -125,7 +125,7 @@ fn a_call_that_is_approved_after_another_node_took_it_up_is_a_success_on_both_an
 }
 
 #[test]
-fn a_process_that_stood_still_beside_a_call_tells_no_success_that_is_over_for_the_others() {
+fn a_stalled_mirror_reports_no_expired_success() {
     let folder = tempfile::tempdir().unwrap();
     let phone = folder.path().join("phone.txt");
     let call = json!({ "deadline_s": 90, "keep_finished_s": 5 });
@@ -139,7 +139,7 @@ fn a_process_that_stood_still_beside_a_call_tells_no_success_that_is_over_for_th
     host.pause();
     std::fs::write(&phone, text().replace(";0;", ";1;")).unwrap();
     wait_until("it is approved", || node.status(id(1)) == CallStatus::Success);
-    wait_until("that is over", || node.status(id(1)) == CallStatus::Failed);
+    wait_until("the success has expired", || node.status(id(1)) == CallStatus::Failed);
     host.resume();
     let words = host.last_words();
     assert!(words.starts_with("Failed: ") && words.contains("(UnknownCall"), "{words}");
@@ -147,7 +147,7 @@ fn a_process_that_stood_still_beside_a_call_tells_no_success_that_is_over_for_th
 }
 
 #[test]
-fn a_line_of_which_redis_has_not_heard_is_hung_up_by_the_process_that_placed_it_and_stood_still() {
+fn an_unrecorded_line_is_hung_up_by_the_process_that_placed_it() {
     let twilio = Twilio::start();
     twilio.tell(Story::rings());
     twilio.fail(About::Start, Fault::Slow(Duration::from_secs(3)));

@@ -31,7 +31,7 @@ fn refused(messages: Value, store: Value) -> (TestGate, Twilio) {
 }
 
 #[test]
-fn a_host_is_told_all_unless_the_configuration_says_brief() {
+fn a_host_gets_the_full_text_unless_messages_are_brief() {
     for (messages, expected) in [("full", WORDS), ("brief", CANNOT_PLACE)] {
         let (gate, _twilio) = refused(json!(messages), json!({ "type": "memory" }));
         gate.initiate(id(1), NUMBER);
@@ -78,7 +78,7 @@ fn refusals_are_brief_too() {
 }
 
 #[test]
-fn what_another_process_or_node_has_stored_is_brief_too() {
+fn messages_of_another_process_or_node_are_brief_too() {
     let folder = tempfile::tempdir().unwrap();
     let redis = Redis::start();
     for store in [
@@ -96,7 +96,7 @@ fn what_another_process_or_node_has_stored_is_brief_too() {
 }
 
 #[test]
-fn a_configuration_that_was_read_is_brief_although_the_gate_cannot_start() {
+fn messages_are_brief_even_if_the_gate_cannot_start() {
     let abi = Abi::load(&json!({
         "use": ["trunk"], "messages": "brief", "numbers": { "default_country": "US" },
         "backends": { "trunk": {

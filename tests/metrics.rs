@@ -49,7 +49,7 @@ fn left_behind(gate: &TestGate) -> Figures {
 }
 
 #[test]
-fn the_figures_are_those_of_the_calls_that_were_made() {
+fn metrics_count_the_calls_that_were_made() {
     let gate = TestGate::start(uses(&[("broken", broken()), ("demo", phone())]));
     for n in [1, 2] {
         gate.initiate(id(n), NUMBER);
@@ -92,7 +92,7 @@ fn the_figures_are_those_of_the_calls_that_were_made() {
 }
 
 #[test]
-fn times_are_in_seconds_and_lie_in_no_bucket_that_is_too_small_for_them() {
+fn times_are_in_seconds_and_in_the_right_buckets() {
     let mut slow = phone();
     slow["answer_after_ms"] = json!(1500);
     let gate = TestGate::start(uses(&[("demo", slow)]));
@@ -117,7 +117,7 @@ fn times_are_in_seconds_and_lie_in_no_bucket_that_is_too_small_for_them() {
 }
 
 #[test]
-fn a_call_that_is_refused_at_the_desk_is_counted_with_its_reason() {
+fn a_call_that_admission_refuses_is_counted_with_its_reason() {
     let gate = TestGate::start(uses(&[("desk", json!({ "type": "file", "path": "phone.txt" }))]));
     let file = gate.folder().join("phone.txt");
     for (n, answer) in [(1, ";1;"), (2, ";2;")] {
@@ -137,7 +137,7 @@ fn a_call_that_is_refused_at_the_desk_is_counted_with_its_reason() {
 }
 
 #[test]
-fn everything_that_may_happen_is_there_at_zero_from_the_start() {
+fn every_counter_exists_at_zero_from_the_start() {
     let gate = TestGate::start(uses(&[("first", phone()), ("second", phone())]));
     let file = gate.folder().join(FILE);
     wait_until("the file is written", || file.exists());
@@ -199,7 +199,7 @@ fn a_call_shows_as_pending_while_it_rings() {
 }
 
 #[test]
-fn what_the_store_does_not_do_in_time_is_counted_and_measured() {
+fn store_timeouts_are_counted_and_measured() {
     let mut config = uses(&[("demo", phone())]);
     config["store"] = json!({ "type": "sqlite", "path": "calls.db" });
     let gate = TestGate::start(config);
@@ -221,7 +221,7 @@ fn what_the_store_does_not_do_in_time_is_counted_and_measured() {
 }
 
 #[test]
-fn the_built_library_writes_the_file_and_counts_from_zero_at_each_start() {
+fn the_built_library_writes_the_file_and_starts_at_zero() {
     let mut config = approves();
     config["metrics"] = json!({ "textfile": FILE });
     let abi = Abi::load(&config);
@@ -254,7 +254,7 @@ fn text_file(path: &Path) -> (Arc<PrometheusTextfile>, Metrics, impl Fn() -> Vec
 }
 
 #[test]
-fn who_reads_all_the_time_never_sees_half_a_file() {
+fn a_reader_never_sees_half_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(FILE);
     let (file, _, events) = text_file(&path);
@@ -283,7 +283,7 @@ fn who_reads_all_the_time_never_sees_half_a_file() {
 }
 
 #[test]
-fn a_folder_that_fails_is_told_once_and_once_more_when_it_works_again() {
+fn a_failing_folder_is_logged_once_and_its_recovery_once() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("metrics");
     let (file, _, events) = text_file(&place.join(FILE));
@@ -309,7 +309,7 @@ fn a_folder_that_fails_is_told_once_and_once_more_when_it_works_again() {
 }
 
 #[test]
-fn everybody_can_read_the_file_whatever_the_umask_and_a_link_beside_it_is_not_followed() {
+fn the_file_is_world_readable_and_never_written_through_a_link() {
     // SAFETY: it cannot fail, and nextest gives each test a process of its own.
     unsafe { libc::umask(0o077) };
     let folder = tempfile::tempdir().unwrap();

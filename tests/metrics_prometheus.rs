@@ -10,7 +10,7 @@ use support::prometheus::{Figures, NodeExporter, faults_of, lint};
 const FILE: &str = "phonegate.prom";
 
 #[test]
-fn prometheus_finds_nothing_wrong_and_node_exporter_shows_every_figure() {
+fn promtool_and_node_exporter_accept_every_metric() {
     // The first backend refuses every call before a phone rings: its file is a folder.
     let gate = TestGate::start(json!({
         "use": ["broken", "demo"],
@@ -40,7 +40,7 @@ fn prometheus_finds_nothing_wrong_and_node_exporter_shows_every_figure() {
 }
 
 #[test]
-fn the_documents_tell_of_every_figure_and_their_examples_are_such_that_prometheus_takes_them() {
+fn every_metric_is_documented_and_the_examples_are_valid() {
     let operations = std::fs::read_to_string(support::project_folder().join("docs/operations.md")).unwrap();
     let text = Metrics::new(["demo"]).unwrap().to_text(Default::default()).unwrap();
     let written: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();

@@ -116,7 +116,7 @@ const FAULTS: [(&str, u32, &str); 13] = [
 ];
 
 #[test]
-fn a_start_warns_of_what_others_could_change() {
+fn a_start_warns_of_files_that_others_can_change() {
     let place = Place::new(false);
     assert_eq!(place.warnings(), [""; 0]);
     for (name, mode, why) in FAULTS {
@@ -132,7 +132,7 @@ fn a_start_warns_of_what_others_could_change() {
 }
 
 #[test]
-fn strict_permissions_refuse_what_others_could_change() {
+fn strict_permissions_refuse_files_that_others_can_change() {
     let place = Place::new(true);
     for (name, mode, why) in FAULTS {
         let right = fs::metadata(place.path(name)).unwrap().permissions();
@@ -164,7 +164,7 @@ fn a_world_writable_folder_is_safe_only_if_sticky() {
 
 /// The owner of a file can change it, whatever its mode; the owner of a link decides which file is read.
 #[test]
-fn what_belongs_to_somebody_else_is_not_safe() {
+fn a_file_of_another_user_is_not_safe() {
     let place = Place::new(true);
     let give_away = |path: &Path| {
         std::os::unix::fs::lchown(path, Some(65_534), None)

@@ -110,7 +110,7 @@ fn every_recording_was_made_from_its_sentence() {
 }
 
 #[test]
-fn a_wav_file_of_any_usual_kind_is_heard_at_its_speed_and_loudness() {
+fn common_wav_files_keep_their_speed_and_loudness() {
     let encodings = [
         "-b 8 -e unsigned",
         "-b 16 -e signed",
@@ -138,7 +138,7 @@ fn a_wav_file_of_any_usual_kind_is_heard_at_its_speed_and_loudness() {
 }
 
 #[test]
-fn what_a_telephone_cannot_carry_is_filtered_and_does_not_fold_into_what_it_can() {
+fn frequencies_above_the_telephones_band_are_filtered() {
     let own = Own::new();
     let file = own.at("en-US/intro.wav");
     for (hertz, heard_at, at_least, at_most) in [
@@ -160,7 +160,7 @@ fn what_a_telephone_cannot_carry_is_filtered_and_does_not_fold_into_what_it_can(
 }
 
 #[test]
-fn what_is_no_recording_is_refused_with_its_file_and_its_fault() {
+fn a_bad_recording_is_refused_with_its_file_and_problem() {
     let own = Own::new();
     let file = own.at("de-DE/verified.wav");
     let good = |seconds: &str| {
@@ -212,7 +212,7 @@ fn what_is_no_recording_is_refused_with_its_file_and_its_fault() {
 }
 
 #[test]
-fn an_own_recording_takes_the_place_of_the_library_s_and_may_add_a_language() {
+fn a_custom_recording_replaces_the_librarys_or_adds_a_language() {
     let own = Own::new();
     tone(&["-r", "16000"], "700", &own.at("de_de/Intro.WAV"));
     std::fs::write(own.at("de_de/README.txt"), "who spoke it").unwrap();
@@ -235,7 +235,7 @@ fn an_own_recording_takes_the_place_of_the_library_s_and_may_add_a_language() {
 }
 
 #[test]
-fn every_fault_of_a_folder_is_told_at_once() {
+fn every_fault_of_a_folder_is_reported_at_once() {
     let own = Own::new();
     tone(&["-r", "8000"], "500", &own.at("ja-JP/intro.wav"));
     tone(&["-r", "8000"], "500", &own.at("fr-FR/greting.wav"));
@@ -248,12 +248,12 @@ fn every_fault_of_a_folder_is_told_at_once() {
     let faults = own.load_all(Method::Pound).unwrap_err();
     for fault in [
         "fr-FR/goodbye.mp3: is not a WAV file by its name",
-        "fr-FR/greting.wav: is no prompt's name; there are intro, press_code, digit_0, digit_1, ",
+        "fr-FR/greting.wav: is not the name of a prompt; the names are intro, press_code, digit_0, digit_1, ",
         "fr-FR/verified.wav: is not a WAV file",
-        "it-it: is the language of another folder beside it",
+        "it-it: has the same language as another folder",
         "ja-JP: is a language that PhoneGate does not bring, and lacks press_pound.wav, not_you.wav, wrong_key.wav, \
          verified.wav, fraud_reported.wav, goodbye.wav",
-        "old recordings: its name is no language's tag, such as en-US",
+        "old recordings: its name is not a language tag such as en-US",
     ] {
         assert!(faults.iter().any(|told| told.starts_with(fault)), "{fault}\nis not in {faults:#?}");
     }
@@ -264,7 +264,7 @@ fn every_fault_of_a_folder_is_told_at_once() {
 }
 
 #[test]
-fn the_language_is_the_one_asked_for_else_that_of_the_country_else_the_default() {
+fn the_language_is_the_hosts_else_the_countrys_else_the_default() {
     let section =
         json!({ "language": "en-GB", "by_country": { "AT": "de", "US": "en-US", "CH": "fr-FR", "BR": "pt-br" } });
     let prompts = Prompts::load(&config(section), Method::Pound, Path::new("")).unwrap();
@@ -348,7 +348,7 @@ fn warned_of_zero(prompts: Value) -> Vec<String> {
 }
 
 #[test]
-fn another_fraud_key_is_warned_about_as_long_as_users_hear_zero() {
+fn another_fraud_key_is_warned_about_while_users_hear_zero() {
     let warned = warned_of_zero(json!({}));
     assert!(warned.len() == 1 && warned[0].starts_with("fraud.key: PhoneGate's own prompts say zero"), "{warned:?}");
 

@@ -40,7 +40,7 @@ fn wrong_key() -> StoredOutcome {
 enum Operation {
     Begin { id: u128, number: Option<u32> },
     Advance { attempt: usize, progress: Progress },
-    Settle { attempt: usize, verified: bool },
+    End { attempt: usize, verified: bool },
     Release { attempt: usize },
     Pass { monotonic: Duration, wall: Duration },
     Sweep,
@@ -53,7 +53,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => (0u128..4, prop_oneof![4 => (1000u32..1003).prop_map(Some), 1 => Just(None)])
             .prop_map(|(id, number)| Operation::Begin { id, number }),
         2 => (any::<usize>(), progress).prop_map(|(attempt, progress)| Operation::Advance { attempt, progress }),
-        4 => (any::<usize>(), any::<bool>()).prop_map(|(attempt, verified)| Operation::Settle { attempt, verified }),
+        4 => (any::<usize>(), any::<bool>()).prop_map(|(attempt, verified)| Operation::End { attempt, verified }),
         3 => any::<usize>().prop_map(|attempt| Operation::Release { attempt }),
         2 => (seconds(), seconds()).prop_map(|(monotonic, wall)| Operation::Pass { monotonic, wall }),
         1 => Just(Operation::Sweep),
@@ -140,17 +140,17 @@ proptest! {
                         }
                     }
                 }
-                Operation::Settle { attempt, verified } => {
+                Operation::End { attempt, verified } => {
                     if let Some((attempt, n, _)) = attempts.get(attempt % attempts.len().max(1)) {
                         let outcome = if verified { VERIFIED } else { wrong_key() };
-                        let settled = registry.end(*attempt, outcome, now);
+                        let ended = registry.end(*attempt, outcome, now);
                         let call = model.calls.get_mut(n).filter(|call| call.generation == attempt.generation);
                         match call.filter(|call| call.ended.is_none()) {
-                            None => prop_assert_eq!(settled, None),
+                            None => prop_assert_eq!(ended, None),
                             Some(call) => {
                                 let in_time = time - call.begun < DEADLINE;
                                 let success = verified && in_time;
-                                prop_assert_eq!(settled == Some(VERIFIED), success);
+                                prop_assert_eq!(ended == Some(VERIFIED), success);
                                 call.ended = Some((time, success));
                             }
                         }
@@ -234,7 +234,7 @@ fn a_success_is_forgotten_after_its_time_by_either_clock() {
 }
 
 #[test]
-fn a_success_that_was_forgotten_stays_so_when_a_new_gate_keeps_longer() {
+fn a_forgotten_success_stays_forgotten_if_a_gate_keeps_longer() {
     let registry = Registry::new(Duration::from_secs(1));
     let start = Moment::now();
     let attempt = begun(&registry, 1, start);
@@ -247,7 +247,7 @@ fn a_success_that_was_forgotten_stays_so_when_a_new_gate_keeps_longer() {
 }
 
 #[test]
-fn a_repeat_with_another_number_is_refused_and_leaves_the_first_as_it_is() {
+fn a_repeat_with_another_number_is_refused_and_changes_nothing() {
     let (registry, now) = (Registry::new(KEEP), Moment::now());
     let attempt = begun(&registry, 1, now);
     let repeat = registry.begin(id(1), Ok(number(2000)), Deadline::after(now, DEADLINE));
@@ -284,7 +284,7 @@ fn calls_beyond_the_bound_are_throttled_until_one_ends() {
 }
 
 #[test]
-fn memory_is_bounded_also_where_every_call_is_refused() {
+fn memory_is_bounded_if_every_call_is_refused() {
     let registry = Registry::with_bounds(KEEP, 10, 640);
     let now = Moment::now();
     for n in 0..20_000 {
@@ -296,7 +296,7 @@ fn memory_is_bounded_also_where_every_call_is_refused() {
 }
 
 #[test]
-fn a_repeat_of_a_call_by_an_older_number_key_places_no_second_call() {
+fn a_repeat_under_an_older_number_key_places_no_second_call() {
     let deadline = Deadline::after(Moment::now(), DEADLINE);
     let numbers = serde_json::from_str(r#"{ "default_country": "US" }"#).unwrap();
     let hasher = NumberHasher::new(Some("not-a-real-number-key-0123456789abcdef".into()), []);

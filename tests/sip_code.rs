@@ -4,7 +4,7 @@ mod support;
 
 use phonegate::call::FailureReason;
 use serde_json::{Value, json};
-use support::backend::Line;
+use support::backend::TestBackend;
 use support::gate::{TestGate, id};
 use support::handset::Handset;
 use support::sip::{NUMBER, config};
@@ -92,7 +92,7 @@ fn a_recording_of_pound_keys_never_approves() {
 fn an_interrupted_dialogue_never_starts_again() {
     let handset = Handset::on("127.0.0.1");
     let callee = handset.callee("0 101");
-    let line = Line::new(&callee.trunk());
+    let line = TestBackend::new(&callee.trunk());
     let reference = line.place(1, 1, NUMBER).unwrap();
     let (hears, heard) = tokio::sync::oneshot::channel();
     std::thread::scope(|scope| {

@@ -84,7 +84,7 @@ impl Site {
         Needs::now()
     }
 
-    /// Places calls that are verified, one after the other, as long as the flood goes on. Returns their number.
+    /// Places calls that are verified, one after the other, as long as the flood continues. Returns their number.
     fn verifies_while(&self, floods: impl Fn() -> bool) -> usize {
         let mut calls = 0;
         while floods() {
@@ -129,7 +129,7 @@ impl Needs {
     }
 }
 
-/// Fails if more than `MEMORY` was needed, and waits until no more is left than there was before.
+/// Fails if more than `MEMORY` was needed, and waits until usage is as low as before.
 fn has_left_nothing(before: &Needs) {
     let needs = Needs::now();
     println!("before: {before:?}; after: {needs:?}");
@@ -261,7 +261,7 @@ fn a_flooding_server_that_reads_nothing_is_disconnected_long() {
 }
 
 /// Re-INVITEs of 60 KB within many calls are refused, because they are older than the request before, and none of the
-/// refusals is acknowledged: the service keeps them, so that it can repeat them.
+/// rejections is acknowledged: the service keeps them, so that it can repeat them.
 #[test]
 fn long_requests_within_calls_fill_no_memory_long() {
     const ROUNDS: u32 = 64;

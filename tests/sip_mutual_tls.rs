@@ -55,7 +55,7 @@ fn a_trunk_that_requires_a_certificate_gets_it() {
     }
 }
 
-/// By TLS 1.3 the refusal comes after this side has made its connection.
+/// With TLS 1.3, the rejection arrives after this side has completed its handshake.
 #[test]
 fn a_rejected_certificate_is_named_and_no_phone_rings() {
     for version in [&TLS12, &TLS13] {

@@ -198,7 +198,7 @@ fn a_verified_call_has_the_form_of_rfc_3261() {
     assert_eq!(methods, ["INVITE", "ACK", "INVITE", "ACK", "BYE"], "{messages:#?}");
     let branch = |n: usize| ours[n][2].as_str();
     assert!(ours.iter().all(|request| request[2].starts_with("z9hG4bK")), "RFC 3261, 8.1.1.7");
-    assert_eq!(branch(0), branch(1), "the ACK of a refusal is of the INVITE's transaction (17.1.1.3)");
+    assert_eq!(branch(0), branch(1), "the ACK of a rejection belongs to the INVITE's transaction (17.1.1.3)");
     assert_eq!([2, 3, 4].map(branch).into_iter().collect::<HashSet<_>>().len(), 3, "others have their own (13.2.2.4)");
     let sequence: Vec<u32> = ours.iter().map(|request| request[3].parse().unwrap()).collect();
     assert_eq!(sequence, [sequence[0], sequence[0], sequence[0] + 1, sequence[0] + 1, sequence[0] + 2]);

@@ -141,7 +141,7 @@ fn another_receiver_gets_the_same_lines_as_the_file() {
 }
 
 #[test]
-fn lines_that_find_no_room_are_counted_and_told() {
+fn dropped_lines_are_counted_and_reported() {
     let (entered, is_blocked) = sync_channel(1);
     let (release, released) = channel::<()>();
     let lines = Arc::new(Mutex::new(Vec::new()));
@@ -178,7 +178,7 @@ fn lines_below_the_level_are_not_written() {
 }
 
 #[test]
-fn the_log_is_readable_by_its_owner_alone() {
+fn only_its_owner_can_read_the_log() {
     let gate = TestGate::start(demo(json!({ "directory": "log" })));
     for path in [gate.folder().join("log"), gate.folder().join("log/phonegate.log")] {
         let mode = path.metadata().unwrap().permissions().mode();
@@ -204,7 +204,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
 
 /// A disk that is full, here a device that always is, harms no call, and what is missing is told once there is room.
 #[test]
-fn calls_go_on_when_the_log_cannot_be_written_and_the_log_tells_what_it_misses() {
+fn calls_continue_without_a_log_and_missing_lines_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("phonegate.log");
     std::os::unix::fs::symlink("/dev/full", &file).unwrap();
@@ -223,7 +223,7 @@ fn calls_go_on_when_the_log_cannot_be_written_and_the_log_tells_what_it_misses()
 }
 
 #[test]
-fn while_the_disk_fails_the_other_receiver_gets_each_line_once_and_the_count_is_right_afterwards() {
+fn a_failing_disk_loses_no_line_of_the_callback_and_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("phonegate.log");
     std::os::unix::fs::symlink("/dev/full", &file).unwrap();
@@ -256,7 +256,7 @@ fn while_the_disk_fails_the_other_receiver_gets_each_line_once_and_the_count_is_
 }
 
 #[test]
-fn what_is_missing_is_told_at_the_end_also_where_no_other_line_follows() {
+fn missing_lines_are_reported_at_the_end_of_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("phonegate.log");
     std::os::unix::fs::symlink("/dev/full", &file).unwrap();
@@ -279,7 +279,7 @@ fn what_is_missing_is_told_at_the_end_also_where_no_other_line_follows() {
 }
 
 #[test]
-fn the_systems_log_is_told_of_few_events_whatever_the_level() {
+fn the_systems_log_gets_few_events_at_every_level() {
     use SystemEventId::{
         BackendDown, BackendUp, CapReached, Defect, FraudReported, LockedOut, NotConfigured, Started, Unlocked,
         UnsafePermissions,

@@ -14,12 +14,12 @@ use support::wait_until;
 /// The first Execution of a stand-in.
 const OWN: &str = "FN00000000000000000000000000000001";
 
-/// A gate with a second account to fall back to.
+/// A gate with two accounts: the second one is the next backend.
 fn gate_of_two(first: Value, second: &Twilio) -> TestGate {
     TestGate::start(json!({ "use": ["first", "second"], "backends": { "first": first, "second": second.backend() } }))
 }
 
-/// A reply that is right in all but its length.
+/// A valid reply, made too long.
 fn padded(reply: String) -> String {
     let mut reply: Value = serde_json::from_str(&reply).unwrap();
     reply["padding"] = json!("x".repeat(2_000_000));
@@ -67,7 +67,7 @@ fn an_api_key_authenticates() {
 }
 
 #[test]
-fn credentials_that_twilio_does_not_take_are_told_in_its_own_words() {
+fn refused_credentials_are_reported_with_twilios_message() {
     let twilio = Twilio::start();
     let mut backend = twilio.backend();
     backend["auth_token"] = json!("of another account");
@@ -79,7 +79,7 @@ fn credentials_that_twilio_does_not_take_are_told_in_its_own_words() {
 }
 
 #[test]
-fn a_start_that_may_have_rung_is_never_repeated_and_nobody_else_is_asked() {
+fn a_start_that_may_ring_is_never_repeated_anywhere() {
     let faults = [
         Fault::Close,
         Fault::Hang,
@@ -131,7 +131,7 @@ fn no_redirect_is_followed() {
 }
 
 #[test]
-fn a_start_that_certainly_did_not_ring_goes_to_the_next_account() {
+fn a_start_that_did_not_ring_goes_to_the_next_account() {
     for fault in [
         Fault::Refuse(401, 20003, "Authenticate", None),
         Fault::Refuse(404, 20404, "The requested resource was not found", None),
@@ -145,7 +145,7 @@ fn a_start_that_certainly_did_not_ring_goes_to_the_next_account() {
 }
 
 #[test]
-fn an_account_that_cannot_be_reached_leaves_the_call_to_the_next() {
+fn an_unreachable_account_is_followed_by_the_next_one() {
     let second = Twilio::start();
     let mut first = second.backend();
     first["base_url"] = json!(format!("http://{}", nobody()));
@@ -153,7 +153,7 @@ fn an_account_that_cannot_be_reached_leaves_the_call_to_the_next() {
 }
 
 #[test]
-fn a_start_that_twilio_throttles_is_sent_again_when_it_says() {
+fn a_throttled_start_is_sent_again_after_retry_after() {
     let twilio = Twilio::start();
     twilio.fail(About::Start, Fault::Refuse(429, 20429, "Too many requests", Some("2")));
     let start = std::time::Instant::now();
@@ -163,7 +163,7 @@ fn a_start_that_twilio_throttles_is_sent_again_when_it_says() {
 }
 
 #[test]
-fn an_account_that_goes_on_throttling_leaves_the_call_to_the_next() {
+fn an_account_that_keeps_throttling_is_followed_by_the_next() {
     let (first, second) = (Twilio::start(), Twilio::start());
     for _ in 0..3 {
         first.fail(About::Start, Fault::Refuse(429, 20429, "Too many requests", None));
@@ -173,7 +173,7 @@ fn an_account_that_goes_on_throttling_leaves_the_call_to_the_next() {
 }
 
 #[test]
-fn trouble_while_following_is_outlived() {
+fn transient_errors_do_not_end_a_followed_call() {
     let twilio = Twilio::start();
     twilio.fail(About::Look, Fault::Refuse(503, 20503, "Service Unavailable", None));
     twilio.fail(About::Look, Fault::Refuse(429, 20429, "Too many requests", Some("1")));
@@ -184,18 +184,18 @@ fn trouble_while_following_is_outlived() {
 }
 
 #[test]
-fn credentials_that_are_taken_away_meanwhile_end_the_call_with_twilios_own_words() {
+fn revoked_credentials_end_the_call_with_twilios_message() {
     let twilio = Twilio::start();
     twilio.tell(Story::rings());
     twilio.fail(About::Look, Fault::Refuse(401, 20003, "Authenticate +14255551212", None));
     let (_, reason, text) = call(&gate(&twilio));
     assert_eq!(reason, Some(FailureReason::NotConfigured));
     assert_eq!(text, "Twilio refused with status 401, error 20003: Authenticate +*******1212. (NotConfigured)");
-    assert_eq!(twilio.seen(About::End).len(), 1, "nobody follows it, so it must not ring on");
+    assert_eq!(twilio.seen(About::End).len(), 1, "no process follows it, so it must be ended");
 }
 
 #[test]
-fn a_call_that_is_out_of_time_is_ended_at_twilio_and_then_deleted() {
+fn a_call_past_its_deadline_is_ended_and_then_deleted() {
     let twilio = Twilio::start();
     twilio.tell(Story::rings());
     let backends = json!({ "cloud": twilio.backend() });
@@ -209,7 +209,7 @@ fn a_call_that_is_out_of_time_is_ended_at_twilio_and_then_deleted() {
 }
 
 #[test]
-fn the_end_of_the_gate_ends_the_call_at_twilio() {
+fn shutdown_ends_the_call_at_twilio() {
     let twilio = Twilio::start();
     twilio.tell(Story::rings());
     let gate = gate(&twilio);
@@ -221,7 +221,7 @@ fn the_end_of_the_gate_ends_the_call_at_twilio() {
 }
 
 #[test]
-fn the_end_of_the_gate_waits_until_a_finished_call_is_deleted() {
+fn shutdown_waits_until_a_finished_call_is_deleted() {
     let twilio = Twilio::start();
     twilio.fail(About::Delete, Fault::Slow(std::time::Duration::from_secs(2)));
     let gate = gate(&twilio);
@@ -231,7 +231,7 @@ fn the_end_of_the_gate_waits_until_a_finished_call_is_deleted() {
 }
 
 #[test]
-fn a_provider_that_hangs_does_not_hold_up_the_end_of_the_gate() {
+fn a_provider_that_hangs_does_not_delay_shutdown() {
     let twilio = Twilio::start();
     twilio.tell(Story::rings());
     twilio.fail(About::End, Fault::Hang);
@@ -243,7 +243,7 @@ fn a_provider_that_hangs_does_not_hold_up_the_end_of_the_gate() {
 }
 
 #[test]
-fn a_reference_that_comes_after_the_deadline_is_still_hung_up() {
+fn a_reference_after_the_deadline_is_hung_up() {
     let twilio = Twilio::start();
     twilio.tell(Story::rings());
     twilio.fail(About::Start, Fault::Slow(std::time::Duration::from_secs(3)));
@@ -255,7 +255,7 @@ fn a_reference_that_comes_after_the_deadline_is_still_hung_up() {
 }
 
 #[test]
-fn neither_numbers_nor_secrets_show_in_the_log() {
+fn the_log_has_no_numbers_and_no_secrets() {
     let twilio = Twilio::start();
     twilio.fail(
         About::Start,
@@ -274,7 +274,7 @@ fn neither_numbers_nor_secrets_show_in_the_log() {
 }
 
 #[test]
-fn a_check_rings_nobody_and_tells_what_is_wrong() {
+fn a_check_rings_no_phone_and_reports_what_is_wrong() {
     let twilio = Twilio::start();
     twilio.install(&json!({ "approval": { "method": "pound" } }));
     let gate = gate(&twilio);

@@ -1,4 +1,4 @@
-//! The flow that PhoneGate generates for Twilio Studio: what each thing that a user can do at the telephone comes to.
+//! The flow that PhoneGate generates for Twilio Studio: the result of each thing that a user can do.
 
 mod support;
 
@@ -21,11 +21,11 @@ const TO: &str = "+14255551212";
 /// The results that PhoneGate knows.
 const RESULTS: [&str; 6] = ["BUSY", "FAILED", "MACHINE", "NO_ANSWER", "NO_KEY", "PRESSED"];
 
-/// The code of each attempt, and how it is said.
+/// The code of each attempt, and its words.
 const CODES: [(&str, &str); 3] =
     [("471", "four, seven, one"), ("829", "eight, two, nine"), ("313", "three, one, three")];
 
-/// A flow, and what PhoneGate expects of a call through it.
+/// A flow, and what approves a call through it.
 struct Rig {
     definition: Value,
     parameters: Value,
@@ -37,7 +37,7 @@ impl Rig {
         Self::with(method, attempts, json!({}))
     }
 
-    /// With such parts of the configuration.
+    /// As `new`, with other sections of the configuration.
     fn with(method: Method, attempts: usize, others: Value) -> Self {
         let mut config = json!({
             "use": ["line"], "allow_test_backends": true, "backends": { "line": { "type": "simulated" } },
@@ -94,7 +94,7 @@ impl Rig {
     }
 }
 
-/// The events of a state, and where they lead; None for an end.
+/// The events of a state, each with the next state. `None`: the flow ends.
 fn leads_to(state: &Value) -> impl Iterator<Item = (&str, Option<&str>)> {
     let transitions = state["transitions"].as_array().unwrap().iter();
     transitions.map(|transition| (transition["event"].as_str().unwrap(), transition["next"].as_str()))
@@ -114,14 +114,14 @@ fn all_flows() -> Vec<Value> {
 }
 
 #[test]
-fn studio_takes_every_flow() {
+fn studio_accepts_every_flow() {
     for flow in all_flows() {
         assert_eq!(problems(&flow), Vec::<String>::new());
     }
 }
 
 #[test]
-fn a_flow_that_studio_refuses_is_noticed() {
+fn the_check_finds_flows_that_studio_refuses() {
     type Spoil = fn(&mut Value);
     let spoils: [(Spoil, &str); 9] = [
         (|flow| flow["states"][1]["transitions"][0]["next"] = json!("nowhere"), "which does not exist"),
@@ -167,7 +167,7 @@ fn every_ending_writes_a_result_that_phonegate_knows() {
             let result = variables.into_iter().flatten().find(|variable| variable["key"] == "result");
             for (event, next) in leads_to(state) {
                 match (state["type"].as_str().unwrap(), event) {
-                    // Nobody calls it or writes to it, and nobody listens to speech.
+                    // No call and no message comes in, and speech is not recognized.
                     ("trigger", event) => assert_eq!(next.is_none(), event != "incomingRequest", "{event}"),
                     (_, "speech") => assert_eq!(next, None, "{name} listens to speech"),
                     _ => assert_eq!(next.is_none(), result.is_some(), "{name} at {event}"),
@@ -180,7 +180,7 @@ fn every_ending_writes_a_result_that_phonegate_knows() {
 }
 
 #[test]
-fn what_the_network_says_has_its_result() {
+fn each_event_of_the_network_has_its_result() {
     for method in [Method::Code, Method::Pound] {
         for (callee, expected) in [
             (Callee::Busy, "BUSY"),
@@ -194,7 +194,7 @@ fn what_the_network_says_has_its_result() {
 }
 
 #[test]
-fn an_extension_is_dialled_and_a_machine_is_still_noticed() {
+fn an_extension_is_dialled_and_a_machine_detected() {
     let mut rig = Rig::new(Method::Code, 2);
     rig.parameters["send_digits"] = json!("wwww77");
     let went = rig.went(Callee::Machine);
@@ -242,7 +242,7 @@ fn only_the_code_of_an_attempt_and_pound_approve() {
 }
 
 #[test]
-fn as_many_attempts_as_configured_are_asked_for() {
+fn the_flow_asks_as_often_as_configured() {
     let one = Rig::new(Method::Code, 1);
     for (acts, expected) in [
         (&[Heard("", "#")][..], "approved"),
@@ -263,7 +263,7 @@ fn as_many_attempts_as_configured_are_asked_for() {
     }
 }
 
-/// Pressed in one go, so that nothing waits for a prompt: whatever Studio keeps of early keys, these are the most.
+/// All keys are pressed at once: however many early keys Studio keeps, it keeps no more than these.
 #[test]
 fn no_sequence_of_keys_approves_but_the_code() {
     let mut rig = Rig::new(Method::Code, 2);
@@ -360,7 +360,7 @@ fn an_unknown_language_is_answered_in_the_default_one() {
 }
 
 #[test]
-fn another_fraud_key_takes_the_place_of_zero() {
+fn another_fraud_key_replaces_zero() {
     for method in [Method::Code, Method::Pound] {
         let rig = Rig::with(method, 1, json!({ "fraud": { "key": "6" } }));
         assert!(rig.went(Callee::Answers(&[])).said[0].text.contains("not you, press six, then pound"));

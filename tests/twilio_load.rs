@@ -10,7 +10,7 @@ use support::gate::{TestGate, id};
 use support::twilio::{About, Fault, Story, Twilio};
 use support::wait_until;
 
-/// The most requests at once that start calls, and that ask how they go.
+/// Maximum concurrent requests that start calls, and that poll them.
 const STARTS: usize = 64;
 const POLLS: usize = 192;
 
@@ -19,7 +19,7 @@ fn gate(twilio: &Twilio) -> TestGate {
     TestGate::start(json!({ "use": ["cloud"], "backends": { "cloud": twilio.backend() }, "call": call }))
 }
 
-/// The number of call n, as it is dialled.
+/// The telephone number of the n-th call, as it is dialled.
 fn number(n: usize) -> String {
     format!("+1425{}", 2_000_000 + n)
 }
@@ -31,7 +31,7 @@ fn begin(gate: &TestGate, calls: std::ops::Range<usize>) {
 }
 
 #[test]
-fn many_calls_need_no_more_connections_than_the_limits_say() {
+fn many_calls_keep_to_the_limits_of_connections() {
     const CALLS: usize = 600;
     let twilio = Twilio::start();
     twilio.tell(Story::rings());
@@ -49,7 +49,7 @@ fn many_calls_need_no_more_connections_than_the_limits_say() {
 }
 
 #[test]
-fn a_queued_start_is_dropped_when_the_gate_ends() {
+fn a_queued_start_is_dropped_at_shutdown() {
     let twilio = Twilio::start();
     twilio.tell(Story::rings());
     for _ in 0..STARTS {

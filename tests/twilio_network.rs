@@ -1,4 +1,4 @@
-//! The way to Twilio: TLS, addresses, and the settings that decide about them.
+//! The connection to Twilio: TLS, proxies, addresses, and their settings.
 
 mod support;
 
@@ -11,7 +11,7 @@ use phonegate::backend::MayRing;
 use phonegate::call::FailureReason;
 use serde_json::{Value, json};
 use support::approval::verified;
-use support::backend::Line;
+use support::backend::TestBackend;
 use support::certificate::for_localhost;
 use support::ports::{free_port, nobody};
 use support::twilio::{ACCOUNT, About, FLOW, KEY, SECRET, TOKEN, Twilio, tls};
@@ -32,21 +32,21 @@ fn at(twilio: &Twilio, base_url: String) -> Value {
 }
 
 #[test]
-fn an_authority_is_trusted_where_the_configuration_names_it_alone() {
+fn an_authority_is_trusted_only_if_it_is_configured() {
     let twilio = Twilio::start();
     let (port, authority) = with_tls(&twilio);
     let settings = at(&twilio, format!("https://localhost:{port}"));
-    let refused = Line::new(&settings).refused(NUMBER);
+    let refused = TestBackend::new(&settings).refused(NUMBER);
     assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::No, FailureReason::CannotPlace));
     assert!(refused.failure.text().contains("certificate"), "{}", refused.failure);
     assert_eq!(twilio.seen(About::Start).len(), 0);
-    let line = Line::with_network(&settings, &json!({ "ca_file": authority.path() })).unwrap();
+    let line = TestBackend::with_network(&settings, &json!({ "ca_file": authority.path() })).unwrap();
     let reference = line.place(1, 1, NUMBER).unwrap();
     assert_eq!(line.follow(&reference), verified());
 }
 
 #[test]
-fn the_authorities_of_a_backend_take_the_place_of_those_of_the_network() {
+fn the_ca_file_of_a_backend_replaces_that_of_the_network() {
     let twilio = Twilio::start();
     let (port, authority) = with_tls(&twilio);
     let another = NamedTempFile::new().unwrap();
@@ -54,7 +54,7 @@ fn the_authorities_of_a_backend_take_the_place_of_those_of_the_network() {
     let line = |own: &Path, network: &Path| {
         let mut settings = at(&twilio, format!("https://localhost:{port}"));
         settings["ca_file"] = json!(own);
-        Line::with_network(&settings, &json!({ "ca_file": network }))
+        TestBackend::with_network(&settings, &json!({ "ca_file": network }))
     };
     // The file of the network is not even read.
     for network in [another.path(), Path::new("nowhere.pem")] {
@@ -72,7 +72,7 @@ fn a_certificate_for_another_name_is_refused() {
     let twilio = Twilio::start();
     let (port, authority) = with_tls(&twilio);
     let settings = at(&twilio, format!("https://127.0.0.1:{port}"));
-    let line = Line::with_network(&settings, &json!({ "ca_file": authority.path() })).unwrap();
+    let line = TestBackend::with_network(&settings, &json!({ "ca_file": authority.path() })).unwrap();
     assert_eq!(line.refused(NUMBER).may_ring, MayRing::No);
     assert_eq!(twilio.seen(About::Start).len(), 0);
 }
@@ -87,31 +87,31 @@ fn a_file_without_certificates_is_refused_by_name() {
             Some(text) => std::fs::write(&path, text).unwrap(),
             None => file.close().unwrap(),
         }
-        let error = Line::with_network(&settings, &json!({ "ca_file": path })).err().unwrap().to_string();
+        let error = TestBackend::with_network(&settings, &json!({ "ca_file": path })).err().unwrap().to_string();
         assert!(error.starts_with(&format!("network.ca_file: {}: ", path.display())), "{error}");
     }
 }
 
 #[test]
-fn a_file_of_authorities_that_is_none_or_too_long_is_refused_by_name() {
+fn an_unusable_ca_file_is_refused_by_name() {
     let settings = Twilio::start().backend();
     let long = NamedTempFile::new().unwrap();
     long.as_file().set_len(4_000_001).unwrap();
     for (path, problem) in
         [(Path::new("/dev/null"), "is not a regular file"), (long.path(), "is longer than 4000000 bytes")]
     {
-        let error = Line::with_network(&settings, &json!({ "ca_file": path })).err().unwrap().to_string();
+        let error = TestBackend::with_network(&settings, &json!({ "ca_file": path })).err().unwrap().to_string();
         assert!(error.starts_with(&format!("network.ca_file: {}: {problem}", path.display())), "{error}");
     }
 }
 
 #[test]
-fn who_cannot_be_reached_is_told_without_address_and_number() {
+fn an_unreachable_host_is_reported_without_personal_data() {
     let twilio = Twilio::start();
     let no_tls = twilio.base_url.replace("http", "https");
     with_environment("", "");
     for base_url in [no_tls, "https://studio.invalid".to_owned()] {
-        let refused = Line::new(&at(&twilio, base_url)).refused(NUMBER);
+        let refused = TestBackend::new(&at(&twilio, base_url)).refused(NUMBER);
         let text = refused.failure.text();
         assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::No, FailureReason::CannotPlace), "{text}");
         assert!(text.starts_with("Twilio cannot be reached: "), "{text}");
@@ -121,7 +121,7 @@ fn who_cannot_be_reached_is_told_without_address_and_number() {
     }
 }
 
-/// A proxy that hands every tunnel on to `to`, whatever it was asked for, and remembers what that was.
+/// A proxy that connects every tunnel to one port, and records the hosts that were requested.
 struct Proxy {
     address: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -160,7 +160,7 @@ impl Proxy {
     }
 }
 
-/// The environment's proxy, which may be none, and the hosts that are reached without it.
+/// Sets the proxy of the environment, which may be empty, and the hosts that are reached without it.
 fn with_environment(proxy: &str, exceptions: &str) {
     for (variable, value) in [("HTTPS_PROXY", proxy), ("NO_PROXY", exceptions)] {
         // SAFETY: nextest gives each test a process of its own; the stand-ins' threads read no environment.
@@ -172,20 +172,21 @@ fn with_environment(proxy: &str, exceptions: &str) {
     }
 }
 
-/// Where nobody is, but through a proxy.
+/// A backend whose address is reachable only through a proxy.
 fn behind_a_proxy(twilio: &Twilio) -> Value {
     at(twilio, format!("https://localhost:{}", free_port()))
 }
 
 #[test]
-fn the_proxy_of_the_environment_is_used_where_the_configuration_names_none() {
+fn the_environments_proxy_is_used_without_a_configured_one() {
     let twilio = Twilio::start();
     twilio.install(&json!({ "approval": { "method": "pound" } }));
     let (port, authority) = with_tls(&twilio);
     let proxy = Proxy::to(port);
     with_environment(&proxy.address, "");
     let line =
-        Line::with_network(&behind_a_proxy(&twilio), &json!({ "ca_file": authority.path(), "proxy": null })).unwrap();
+        TestBackend::with_network(&behind_a_proxy(&twilio), &json!({ "ca_file": authority.path(), "proxy": null }))
+            .unwrap();
     assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), verified());
     assert!(proxy.asked().iter().all(|line| line.starts_with("CONNECT localhost:")), "{:?}", proxy.asked());
     let words = line.runtime.block_on(line.backend.check()).unwrap();
@@ -193,15 +194,15 @@ fn the_proxy_of_the_environment_is_used_where_the_configuration_names_none() {
 }
 
 #[test]
-fn the_proxy_of_the_environment_is_not_used_for_its_exceptions_nor_against_the_configuration() {
+fn no_proxy_and_the_configuration_override_the_environment() {
     let twilio = Twilio::start();
     let (port, authority) = with_tls(&twilio);
     let (wrong, right) = (Proxy::to(port), Proxy::to(port));
     let direct = at(&twilio, format!("https://localhost:{port}"));
     let line = |settings, proxy: Value| {
-        Line::with_network(settings, &json!({ "ca_file": authority.path(), "proxy": proxy })).unwrap()
+        TestBackend::with_network(settings, &json!({ "ca_file": authority.path(), "proxy": proxy })).unwrap()
     };
-    let verified = |line: Line| assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), verified());
+    let verified = |line: TestBackend| assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), verified());
 
     with_environment(&wrong.address, "contoso.local,localhost");
     verified(line(&direct, json!(null)));
@@ -212,32 +213,34 @@ fn the_proxy_of_the_environment_is_not_used_for_its_exceptions_nor_against_the_c
 }
 
 #[test]
-fn a_proxy_of_the_environment_that_is_no_url_is_refused_by_its_name() {
+fn an_invalid_proxy_of_the_environment_is_refused_by_name() {
     with_environment("http://me:hunter2@", "");
     let settings = at(&Twilio::start(), "https://studio.twilio.com".to_owned());
-    let error = Line::with_network(&settings, &json!({})).err().unwrap().to_string();
+    let error = TestBackend::with_network(&settings, &json!({})).err().unwrap().to_string();
     assert!(error.contains("HTTPS_PROXY") && !error.contains("hunter2"), "{error}");
 }
 
 #[test]
-fn the_proxy_of_the_configuration_is_used_and_its_password_not_shown() {
+fn a_configured_proxy_is_used_and_its_password_not_shown() {
     let nobody = nobody();
-    // The stand-in answers as the proxy, in place of an address where nobody listens.
+    // The stand-in answers as the proxy, in place of an address where nothing listens.
     let proxy = Twilio::start();
     let settings = at(&proxy, format!("http://{nobody}"));
-    let line = Line::with_network(&settings, &json!({ "proxy": proxy.base_url })).unwrap();
+    let line = TestBackend::with_network(&settings, &json!({ "proxy": proxy.base_url })).unwrap();
     assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), verified());
 
-    let line = Line::with_network(&settings, &json!({ "proxy": format!("http://bob:hush-hush@{nobody}") })).unwrap();
+    let line =
+        TestBackend::with_network(&settings, &json!({ "proxy": format!("http://bob:hush-hush@{nobody}") })).unwrap();
     let refused = line.refused(NUMBER);
     assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::No, FailureReason::CannotPlace));
     assert!(!refused.failure.text().contains("hush"), "{}", refused.failure);
 }
 
 #[test]
-fn a_proxy_that_is_no_url_is_refused_without_showing_its_password() {
+fn an_invalid_proxy_is_refused_without_its_password() {
     let settings = Twilio::start().backend();
-    let error = Line::with_network(&settings, &json!({ "proxy": "http://me:hunter2@" })).err().unwrap().to_string();
+    let error =
+        TestBackend::with_network(&settings, &json!({ "proxy": "http://me:hunter2@" })).err().unwrap().to_string();
     assert!(error.starts_with("network.proxy: ") && !error.contains("hunter2"), "{error}");
 }
 
@@ -246,7 +249,7 @@ fn settings_that_cannot_work_are_refused_by_name() {
     let mut good = Twilio::start().backend();
     good.as_object_mut().unwrap().remove("auth_token");
     (good["api_key_sid"], good["api_key_secret"]) = (json!(KEY), json!(SECRET));
-    assert!(Line::with_network(&good, &json!({})).is_ok());
+    assert!(TestBackend::with_network(&good, &json!({})).is_ok());
     let short = "FW0000000000000000000000000000000";
     for (key, value, at, words) in [
         ("account_sid", json!("AC1"), "account_sid", "AC and 32 hexadecimal digits"),
@@ -268,7 +271,7 @@ fn settings_that_cannot_work_are_refused_by_name() {
     ] {
         let mut settings = good.clone();
         settings[key] = value.clone();
-        let error = Line::with_network(&settings, &json!({})).err().unwrap_or_else(|| panic!("{key}: {value}"));
+        let error = TestBackend::with_network(&settings, &json!({})).err().unwrap_or_else(|| panic!("{key}: {value}"));
         let text = error.to_string();
         let place = if at.is_empty() { "backends.line: ".to_owned() } else { format!("backends.line.{at}: ") };
         assert!(text.starts_with(&place) && text.contains(words), "{text}");

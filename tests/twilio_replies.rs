@@ -1,5 +1,4 @@
-//! Replies of Twilio that are not as it documents them, and Executions that outlive their calls: no approval comes of
-//! them.
+//! Replies that Twilio does not document, and Executions that outlive their calls: neither approves a call.
 
 mod support;
 
@@ -38,7 +37,7 @@ fn null_in_a_reply_is_an_absent_key() {
 }
 
 #[test]
-fn a_reply_that_gives_a_key_twice_is_malformed() {
+fn a_reply_with_a_duplicate_key_is_malformed() {
     let edits: [fn(String) -> String; 5] = [
         |body| body.replace(r#""result":"#, r#""result":"NO_KEY","result":"#),
         |body| body.replace(r#""result":"#, r#""result":"PRESSED","result":"#),
@@ -69,7 +68,7 @@ fn a_status_that_twilio_does_not_document_never_verifies() {
 }
 
 #[test]
-fn a_start_and_a_deletion_with_another_status_did_not_succeed() {
+fn another_success_status_is_no_success() {
     let (first, second) = (Twilio::start(), Twilio::start());
     first.fail(About::Start, Fault::Status(202));
     let backends = json!({ "first": first.backend(), "second": second.backend() });
@@ -86,9 +85,9 @@ fn a_start_and_a_deletion_with_another_status_did_not_succeed() {
     wait_until("the deletion is repeated", || twilio.seen(About::Delete).len() == 2 && twilio.is_clean());
 }
 
-/// The Execution stays active, and nobody is there to press a key.
+/// The Execution stays active after the user has hung up.
 #[test]
-fn an_execution_that_outlives_its_call_is_ended_as_hung_up() {
+fn an_execution_that_outlives_its_call_is_ended() {
     for word in [None, Some("APPROVED")] {
         let twilio = Twilio::start();
         twilio.tell(Story::stuck(word));
@@ -104,9 +103,9 @@ fn an_execution_that_outlives_its_call_is_ended_as_hung_up() {
     }
 }
 
-/// The reply to the request that ends the Execution comes late, but within the time that any other hang-up may take.
+/// The reply to the request that ends the Execution is late, but within the limit of a hang-up.
 #[test]
-fn the_outcome_of_a_call_that_is_over_does_not_wait_for_the_end() {
+fn the_outcome_of_an_ended_call_does_not_wait_for_its_end() {
     let twilio = Twilio::start();
     twilio.tell(Story::stuck(None));
     twilio.fail(About::End, Fault::Slow(Duration::from_secs(9)));
@@ -119,14 +118,14 @@ fn the_outcome_of_a_call_that_is_over_does_not_wait_for_the_end() {
 }
 
 #[test]
-fn a_report_of_fraud_is_heard_also_of_an_execution_that_outlives_its_call() {
+fn a_fraud_report_counts_if_the_execution_stays_active() {
     let twilio = Twilio::start();
     twilio.tell(Story::stuck(Some("FRAUD")));
     assert_eq!(call(&gate(&twilio)).1, Some(FailureReason::FraudReported));
 }
 
 #[test]
-fn a_refusal_that_quotes_the_codes_is_not_repeated() {
+fn a_refusal_that_quotes_the_codes_is_not_shown() {
     let twilio = Twilio::start();
     let quoting = r#"Parameters {"code_1":"471","spoken_1":"four, seven, one"} are not valid"#;
     twilio.fail(About::Start, Fault::Refuse(400, 20001, quoting, None));

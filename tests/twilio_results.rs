@@ -1,4 +1,4 @@
-//! What Twilio Studio reports of a call, and what PhoneGate makes of it; which flows it refuses.
+//! What Twilio Studio reports about a call, and the outcome; which flows PhoneGate refuses.
 
 mod support;
 
@@ -45,9 +45,9 @@ fn an_unknown_result_is_in_the_text() {
     assert!(text.contains("the result \"MAYBE\""), "{text}");
 }
 
-/// Also if all that an approval needs stands beside it.
+/// Even if everything that an approval needs is there too.
 #[test]
-fn the_results_of_earlier_flows_are_not_believed() {
+fn a_result_of_an_earlier_flow_does_not_count() {
     for result in ["APPROVED", "WRONG_KEY", "FRAUD"] {
         let twilio = Twilio::start();
         twilio.tell(Story::writes(json!({ "result": result })));
@@ -58,7 +58,7 @@ fn the_results_of_earlier_flows_are_not_believed() {
 }
 
 #[test]
-fn an_entry_that_is_not_as_the_flow_writes_it_never_verifies() {
+fn a_malformed_entry_never_verifies() {
     let right = Story::writes(json!({ "attempt": 1 }));
     let cases = [
         json!({ "result": true }),
@@ -97,7 +97,7 @@ fn an_entry_that_is_not_as_the_flow_writes_it_never_verifies() {
 
 /// The Execution, its flow, its number and its nonce must be those of the call.
 #[test]
-fn the_result_of_another_execution_is_never_taken() {
+fn the_result_of_another_execution_never_counts() {
     let edits: [(EditBody, Option<FailureReason>); 6] = [
         (|body| body, None),
         (|body| body.replace(r#""sid":"FN"#, r#""sid":"FNf"#), Some(FailureReason::CannotPlace)),
@@ -138,7 +138,7 @@ fn a_start_that_rings_another_number_is_ended_and_not_followed() {
     }
 }
 
-/// Through the flow that is installed for these settings: how the call ends for this user.
+/// Returns why the call of this user fails, through the flow that is installed for these settings.
 fn walked(settings: &Value, callee: Callee) -> Option<FailureReason> {
     let twilio = Twilio::start();
     twilio.install(settings);
@@ -149,7 +149,7 @@ fn walked(settings: &Value, callee: Callee) -> Option<FailureReason> {
     reason
 }
 
-/// From the installation of the flow to the outcome: what a user hears and does at the telephone.
+/// From the installation of the flow to the outcome.
 #[test]
 fn a_call_by_code_ends_as_the_user_acts() {
     use Act::{HangsUp, Heard, Keys, Nothing};
@@ -203,7 +203,7 @@ fn codes_are_spoken_and_heard_in_each_language() {
     }
 }
 
-/// All codes of a call are its parameters, and its log does not show them.
+/// The codes of a call are its parameters. The log does not show them.
 #[test]
 fn codes_are_parameters_and_not_logged() {
     let twilio = Twilio::start();
@@ -237,7 +237,7 @@ fn codes_are_parameters_and_not_logged() {
     }
 }
 
-/// What `check` says with these settings about the flow that is installed for those.
+/// Returns the result of `check` with the settings `configured`, if the flow was installed for `installed`.
 fn checked(installed: &Value, configured: &Value) -> Result<String, String> {
     let [installed, configured] = [installed, configured].map(|settings| {
         let mut settings = settings.clone();
@@ -254,7 +254,7 @@ fn checked(installed: &Value, configured: &Value) -> Result<String, String> {
 }
 
 #[test]
-fn a_check_refuses_a_flow_that_was_made_for_other_settings() {
+fn a_check_refuses_a_flow_for_other_settings() {
     let german = json!({ "prompts": { "by_country": { "DE": "de-DE" } } });
     let nine = json!({ "fraud": { "key": "9" } });
     let three = json!({ "prompts": { "attempts": 3 } });

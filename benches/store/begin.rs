@@ -122,7 +122,8 @@ pub fn fill_file(file: &Path, calls: u64) {
     let calls = i64::try_from(calls).expect("it is small");
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later").as_millis();
     let now = i64::try_from(now).expect("it is small");
-    let sql = "INSERT INTO attempts (id, generation, current, number_key, line_key, number, country, node, started_at,
+    let sql =
+        "INSERT INTO attempts (id, generation, is_latest, number_key, line_key, number, country, node, started_at,
             begun, deadline, ended, ended_at)
         WITH RECURSIVE calls (n, at) AS (
             SELECT 1, ?2 - 86000000 UNION ALL SELECT n + 1, ?2 - 86000000 + n * 86000000 / ?1 FROM calls WHERE n < ?1

@@ -127,7 +127,7 @@ fn a_failure_at_any_step_undoes_all_of_it() {
     let before = site.everything();
     for what in ["stage", "make"] {
         for step in STEPS {
-            let fault = format!("fail {what} {step}");
+            let fault = format!("install.fail={what} {step}");
             let ran = site.install_with(&[], &fault).exits(1);
             assert!(ran.stderr.contains(&format!("fault injected: {what} {step}")), "{}", ran.stderr);
             let after = site.everything();
@@ -142,7 +142,7 @@ fn an_upgrade_failing_at_any_step_keeps_the_old_version() {
     let site = outdated();
     let before = site.everything();
     for step in ["permissions", "schema", "tool", "library", "shim"] {
-        site.install_with(&[], &format!("fail make {step}")).exits(1);
+        site.install_with(&[], &format!("install.fail=make {step}")).exits(1);
         assert!(site.everything() == before, "{step}");
     }
     site.install(&[]).exits(0);
@@ -154,7 +154,7 @@ fn an_install_killed_at_any_step_is_completed_by_the_next() {
     for what in ["stage", "make"] {
         for step in STEPS {
             let site = site_with_every_step();
-            site.install_with(&[], &format!("end {what} {step}")).exits(99);
+            site.install_with(&[], &format!("install.end={what} {step}")).exits(99);
             // MIM runs as before.
             assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS, "{what} {step}");
             site.install(&[]).exits(0);
@@ -169,7 +169,7 @@ fn an_upgrade_killed_at_any_step_leaves_no_file_missing() {
     for step in ["permissions", "schema", "tool", "library", "shim"] {
         let site = outdated();
         let before = site.names();
-        site.install_with(&[], &format!("end make {step}")).exits(99);
+        site.install_with(&[], &format!("install.end=make {step}")).exits(99);
         let after = site.names();
         assert!(before.iter().all(|name| after.contains(name)), "{step}: {after:?}");
         site.install(&[]).exits(0);

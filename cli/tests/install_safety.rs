@@ -58,7 +58,7 @@ fn a_protected_secret_leaves_no_readable_copy() {
     config["backends"]["other"] = trunk("../bundle/shared.txt");
     site.configure(&config);
     let before = site.everything();
-    site.install_with(&[], "fail make shim").exits(1);
+    site.install_with(&[], "install.fail=make shim").exits(1);
     assert!(site.everything() == before);
 
     let ran = site.install(&[]).exits(0);
@@ -195,7 +195,7 @@ fn a_killed_replacement_of_a_loaded_library_is_completed() {
     let library = site.service().join("libphonegate.so");
     fs::create_dir(&library).unwrap();
     fs::write(library.join("old"), "").unwrap();
-    site.install_with(&[], "end aside libphonegate.so").exits(99);
+    site.install_with(&[], "install.end=aside libphonegate.so").exits(99);
     assert!(!library.exists());
     assert_eq!(fs::read_to_string(site.settings()).unwrap(), SETTINGS);
     site.install(&[]).exits(0);

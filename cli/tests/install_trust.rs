@@ -23,7 +23,7 @@ fn set_mode(path: &Path, mode: u32) {
 fn install(site: &Site, hash: &str, arguments: &[&str]) -> Ran {
     let mut command = site.command(&["install", "--allow-test-backends"]);
     command.arg("--csc").arg(site.bundle().with_file_name("csc")).args(arguments);
-    command.env("PHONEGATE_FAULT", format!("library {hash}")).output().unwrap().into()
+    command.env("PHONEGATE_FAULT", format!("install.library_hash={hash}")).output().unwrap().into()
 }
 
 fn hash_of_library(site: &Site) -> String {

@@ -125,7 +125,7 @@ fn check_recommends_a_number_key_if_numbers_are_stored() {
     assert!(!recommends(&keyed));
     let warned = Place::with(&keyed).run(&["check"]).exits(0).stderr;
     for path in ["privacy.number_key", "privacy.other_number_keys[0]"] {
-        assert!(warned.contains(&format!("{path}: the secret stands in the configuration in plain text")), "{warned}");
+        assert!(warned.contains(&format!("{path}: the secret is in the configuration in plain text")), "{warned}");
     }
     let mut in_memory = kept(None);
     in_memory["store"] = json!({ "type": "memory" });

@@ -108,7 +108,7 @@ fn install_copies_the_calls_before_their_schema_changes() {
     assert!(planned.stdout.contains("before the new library upgrades them from schema version"), "{}", planned.stdout);
     assert!(everything(&site) == before);
 
-    let failed = site.install_with(&["--json"], &format!("{NEWER},fail make library")).exits(1);
+    let failed = site.install_with(&["--json"], &format!("{NEWER},install.fail=make library")).exits(1);
     assert!(failed.stdout.contains("The changes were undone"), "{}", failed.stdout);
     assert!(everything(&site) == before, "the copy is removed again");
 

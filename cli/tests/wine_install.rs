@@ -67,7 +67,7 @@ fn a_failure_at_any_step_undoes_all_of_it() {
     let before = site.files();
     for step in STEPS {
         for what in ["stage", "make"] {
-            let ran = site.install_with(&["--skip-check"], &format!("fail {what} {step}"));
+            let ran = site.install_with(&["--skip-check"], &format!("install.fail={what} {step}"));
             assert_eq!(ran.code, Some(1), "{what} {step}: {ran:?}");
             assert!(ran.stderr.contains(&format!("fault injected: {what} {step}")), "{}", ran.stderr);
             assert!(site.files() == before, "{what} {step}: {:?}", site.names());
@@ -81,7 +81,7 @@ fn an_install_killed_at_any_step_is_completed_by_the_next() {
     let build = windows_debug_build();
     for step in STEPS {
         let site = WineSite::new(&build);
-        let ran = site.install_with(&["--skip-check"], &format!("end make {step}"));
+        let ran = site.install_with(&["--skip-check"], &format!("install.end=make {step}"));
         assert_eq!(ran.code, Some(99), "{step}: {ran:?}");
         assert_eq!(site.settings(), SETTINGS, "{step}");
         assert_eq!(site.install(&[]).code, Some(0), "{step}");
@@ -98,7 +98,7 @@ fn an_upgrade_killed_at_any_step_leaves_no_file_missing() {
             fs::write(site.service().join(name), "an older version").unwrap();
         }
         let before = site.names();
-        let ran = site.install_with(&["--skip-check"], &format!("end make {step}"));
+        let ran = site.install_with(&["--skip-check"], &format!("install.end=make {step}"));
         assert_eq!(ran.code, Some(99), "{step}: {ran:?}");
         let after = site.names();
         assert!(before.iter().all(|name| after.contains(name)), "{step}: {after:?}");

@@ -1,4 +1,4 @@
-//! The host's log callback. No lock is held while it runs; whoever replaces it waits until no earlier one is running.
+//! The host's log callback. No lock is held while it runs. Replacing it waits until no earlier callback is running.
 
 use std::cell::Cell;
 use std::ffi::{CString, c_char, c_void};
@@ -22,9 +22,9 @@ unsafe impl Send for Callback {}
 
 struct State {
     callback: Option<Callback>,
-    /// How often the callback has been set.
+    /// Number of times that the callback was set.
     generation: u64,
-    /// The generation of each callback that is running, one a thread.
+    /// The generation of each running callback, one for each thread.
     running: Vec<u64>,
 }
 
@@ -35,12 +35,12 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Is this thread inside the callback?
+/// Returns whether this thread is inside the callback.
 pub(super) fn inside() -> bool {
     INSIDE.with(Cell::get)
 }
 
-/// Replaces the callback, and waits until none that was set before is running. The new one may run meanwhile.
+/// Replaces the callback, and waits until no earlier one is running. The new one may run during the wait.
 pub(super) fn set(function: Option<LogCallback>, user_data: *mut c_void) -> ResultCode {
     if inside() {
         return ResultCode::InCallback;
@@ -55,7 +55,7 @@ pub(super) fn set(function: Option<LogCallback>, user_data: *mut c_void) -> Resu
     ResultCode::Ok
 }
 
-/// Hands a line to the callback, if there is one.
+/// Passes a line to the callback, if there is one.
 pub(super) fn deliver(level: Level, line: &str) {
     // Lines are JSON, which escapes NUL: this cannot fail.
     let Ok(message) = CString::new(line) else { return };

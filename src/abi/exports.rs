@@ -1,5 +1,4 @@
-//! The exported functions. Each does the same: read the caller's pointers, ask the gate, answer in numbers, all of it
-//! inside the guard.
+//! The exported functions. Each reads the caller's pointers, asks the gate and returns a number, inside the guard.
 #![allow(non_snake_case, reason = "the names are the host's")]
 
 use std::ffi::{c_char, c_void};
@@ -86,7 +85,7 @@ pub unsafe extern "C" fn GetFailureMessage(
 ) -> i32 {
     // SAFETY: the caller's promise.
     let checked = unsafe { Buffer::new(buffer, capacity, needed) };
-    // SAFETY: the caller's promise; only looked at where the guard had to give up on the first one.
+    // SAFETY: the caller's promise; used only if a panic took the first one.
     let spare = unsafe { Buffer::new(buffer, capacity, needed) };
     let result = guarded(None, || {
         let (buffer, id) = match checked {
@@ -181,7 +180,7 @@ pub extern "C" fn PhoneGateVersion() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// Runs `body`; a panic in it becomes the failure of this call, so that the host can be told.
+/// Runs `body`. A panic in it becomes the failure of this call, so that the host can read a message.
 fn guarded_call(id: CallId, body: impl FnOnce() -> CallStatus) -> CallStatus {
     guarded(None, || Some(body())).unwrap_or_else(|| {
         refuse(id, defect());
@@ -198,7 +197,7 @@ fn initiate(id: CallId, number: Result<&str, BadText>, attributes: Result<&str, 
         }
     };
     let (attributes, language) = attributes_of(attributes);
-    // A gate that another thread is just shutting down answers None; the next one is started then.
+    // Returns `None` if another thread is shutting the gate down. The second attempt starts the next gate.
     for _ in 0..2 {
         let request = CallRequest { id, number, attributes: attributes.clone(), language: language.clone() };
         match global::with_gate(|gate| gate.initiate(request)) {
@@ -210,7 +209,7 @@ fn initiate(id: CallId, number: Result<&str, BadText>, attributes: Result<&str, 
     refuse(id, Failure::new(FailureReason::Interrupted, "PhoneGate is being shut down."))
 }
 
-/// Remembers why a call was refused, and tells.
+/// Registers why a call was refused, and logs it.
 fn refuse(id: CallId, failure: Failure) -> CallStatus {
     if global::with_gate(|gate| gate.refuse(id, failure.clone())).is_err() {
         log_refused(Some(id), &failure);
@@ -219,7 +218,7 @@ fn refuse(id: CallId, failure: Failure) -> CallStatus {
     CallStatus::Failed
 }
 
-/// Tells the log of a request that cannot be remembered, since it has no id.
+/// Logs a refused request that cannot be registered, because it has no id.
 fn refuse_nameless(failure: &Failure) -> CallStatus {
     log_refused(None, failure);
     CallStatus::Failed
@@ -249,8 +248,8 @@ fn no_call_id(text: Result<&[u8], BadText>) -> Failure {
     Failure::new(FailureReason::UnknownCall, problem)
 }
 
-/// The names in a JSON object, and the language it asks for. Attributes never make a call fail: what is no such object
-/// has a name of its own here.
+/// Returns the names in a JSON object, and the language that it asks for. Attributes never make a call fail: for text
+/// that is not a JSON object, the name describes the problem.
 fn attributes_of(attributes: Result<&str, BadText>) -> (Vec<String>, Option<String>) {
     let json = match attributes {
         Err(BadText::Null) | Ok("") => return (Vec::new(), None),

@@ -1,4 +1,5 @@
-//! The process's one gate: started at the first call that needs it, ended by a shutdown, started anew by the next call.
+//! The gate of the process. The first call that needs it starts it, a shutdown ends it, and the next call starts
+//! another.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,22 +26,22 @@ use crate::telemetry::{Log, LogEntry, Sinks, Tee, system_log};
 /// Maximum time to deliver the alert about a refused configuration.
 const ALERT_LIMIT: Duration = Duration::from_secs(20);
 
-/// Maximum time that a shutdown waits for that alert.
+/// Maximum time that a shutdown waits for that delivery.
 const ALERT_GRACE: Duration = Duration::from_secs(2);
 
-/// A start that failed is not tried again sooner.
+/// Minimum time between a failed start and the next one.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// How long ended calls are kept while no configuration says so.
+/// How long ended calls are kept until a configuration was read.
 const KEEP_FINISHED: Duration = Duration::from_secs(600);
 
 /// The log's name in its folder.
 const LOG_FILE: &str = "phonegate.log";
 
-/// All calls of the process. They outlive the gate, so that what a shutdown interrupted can still be explained.
+/// All calls of the process. They outlive the gate, so that the calls that a shutdown interrupted keep their messages.
 pub(super) static REGISTRY: Lazy<Arc<Registry>> = Lazy::new(|| Arc::new(Registry::new(KEEP_FINISHED)));
 
-/// The gate that runs. Reading it takes no lock.
+/// The running gate. Reading it takes no lock.
 static RUNNING: ArcSwapOption<Running> = ArcSwapOption::const_empty();
 
 /// The statuses that a poll returns from the registry without the running gate: one bit for each [`CallStatus`]. Zero
@@ -50,7 +51,7 @@ static RUNNING: ArcSwapOption<Running> = ArcSwapOption::const_empty();
 /// as the process.
 static DIRECT_STATUSES: AtomicU8 = AtomicU8::new(0);
 
-/// Held by the one thread that starts the gate, or takes it away, while others wait.
+/// Locked by the thread that starts or ends the gate. Others wait.
 static START: Mutex<Start> = Mutex::new(Start::NEW);
 
 /// Whether hosts get brief messages, as configured for the gate that runs or ran last. Messages outlive the gate.
@@ -61,15 +62,15 @@ static IS_SINGLE_USE: AtomicBool = AtomicBool::new(false);
 
 struct Running {
     gate: Gate,
-    /// The configuration it runs with.
+    /// The file of its configuration.
     path: PathBuf,
 }
 
 struct Start {
-    /// The path that the host named, kept also after a failure.
+    /// The path that the host named. It is kept after a failure.
     path: Option<PathBuf>,
     failure: Option<(Instant, ConfigError)>,
-    /// Where that failure was told.
+    /// The log of that failure.
     refusals: Option<Log>,
     /// The failures of which an alert was sent within the last hour.
     alerted: HourlyLimit,
@@ -77,7 +78,7 @@ struct Start {
     alerting: Option<Receiver<()>>,
 }
 
-/// Asks the gate that is running, started if need be.
+/// Asks the running gate. Starts one if there is none.
 pub(super) fn with_gate<T>(ask: impl FnOnce(&Gate) -> T) -> Result<T, ConfigError> {
     if let Some(running) = &*RUNNING.load() {
         return Ok(ask(&running.gate));
@@ -86,7 +87,7 @@ pub(super) fn with_gate<T>(ask: impl FnOnce(&Gate) -> T) -> Result<T, ConfigErro
     Ok(ask(&running.gate))
 }
 
-/// How much detail messages to hosts have, by the configuration that was read last. Full if none could be read.
+/// Returns how much detail messages to hosts have, by the configuration that was read last. Full if none could be read.
 pub(super) fn messages() -> Messages {
     if IS_BRIEF.load(Ordering::Relaxed) { Messages::Brief } else { Messages::Full }
 }
@@ -129,7 +130,7 @@ pub(super) fn initialize(path: Option<PathBuf>) -> Result<(), (ResultCode, Strin
     start.running(None).map(|_| ()).map_err(|error| (ResultCode::Config(error.kind()), error.to_string()))
 }
 
-/// Ends the gate, if one is running or just being started.
+/// Ends the gate, if one is running or starting.
 pub(super) fn shut_down(timeout: Duration) -> ResultCode {
     let end = Instant::now() + timeout;
     let Some(mut start) = START.try_lock_until(end) else { return ResultCode::TimedOut };
@@ -145,11 +146,12 @@ pub(super) fn shut_down(timeout: Duration) -> ResultCode {
         // the thread may go on.
         let _ = ended.recv_timeout(left().min(ALERT_GRACE));
     }
-    let all_told = refusals.is_none_or(|refusals| refusals.close(left()));
-    if gate_ended && all_told { ResultCode::Ok } else { ResultCode::TimedOut }
+    let all_logged = refusals.is_none_or(|refusals| refusals.close(left()));
+    if gate_ended && all_logged { ResultCode::Ok } else { ResultCode::TimedOut }
 }
 
-/// Writes a line to the gate's log, started if need be. Where it cannot start, to where that was told.
+/// Writes a line to the gate's log. Starts a gate if there is none. If it cannot start, the line goes to the log of
+/// that failure.
 pub(super) fn log(entry: &LogEntry<'_>) {
     if with_gate(|gate| gate.log(entry)).is_err()
         && let Some(refusals) = &START.lock().refusals
@@ -158,7 +160,7 @@ pub(super) fn log(entry: &LogEntry<'_>) {
     }
 }
 
-/// Writes that a panic was caught, where a gate has a log for it.
+/// Logs that a panic was caught, if a gate runs.
 pub(super) fn log_panic(text: &str) {
     if let Some(running) = &*RUNNING.load() {
         running.gate.log(&LogEntry { text: Some(text), ..LogEntry::new(GateEvent::Defect) });
@@ -168,7 +170,8 @@ pub(super) fn log_panic(text: &str) {
 impl Start {
     const NEW: Self = Self { path: None, failure: None, refusals: None, alerted: HourlyLimit::new(), alerting: None };
 
-    /// The gate, started unless it runs.
+    /// Returns the running gate, or starts one. With `retry_after`, returns the failure of an earlier start until that
+    /// time has passed.
     fn running(&mut self, retry_after: Option<Duration>) -> Result<Arc<Running>, ConfigError> {
         if let Some(running) = RUNNING.load_full() {
             return Ok(running);
@@ -190,7 +193,7 @@ impl Start {
                 Ok(running)
             }
             Err(error) => {
-                // A host that polls would fill the system's log with what it was told already.
+                // A host that polls would fill the system's log with the same failure.
                 let is_news = self.failure.as_ref().is_none_or(|(_, last)| last.to_string() != error.to_string());
                 self.refusals = log_refusal(&error, is_news);
                 if is_news && self.alerted.admits(AlertKind::Configuration, &error.to_string(), Moment::now()) {
@@ -227,7 +230,7 @@ impl Start {
     fn start_gate(&self) -> Result<Running, ConfigError> {
         let path = self.path()?;
         let loaded = config::load(&path, &TYPES)?;
-        // Also if the gate cannot start: the error may name paths and accounts.
+        // Set even if the gate cannot start: the error may name paths and accounts.
         IS_BRIEF.store(loaded.config.messages == Messages::Brief, Ordering::Relaxed);
         IS_SINGLE_USE.store(loaded.config.call.single_use, Ordering::Relaxed);
         let log_to = LogTo { file_name: LOG_FILE, tee: Some(Arc::new(callback::deliver)), system: Some(system_log()) };
@@ -240,8 +243,8 @@ fn absolute(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }
 
-/// Writes why the gate could not start: to the usual folder, since the configuration names none that can be trusted,
-/// to the host's callback, and where it is news to the operating system's log.
+/// Logs why the gate could not start: in the default folder, because the configuration may not be trusted; to the
+/// host's callback; and to the operating system's log, unless it was the same failure before.
 fn log_refusal(error: &ConfigError, is_news: bool) -> Option<Log> {
     let tee: Tee = Arc::new(callback::deliver);
     let system = || is_news.then(system_log);

@@ -1,6 +1,6 @@
-//! No panic crosses the boundary, and none writes to the host's stderr.
+//! Catches panics, so that none crosses the boundary or writes to the host's stderr.
 //!
-//! Panics are ordinary, logged errors here: the hook notes where one happened, and the guard turns it into a result.
+//! A panic becomes an ordinary, logged error: the hook logs where it happened, and the guard returns a result.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
@@ -18,7 +18,7 @@ thread_local! {
 /// Runs the body of an export. A panic in it is logged, and `failed` is returned.
 pub(super) fn guarded<T>(failed: T, body: impl FnOnce() -> T) -> T {
     hook_panics();
-    // A thread-local without a destructor is there as long as its thread.
+    // A thread-local without a destructor exists as long as its thread.
     let result = INSIDE.with(|inside| {
         let outer = inside.replace(true);
         let result = catch_unwind(AssertUnwindSafe(body));
@@ -32,11 +32,11 @@ pub(super) fn guarded<T>(failed: T, body: impl FnOnce() -> T) -> T {
     })
 }
 
-/// Lets the log have the words of panics in exports and on PhoneGate's threads; all others go where they went before.
-/// Only the copy of the standard library that this library is linked with is touched.
+/// Logs panics in exports and on PhoneGate's threads, and passes all others to the previous hook. It changes only the
+/// copy of the standard library that is linked into this library.
 fn hook_panics() {
     static HOOKED: Once = Once::new();
-    // While the thread panics the hook cannot be changed, and trying to would be a second panic.
+    // Setting the hook on a thread that panics would be a second panic.
     if HOOKED.is_completed() || std::thread::panicking() {
         return;
     }

@@ -1,4 +1,4 @@
-//! The C boundary: what `include/phonegate.h` describes. Pointers become safe types here, and panics end here.
+//! The C boundary, which `include/phonegate.h` describes. It turns pointers into safe types, and catches panics.
 #![allow(unsafe_code, reason = "the C boundary")]
 
 mod callback;
@@ -44,7 +44,7 @@ pub enum ResultCode {
 }
 
 impl ResultCode {
-    /// Its number in the header.
+    /// Returns its number in the header.
     pub fn code(self) -> i32 {
         match self {
             Self::Ok => 0,

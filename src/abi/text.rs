@@ -1,16 +1,16 @@
-//! Text in and out of C.
+//! Reads text of C callers, and writes into their buffers.
 
 use std::ffi::c_char;
 
 use super::ResultCode;
 
-/// The longest phone number or id, in bytes.
+/// Maximum length of a phone number or id, in bytes.
 pub(super) const MAX_WORD: usize = 256;
 
-/// The longest delivery attributes, in bytes.
+/// Maximum length of delivery attributes, in bytes.
 pub(super) const MAX_ATTRIBUTES: usize = 65_536;
 
-/// The longest path, in bytes.
+/// Maximum length of a path, in bytes.
 pub(super) const MAX_PATH: usize = 32_767;
 
 /// Why a text could not be read.
@@ -22,7 +22,7 @@ pub(super) enum BadText {
 }
 
 impl BadText {
-    /// As a predicate: "… is NULL".
+    /// Describes the problem as a predicate: "is NULL".
     pub(super) fn describe(self) -> &'static str {
         match self {
             Self::Null => "is NULL",
@@ -53,7 +53,7 @@ pub(super) unsafe fn read<'a>(text: *const c_char, max: usize) -> Result<&'a str
     std::str::from_utf8(bytes).map_err(|_| BadText::NotUtf8)
 }
 
-/// As [`read`], for what is read as ASCII and need not be checked as UTF-8 first.
+/// Borrows text as [`read`] does, without checking that it is UTF-8.
 ///
 /// # Safety
 /// As for [`read`].
@@ -78,7 +78,7 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// Takes note of a caller's buffer. Writes nothing yet.
+    /// Stores the pointers of a caller's buffer. Writes nothing yet.
     ///
     /// # Safety
     /// `buffer` is NULL or writable for `capacity` bytes, `needed` is NULL or writable, until the last use.
@@ -89,7 +89,7 @@ impl Buffer {
         Ok(Self { start: buffer.cast(), capacity, needed })
     }
 
-    /// Writes as much of `text` as fits, cut at a character's boundary, and its NUL.
+    /// Writes as much of `text` as fits, cut at the boundary of a character, and a NUL.
     pub(super) fn write(self, text: &str) -> ResultCode {
         // A NUL inside would cut the text for a C caller.
         let text = text.split('\0').next().unwrap_or_default();

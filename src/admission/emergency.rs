@@ -1,28 +1,28 @@
-//! Emergency numbers, which a number that is dialled without its country must never begin with.
+//! Emergency numbers. A number that is dialled without its country code must not begin with one.
 
 use rlibphonenumber::Region;
 
 use crate::config::{ConfigError, NumbersConfig};
 
-/// A line for each country: its code and its emergency numbers, as Google's libphonenumber has them
-/// (ShortNumberMetadata.xml). A test compares the two.
+/// A line for each country: its code and its emergency numbers, from Google's libphonenumber (ShortNumberMetadata.xml).
+/// A test compares the two.
 const NUMBERS: &str = include_str!("emergency.txt");
 
-/// The emergency numbers of the countries that may be called, where the trunk is.
+/// The emergency numbers of the countries that may be called.
 pub(crate) struct EmergencyNumbers(Vec<&'static str>);
 
 impl EmergencyNumbers {
-    /// Those of `numbers.default_country` and of the countries that may be called.
+    /// Returns the emergency numbers of `numbers.default_country` and of the countries that may be called.
     ///
     /// # Errors
-    /// An unknown country, or no country at all.
+    /// If a country is unknown, or there is none.
     pub(crate) fn new(numbers: &NumbersConfig) -> Result<Self, ConfigError> {
         let mut countries = numbers.allowed_countries()?;
         countries.extend(numbers.default_country()?);
         Ok(Self(countries.into_iter().flat_map(of_country).collect()))
     }
 
-    /// The emergency number that these digits begin with.
+    /// Returns the emergency number that these digits begin with.
     pub(crate) fn at_start_of(&self, digits: &str) -> Option<&'static str> {
         self.0.iter().copied().find(|number| digits.starts_with(number))
     }

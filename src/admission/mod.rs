@@ -1,5 +1,5 @@
-//! Decides whether a call may be placed, as far as the configuration alone decides it: the number, its country, its
-//! type, and the block lists of the configuration.
+//! Decides whether the configuration allows a call: by the number, its country, its type, and the block lists. It does
+//! no I/O.
 
 mod emergency;
 
@@ -19,7 +19,7 @@ use number::{NumberReader, Parsed, ReadError};
 pub use number_hasher::NumberHasher;
 use prefix::BlockedPrefix;
 
-/// The rules of one configuration.
+/// The rules of a configuration.
 pub struct Admission {
     default_country: Option<Region>,
     allowed_countries: HashSet<Region>,
@@ -31,22 +31,22 @@ pub struct Admission {
     hasher: NumberHasher,
 }
 
-/// How a text is read, and whether that number may be called.
+/// A number that was read from text, and whether it may be called.
 #[derive(Debug)]
 pub struct Reading {
     /// The number.
     pub number: PhoneNumber,
     /// Its type.
     pub kind: NumberType,
-    /// Why it may not be called.
+    /// Why it may not be called, if so.
     pub refusal: Option<Failure>,
 }
 
 impl Admission {
-    /// Reads the rules, and makes ready what the first call would otherwise wait for.
+    /// Reads the rules. Also compiles the patterns of the countries, so that the first call does not wait for that.
     ///
     /// # Errors
-    /// An unknown country, no country at all, no type, or a blocked number or prefix that is not one.
+    /// If a country is unknown, no country or no type is allowed, or a blocked number or prefix is not valid.
     pub fn new(numbers: &NumbersConfig) -> Result<Self, ConfigError> {
         let default_country = numbers.default_country()?;
         let allowed_countries: HashSet<_> = numbers.allowed_countries()?.into_iter().collect();
@@ -90,7 +90,7 @@ impl Admission {
         Self { hasher, ..self }
     }
 
-    /// The number that a text means, whether it may be called or not.
+    /// Reads a number, whether it may be called or not.
     ///
     /// # Errors
     /// InvalidNumber.
@@ -98,7 +98,7 @@ impl Admission {
         self.parse(text).map(|parsed| parsed.number)
     }
 
-    /// The number to dial for what the host gave.
+    /// Reads a number that the host passed, and checks that it may be called.
     ///
     /// # Errors
     /// InvalidNumber, Blocked or CountryNotAllowed.
@@ -107,7 +107,7 @@ impl Admission {
         refusal.map_or(Ok(number), Err)
     }
 
-    /// Reads a number, and returns why it may not be called, if so.
+    /// Reads a number. Also returns why it may not be called, if so.
     ///
     /// # Errors
     /// InvalidNumber.

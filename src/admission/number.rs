@@ -1,4 +1,4 @@
-//! What a written number means: the rules for numbers without `+`.
+//! Interprets a written number: the rules for numbers without `+`.
 
 use std::collections::HashSet;
 
@@ -11,11 +11,11 @@ use crate::config::{NumberType, WithoutPlus};
 /// The calling code of the North American Numbering Plan.
 const NORTH_AMERICA: i32 = 1;
 
-/// A valid number and what admission asks about it.
+/// A valid number, with its country and type.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Parsed {
     pub(super) number: PhoneNumber,
-    /// None for numbers of no country, such as those of satellite networks.
+    /// `None` for numbers of no country, such as those of satellite networks.
     pub(super) country: Option<Region>,
     pub(super) kind: NumberType,
 }
@@ -32,7 +32,7 @@ pub(super) enum ReadError {
     Ambiguous(Box<PhoneNumber>, Box<PhoneNumber>),
 }
 
-/// How numbers are read by one configuration.
+/// Reads numbers by the settings of a configuration.
 pub(super) struct NumberReader<'a> {
     pub(super) default_country: Option<Region>,
     pub(super) allowed_countries: &'a HashSet<Region>,
@@ -40,7 +40,7 @@ pub(super) struct NumberReader<'a> {
 }
 
 impl NumberReader<'_> {
-    /// The number that a text means.
+    /// Reads a number.
     pub(super) fn read(&self, text: &str) -> Result<Parsed, ReadError> {
         let written = WrittenNumber::read(text).map_err(ReadError::Form)?;
         let Some(without_zero) = written.without_trunk_zero() else { return self.read_written(&written) };
@@ -117,13 +117,13 @@ fn national(written: &WrittenNumber, country: Region) -> Option<(Option<Parsed>,
     Some((parsed(&number, written), number.country_code_source()))
 }
 
-/// The number whose digits start with a country code.
+/// Returns the number whose digits start with a country code.
 fn international(digits: &str, written: &WrittenNumber) -> Option<Parsed> {
     let number = PHONE_NUMBER_UTIL.parse(format!("+{digits}"), None).ok()?;
     parsed(&number, written)
 }
 
-/// The calling code at the start of these digits. No code is the start of another one (ITU-T E.164, 6.2.1).
+/// Returns the calling code at the start of these digits. No code is the start of another one (ITU-T E.164, 6.2.1).
 fn calling_code(digits: &str) -> Option<i32> {
     if digits.starts_with('0') {
         return None;

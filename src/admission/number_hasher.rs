@@ -12,7 +12,7 @@ use crate::config::{ConfigError, PrivacyConfig};
 /// The text that is signed with a key to make its fingerprint. No hashed number starts with it.
 const FINGERPRINT: &[u8] = b"phonegate number key fingerprint";
 
-/// The number keys of a configuration. Hashing with them is pure computing.
+/// The number keys of a configuration.
 #[derive(Clone, Debug)]
 pub struct NumberHasher {
     current: Key,
@@ -26,7 +26,7 @@ struct Key {
     secret: Option<SecretString>,
 }
 
-/// Without a secret.
+/// Hashes without a secret.
 impl Default for NumberHasher {
     fn default() -> Self {
         Self::new(None, [])
@@ -43,7 +43,8 @@ impl NumberHasher {
         Ok(Self::new(current, others))
     }
 
-    /// Hashes with the current key, if there is one. Numbers are also looked for by the `others`, and without a key.
+    /// Creates a hasher that hashes with the current key, if there is one. Numbers are also looked up by the `others`,
+    /// and without a key.
     pub fn new(current: Option<SecretString>, others: impl IntoIterator<Item = SecretString>) -> Self {
         let current = Key::new(current);
         let mut keys: Vec<Key> = Vec::new();
@@ -55,12 +56,12 @@ impl NumberHasher {
         Self { current, others: keys.into() }
     }
 
-    /// The fingerprints of all keys, the current one first.
+    /// Returns the fingerprints of all keys, the current one first.
     pub fn fingerprints(&self) -> Vec<KeyFingerprint> {
         std::iter::once(&self.current).chain(&*self.others).map(|key| key.fingerprint).collect()
     }
 
-    /// Adds the hashes of a number by all keys.
+    /// Returns the number with its hashes by all keys.
     pub(super) fn hash(&self, number: PhoneNumber) -> PhoneNumber {
         let otherwise = self.others.iter().map(|key| key.hash(&number)).collect();
         let hashed = self.current.hash(&number);
@@ -88,7 +89,7 @@ impl Key {
     }
 }
 
-/// Made anew for each use, since only the secret is overwritten when it is dropped.
+/// Creates the key of the algorithm. It is not kept, because only the secret is overwritten when it is dropped.
 fn mac(secret: &SecretString) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes())
 }

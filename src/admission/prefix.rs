@@ -1,18 +1,18 @@
-//! Beginnings of numbers that are never called.
+//! Prefixes of numbers that are never called.
 
 use std::fmt;
 
 use crate::config::ConfigError;
 
-/// The longest one, in characters: a whole number of E.164, which has 15 digits at most.
+/// Maximum length, in characters: a whole number of E.164, which has at most 15 digits.
 const MAX_CHARS: usize = 16;
 
-/// `+`, digits, and `?` for any digit.
+/// A prefix: `+`, digits, and `?` for any digit.
 #[derive(Debug)]
 pub(super) struct BlockedPrefix(Box<str>);
 
 impl BlockedPrefix {
-    /// Reads one, which stands at `path`.
+    /// Parses the prefix at `path` of the configuration.
     ///
     /// # Errors
     /// If it has another form.
@@ -30,7 +30,7 @@ impl BlockedPrefix {
         Ok(Self(text.into()))
     }
 
-    /// Whether a number in E.164 starts with it.
+    /// Returns whether a number in E.164 starts with it.
     pub(super) fn starts(&self, e164: &str) -> bool {
         let mut digits = e164.bytes();
         self.0.bytes().all(|own| digits.next().is_some_and(|digit| own == digit || own == b'?'))

@@ -1,35 +1,35 @@
-//! A telephone number as a user wrote it or pasted it: only its form, not what it means.
+//! The form of a telephone number that a user wrote or pasted. `number` interprets it.
 
 use std::fmt;
 
-/// The longest text that is looked at, in bytes. A pasted number may have an invisible mark beside each digit.
+/// Maximum length of a text, in bytes. A pasted number may have an invisible mark beside each digit.
 const MAX_BYTES: usize = 256;
 
-/// The longest number, in characters that can be seen. E.164 has 15 digits at most; separators and an extension follow.
+/// Maximum length of a number, in visible characters. E.164 has at most 15 digits; separators and an extension follow.
 const MAX_CHARS: usize = 64;
 
-/// The longest extension, in digits.
+/// Maximum length of an extension, in digits.
 const MAX_EXTENSION_DIGITS: usize = 11;
 
-/// The fewest digits after a slash. With fewer it separates two numbers, as in `030 901820/21`.
+/// Minimum digits after a slash. With fewer, the slash separates two numbers, as in `030 901820/21`.
 const MIN_DIGITS_AFTER_SLASH: usize = 4;
 
 /// The parts of a written number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct WrittenNumber {
-    /// Whether `+` stands before the digits.
+    /// Whether `+` precedes the digits.
     pub(super) has_plus: bool,
     /// The digits before the first separator.
     pub(super) first_group: String,
     /// All digits but those of the extension.
     pub(super) digits: String,
-    /// The same without a `(0)` between them.
+    /// The digits without those of a `(0)`.
     without_zero: Option<String>,
     /// The digits to dial after the answer.
     pub(super) extension: Option<String>,
 }
 
-/// Why a text does not have the form of a number.
+/// The reason why a text does not have the form of a number.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FormError {
     /// No digits.
@@ -99,7 +99,7 @@ impl WrittenNumber {
         Ok(Self { has_plus, first_group, digits, without_zero, extension: extension(rest)? })
     }
 
-    /// The same without the `(0)`, if there is one.
+    /// Returns the same number without the `(0)`, if there is one.
     pub(super) fn without_trunk_zero(&self) -> Option<Self> {
         let digits = self.without_zero.clone()?;
         Some(Self { digits, without_zero: None, ..self.clone() })
@@ -110,7 +110,7 @@ fn digits_of(text: &str) -> String {
     text.chars().filter(char::is_ascii_digit).collect()
 }
 
-/// The digits of what follows a number.
+/// Parses the extension after a number.
 fn extension(rest: &str) -> Result<Option<String>, FormError> {
     let Some(first) = rest.chars().next() else { return Ok(None) };
     let (marker, digits) = rest.split_at(rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len()));
@@ -127,7 +127,8 @@ fn extension(rest: &str) -> Result<Option<String>, FormError> {
     Ok(Some(digits.to_owned()))
 }
 
-/// The number without a `(0)` in it, which most countries dial within the country only, as in `+44 (0)20 7946 0958`.
+/// Returns the number without its `(0)`. Most countries dial this zero within the country only, as in `+44 (0)20 7946
+/// 0958`.
 fn without_trunk_zero(number: &str) -> Option<String> {
     for (open, _) in number.match_indices('(') {
         let (before, rest) = number.split_at(open);
@@ -143,7 +144,8 @@ fn is_separator(c: char) -> bool {
     matches!(c, ' ' | '-' | '.' | '(' | ')' | '/')
 }
 
-/// Marks without width: directions, joiners, soft hyphens, byte order marks. Pasted text often contains them.
+/// Returns whether it is a mark without width: directions, joiners, soft hyphens, byte order marks. Pasted text often
+/// contains them.
 fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_is_named() {
+    fn refusals_name_the_problem() {
         for (text, error) in [
             ("", FormError::Empty),
             ("+", FormError::Empty),

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::AlertKind;
 use super::alert::Alert;
+use super::delivery_error::DeliveryError;
 use super::smtp::Smtp;
 use super::syslog;
 use super::webhook::Webhook;
@@ -18,13 +19,13 @@ use crate::config::{AlertConfig, ConfigError, NetworkConfig, SmtpTls};
 /// Maximum time of one delivery.
 pub const DELIVERY_LIMIT: Duration = Duration::from_secs(30);
 
-/// Length of a destination's key in bytes; it is written as 16 hexadecimal digits.
-const KEY_BYTES: usize = 8;
+/// Length of a destination's fingerprint in bytes. It is written as 16 hexadecimal digits.
+const FINGERPRINT_BYTES: usize = 8;
 
 /// A destination of alerts, built from one element of `alerts` in the configuration.
 pub struct Destination {
     on: Vec<AlertKind>,
-    key: Box<str>,
+    fingerprint: Box<str>,
     name: Box<str>,
     limit: Duration,
     transport: Transport,
@@ -53,29 +54,29 @@ impl Destination {
             let tls = tls.map(|own| network.tls_client(own, None, base)).transpose()?.map(Arc::new);
             Ok::<_, ConfigError>(Server { host: host.into(), port, tls })
         };
-        let (key, name, transport) = match (&config.smtp, &config.webhook, &config.syslog) {
+        let (fingerprint, name, transport) = match (&config.smtp, &config.webhook, &config.syslog) {
             (Some(smtp), _, _) => {
                 let path = path("smtp");
                 let tls = (smtp.tls != SmtpTls::None).then_some((path.as_str(), smtp.ca_file.as_deref()));
                 let server = server(&smtp.server, smtp.port(), tls)?;
                 let receivers = smtp.to.join(",");
-                let key = fingerprint(&["smtp", &smtp.server, &smtp.port().to_string(), &smtp.from, &receivers]);
+                let digest = fingerprint(&["smtp", &smtp.server, &smtp.port().to_string(), &smtp.from, &receivers]);
                 let name = format!("smtp {}:{}", smtp.server, smtp.port());
-                (key, name, Transport::Smtp(Box::new(Smtp::build(&path, smtp, server, base)?)))
+                (digest, name, Transport::Smtp(Box::new(Smtp::build(&path, smtp, server, base)?)))
             }
             (_, Some(webhook), _) => {
                 let webhook = Webhook::build(&path("webhook"), webhook, network, base)?;
-                let key = fingerprint(&["webhook", webhook.url()]);
+                let digest = fingerprint(&["webhook", webhook.url()]);
                 let name = format!("{} {}", webhook.format_name(), webhook.host());
-                (key, name, Transport::Webhook(Box::new(webhook)))
+                (digest, name, Transport::Webhook(Box::new(webhook)))
             }
             (_, _, Some(syslog)) => {
                 let path = path("syslog");
                 let tls = syslog.tls.then_some((path.as_str(), syslog.ca_file.as_deref()));
                 let server = server(&syslog.server, syslog.port(), tls)?;
-                let key = fingerprint(&["syslog", &syslog.server, &syslog.port().to_string()]);
+                let digest = fingerprint(&["syslog", &syslog.server, &syslog.port().to_string()]);
                 let name = format!("syslog {}:{}", syslog.server, syslog.port());
-                (key, name, Transport::Syslog(server))
+                (digest, name, Transport::Syslog(server))
             }
             (None, None, None) => {
                 return Err(ConfigError::invalid(
@@ -84,7 +85,13 @@ impl Destination {
                 ));
             }
         };
-        Ok(Self { on: config.on.clone(), key: key.into(), name: name.into(), limit: DELIVERY_LIMIT, transport })
+        Ok(Self {
+            on: config.on.clone(),
+            fingerprint: fingerprint.into(),
+            name: name.into(),
+            limit: DELIVERY_LIMIT,
+            transport,
+        })
     }
 
     /// The same destination with another limit of one delivery in place of [`DELIVERY_LIMIT`].
@@ -100,8 +107,8 @@ impl Destination {
 
     /// Returns a fingerprint of the transport, the server and the receivers, which is the same on all nodes with the
     /// same configuration.
-    pub fn key(&self) -> &str {
-        &self.key
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// Returns its name for logs and lists, such as `smtp mail.contoso.local:587`, without secrets.
@@ -143,30 +150,5 @@ fn fingerprint(parts: &[&str]) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
-    hash.finalize().iter().take(KEY_BYTES).map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Why an alert was not delivered. The text has no secret, no address of a person and no telephone number.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub struct DeliveryError {
-    text: String,
-    is_permanent: bool,
-}
-
-impl DeliveryError {
-    /// An error after which another attempt may succeed, perhaps when an administrator has corrected something.
-    pub(super) fn new(text: &str) -> Self {
-        Self { text: text.to_owned(), is_permanent: false }
-    }
-
-    /// An error after which no attempt will succeed.
-    pub(super) fn permanent(text: &str) -> Self {
-        Self { text: text.to_owned(), is_permanent: true }
-    }
-
-    /// Returns whether no further attempt should be made.
-    pub fn is_permanent(&self) -> bool {
-        self.is_permanent
-    }
+    hash.finalize().iter().take(FINGERPRINT_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }

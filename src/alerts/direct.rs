@@ -44,7 +44,9 @@ impl Destinations {
         let built = alerts.iter().enumerate().map(|(index, alert)| Destination::build(index, alert, network, base));
         let built = built.collect::<Result<Vec<_>, _>>()?;
         for (index, destination) in built.iter().enumerate() {
-            if let Some(first) = built.iter().take(index).position(|earlier| earlier.key() == destination.key()) {
+            if let Some(first) =
+                built.iter().take(index).position(|earlier| earlier.fingerprint() == destination.fingerprint())
+            {
                 let problem = format!(
                     "has the same destination as alerts[{first}]; remove it, and name all kinds in `on` of that one"
                 );

@@ -5,6 +5,7 @@
 //! the store.
 
 mod alert;
+mod delivery_error;
 mod destination;
 pub mod direct;
 mod handle;
@@ -18,5 +19,6 @@ mod wire;
 
 pub use crate::config::AlertKind;
 pub use alert::Alert;
-pub use destination::{DELIVERY_LIMIT, DeliveryError, Destination};
+pub use delivery_error::DeliveryError;
+pub use destination::{DELIVERY_LIMIT, Destination};
 pub use handle::{Alerts, NewAlert};

@@ -27,18 +27,18 @@ use crate::store::{
 };
 use crate::telemetry::{AlertResult, Log, LogEntry, Metrics};
 
-/// Interval at which the store is asked for alerts. It is also asked when this process has added one.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Interval at which alerts are claimed from the store. They are also claimed when this process has added one.
+const CLAIM_EVERY: Duration = Duration::from_secs(5);
 
 /// Maximum time of a store operation.
 const STORE_LIMIT: Duration = Duration::from_secs(5);
 
-/// The pause after a store operation that failed.
-const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// Pause before a store operation that failed is repeated.
+const STORE_RETRY: Duration = Duration::from_secs(1);
 
-/// Pause after the first delivery that failed. It doubles with each further failure, up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_secs(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
+/// Pause before a delivery is repeated. It doubles with each failure, from the first value to the second.
+const MIN_RETRY_PAUSE: Duration = Duration::from_secs(10);
+const MAX_RETRY_PAUSE: Duration = Duration::from_secs(15 * 60);
 
 /// Minimum time between two log lines about the failures of one destination, or of the store.
 const LOGGED_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -47,7 +47,7 @@ const LOGGED_EVERY: Duration = Duration::from_secs(60 * 60);
 #[async_trait]
 pub(super) trait Deliver: Send + Sync {
     fn wants(&self, kind: AlertKind) -> bool;
-    fn key(&self) -> &str;
+    fn fingerprint(&self) -> &str;
     fn name(&self) -> &str;
     async fn deliver(&self, alert: &Alert) -> Result<(), DeliveryError>;
 }
@@ -58,8 +58,8 @@ impl Deliver for Destination {
         self.wants(kind)
     }
 
-    fn key(&self) -> &str {
-        self.key()
+    fn fingerprint(&self) -> &str {
+        self.fingerprint()
     }
 
     fn name(&self) -> &str {
@@ -160,7 +160,7 @@ impl Outbox {
             let Ok(content) = serde_json::to_string(&alert) else { continue };
             let queued = QueuedAlert {
                 id: alert.id,
-                destination: destination.key().into(),
+                destination: destination.fingerprint().into(),
                 about: raised.subject(),
                 raised_at: alert.at,
                 content: content.into(),
@@ -193,7 +193,7 @@ impl Outbox {
                     self.log.write(&LogEntry { text: Some(error.detail()), ..refused });
                     return None;
                 }
-                Ok(Err(_)) | Err(_) => sleep(STORE_PAUSE).await,
+                Ok(Err(_)) | Err(_) => sleep(STORE_RETRY).await,
             }
         }
     }
@@ -205,9 +205,9 @@ impl Outbox {
         // The destinations of these tasks.
         let mut busy: HashMap<tokio::task::Id, Box<str>> = HashMap::new();
         loop {
-            let is_free = |key: &&str| !busy.values().any(|busy| **busy == **key);
-            let keys = self.destinations.iter().map(|destination| destination.key());
-            let free: Vec<Box<str>> = keys.filter(is_free).map(Into::into).collect();
+            let is_free = |destination: &&str| !busy.values().any(|busy| **busy == **destination);
+            let all = self.destinations.iter().map(|destination| destination.fingerprint());
+            let free: Vec<Box<str>> = all.filter(is_free).map(Into::into).collect();
             for claimed in self.claim(&free).await {
                 let destination = claimed.destination.clone();
                 busy.insert(deliveries.spawn(Arc::clone(&self).deliver_claimed(claimed)).id(), destination);
@@ -219,7 +219,7 @@ impl Outbox {
                     busy.remove(&ended.map_or_else(|error| error.id(), |(task, ())| task));
                 }
                 () = self.added.notified() => {}
-                () = sleep(LOOK_EVERY) => {}
+                () = sleep(CLAIM_EVERY) => {}
             }
         }
         while deliveries.join_next().await.is_some() {}
@@ -264,11 +264,12 @@ impl Outbox {
     }
 
     async fn try_claimed(&self, claimed: &ClaimedAlert) -> Option<DeliveryResult> {
-        let destination = self.destinations.iter().find(|destination| *destination.key() == *claimed.destination)?;
-        let again_after = FIRST_PAUSE.saturating_mul(1 << claimed.failures.min(10)).min(LONGEST_PAUSE);
+        let destination =
+            self.destinations.iter().find(|destination| *destination.fingerprint() == *claimed.destination)?;
+        let again_after = MIN_RETRY_PAUSE.saturating_mul(1 << claimed.failures.min(10)).min(MAX_RETRY_PAUSE);
         let Ok(alert) = serde_json::from_str::<Alert>(&claimed.content) else {
             let error = "this version of PhoneGate cannot read the alert".into();
-            return Some(DeliveryResult::Failed { again_after: LONGEST_PAUSE, error });
+            return Some(DeliveryResult::Failed { again_after: MAX_RETRY_PAUSE, error });
         };
         let delivered = tokio::select! {
             biased;
@@ -324,7 +325,7 @@ impl Outbox {
 
     fn sent(&self, destination: &dyn Deliver, alert: &Alert) {
         self.metrics.alert(alert.kind, AlertResult::Delivered);
-        self.failure_logged.lock().remove(destination.key());
+        self.failure_logged.lock().remove(destination.fingerprint());
         let text = format!("{} to {}", alert.kind.name(), destination.name());
         self.log.write(&LogEntry { text: Some(&text), ..entry(GateEvent::AlertSent, alert) });
     }
@@ -339,10 +340,10 @@ impl Outbox {
         };
         self.metrics.alert(alert.kind, AlertResult::Failed);
         let mut logged = self.failure_logged.lock();
-        if logged.get(destination.key()).is_some_and(|at| at.elapsed() < LOGGED_EVERY) {
+        if logged.get(destination.fingerprint()).is_some_and(|at| at.elapsed() < LOGGED_EVERY) {
             return;
         }
-        logged.insert(destination.key().into(), Instant::now());
+        logged.insert(destination.fingerprint().into(), Instant::now());
         drop(logged);
         let text = format!(
             "{kind} to {name}: {error}. The delivery is repeated in {} s, then less often; after a correction, run \

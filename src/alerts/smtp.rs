@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
 
 use super::alert::Alert;
-use super::destination::DeliveryError;
+use super::delivery_error::DeliveryError;
 use super::message::Message;
 use super::starttls::{self, Greeted};
 use super::wire::Server;

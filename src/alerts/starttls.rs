@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 use lettre::transport::smtp::client::AsyncTokioStream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-use super::destination::DeliveryError;
+use super::delivery_error::DeliveryError;
 use super::wire::failed;
 
 /// Maximum length of a reply of several lines, in bytes.

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::AlertKind;
 use super::alert::{Alert, utc};
-use super::destination::DeliveryError;
+use super::delivery_error::DeliveryError;
 use super::message::Message;
 use super::wire::{Server, failed};
 

@@ -15,7 +15,7 @@ use url::Host;
 use zeroize::Zeroizing;
 
 use super::alert::Alert;
-use super::destination::DeliveryError;
+use super::delivery_error::DeliveryError;
 use super::message::Message;
 use crate::config::{ConfigError, NetworkConfig, Secret, WebhookConfig, WebhookFormat, build_https_client};
 use crate::telemetry::diagnostic_text;

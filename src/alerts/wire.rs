@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::destination::DeliveryError;
+use super::delivery_error::DeliveryError;
 use crate::telemetry::diagnostic_text;
 use phonegate_net::lookup;
 

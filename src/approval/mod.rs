@@ -1,4 +1,4 @@
-//! Judges what users press, by the rules of `crates/approval`, and says in words why an entry does not approve.
+//! Judges what users press, by the rules of `crates/approval`, and describes why an entry does not approve.
 
 pub mod pins;
 
@@ -22,7 +22,7 @@ pub struct NumberPin {
 }
 
 impl NumberPin {
-    /// The PIN of the number with these hashes, the current key's first.
+    /// Creates the PIN check of the number with these hashes, the current key's first.
     pub fn new(checker: PinChecker, numbers: &[NumberKey]) -> Self {
         Self { checker, numbers: numbers.into() }
     }
@@ -121,7 +121,7 @@ impl Approver {
             Denial::NoEntry => (FailureReason::NoKeyPressed, "The call was answered, but no key was pressed."),
             Denial::WrongEntry { .. } => (FailureReason::WrongKey, self.wrong_entry()),
             Denial::PlaybackStalled => {
-                (FailureReason::CallEnded, "The call was ended, since a prompt could not be played to its end.")
+                (FailureReason::CallEnded, "The call was ended, because a prompt could not be played to its end.")
             }
             Denial::ProviderVerdictRefused => (
                 FailureReason::CannotPlace,
@@ -130,7 +130,7 @@ impl Approver {
             ),
             Denial::PinLocked => (FailureReason::PinLocked, "There were too many wrong PINs, so the PIN is locked."),
             Denial::PinNotSet => (FailureReason::PinNotSet, "The number has no PIN."),
-            // The backend did all it had to, so this is none of the reasons that count against it.
+            // Not the backend's fault, so this is none of the reasons that count against its health.
             Denial::PinNotChecked => (
                 FailureReason::Interrupted,
                 "The PIN could not be checked; the line `pin_not_checked` of the log has the cause.",
@@ -168,7 +168,7 @@ pub(crate) mod tests {
     use crate::call::PhoneNumber;
     use crate::store::{MemoryStore, PinLimits, PinStore};
 
-    /// What the user of a call by this method is to press.
+    /// Returns the codes of a call by this method.
     pub(crate) fn attempts(method: Method) -> Arc<Attempts> {
         let fill = |bytes: &mut [u8]| -> Result<(), Infallible> {
             bytes.fill_with(|| fastrand::u8(..));

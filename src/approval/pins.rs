@@ -1,4 +1,4 @@
-//! PINs: which may be set, how they are hashed, and their check.
+//! PINs: which ones may be set, how they are hashed, and how they are checked.
 
 mod hash;
 mod pepper;
@@ -26,19 +26,19 @@ pub use rules::{PinRefused, PinRules};
 /// Maximum concurrent hashes: each takes 19 MiB and one core.
 const CONCURRENT_HASHES: usize = 2;
 
-/// The longest check, the wait for others included. `phonegate_approval` waits for
+/// Timeout of a check, including the wait for other checks. `phonegate_approval` waits for
 /// [`MAX_PIN_CHECK`](phonegate_approval::ivr::MAX_PIN_CHECK), which is longer.
 const CHECK_LIMIT: Duration = Duration::from_secs(8);
 
-/// The hashes of a number with each number key, the current one first.
+/// Returns the hashes of a number with each number key, the current one first.
 pub fn number_keys(number: &PhoneNumber) -> Vec<NumberKey> {
     std::iter::once(number.key()).chain(number.hashed_otherwise().iter().map(|hashed| hashed.number)).collect()
 }
 
 /// Sets and checks PINs. A clone shares the limit of concurrent hashes.
 ///
-/// A number without a PIN, and a locked PIN, are answered without hashing anything: their answers are different anyway,
-/// and the user hears them, so there is nothing for the time of an answer to reveal.
+/// A check of a number without a PIN, or of a locked PIN, hashes nothing and is faster. The time reveals nothing,
+/// because the user hears these results anyway.
 #[derive(Clone)]
 pub struct PinChecker {
     store: Arc<dyn CallStore>,
@@ -52,7 +52,7 @@ pub struct PinChecker {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckError {
-    /// The store did not do what it was asked for.
+    /// The store operation failed.
     #[error("{}", .0.with_advice())]
     Store(#[from] StoreError),
     /// The entry could not be compared.
@@ -61,7 +61,7 @@ pub enum CheckError {
     /// The thread that hashes was cancelled, or panicked.
     #[error("the PIN was not hashed, because of a defect or the end of the process")]
     Aborted,
-    /// It took too long.
+    /// The check timed out.
     #[error("the PIN was not checked within {} s: the store or the machine is too busy", CHECK_LIMIT.as_secs())]
     TimedOut,
     /// The PIN was replaced or removed meanwhile.
@@ -80,7 +80,7 @@ impl CheckError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetPinError {
-    /// The store did not take it.
+    /// The store operation failed.
     #[error("{}", .0.with_advice())]
     Store(#[from] StoreError),
     /// It could not be hashed.
@@ -91,7 +91,7 @@ pub enum SetPinError {
     Aborted,
 }
 
-/// A thread that waits for the hash to compare an entered PIN with. Dropped, it ends.
+/// A thread that waits for the hash to compare an entered PIN with. It ends when this is dropped.
 struct Comparison {
     to_compare: oneshot::Sender<Box<str>>,
     /// `None` if there was no hash.
@@ -105,26 +105,26 @@ impl fmt::Debug for PinChecker {
 }
 
 impl PinChecker {
-    /// Checks PINs of a store.
+    /// Creates a checker of the PINs in a store.
     pub fn new(store: Arc<dyn CallStore>, pepper: Pepper, limits: PinLimits) -> Self {
         let hashes = Arc::new(Semaphore::new(CONCURRENT_HASHES));
         Self { store, pepper, limits, hashes, report: Arc::new(|_| {}) }
     }
 
-    /// Reports why checks end as [`PinAnswer::Failed`].
+    /// Calls `report` with the error of each check that ends as [`PinAnswer::Failed`].
     pub fn reporting_to(self, report: impl Fn(&CheckError) + Send + Sync + 'static) -> Self {
         Self { report: Arc::new(report), ..self }
     }
 
-    /// Identifies the pepper.
+    /// Returns the fingerprint of the pepper.
     pub fn fingerprint(&self) -> PepperFingerprint {
         self.pepper.fingerprint()
     }
 
-    /// Sets the PIN of a number, in place of one that it has. [`PinRules::check`] makes the PIN.
+    /// Sets the PIN of a number, and replaces one that it has. [`PinRules::check`] creates the PIN.
     ///
     /// # Errors
-    /// If it could not be hashed, or the store did not take it.
+    /// If it could not be hashed, or the store operation failed.
     pub async fn set(&self, number: &PhoneNumber, pin: Pin) -> Result<(), SetPinError> {
         let permit = self.permit().await.ok_or(SetPinError::Aborted)?;
         let pepper = self.pepper.clone();
@@ -143,7 +143,7 @@ impl PinChecker {
     }
 
     /// Checks whether this is the PIN of a number, and counts a failure if it is not. `numbers` are its hashes: see
-    /// [`number_keys`]. Answers within 8 seconds; a check that is dropped counts as a failure.
+    /// [`number_keys`]. Takes at most 8 seconds. A check that is dropped counts as a failure.
     pub async fn check(&self, numbers: &[NumberKey], pin: &Pin) -> PinAnswer {
         self.answer(async {
             // Wait for a thread before the guess is counted: a time-out here must not cost the user a failure.
@@ -157,7 +157,7 @@ impl PinChecker {
         .await
     }
 
-    /// Looks up whether the PIN of a number can be entered now. Answers within 8 seconds.
+    /// Looks up whether the PIN of a number can be entered now. Takes at most 8 seconds.
     ///
     /// # Errors
     /// If that is not known.
@@ -165,7 +165,8 @@ impl PinChecker {
         Ok(timeout(CHECK_LIMIT, self.store.pin_state(numbers)).await.map_err(|_| CheckError::TimedOut)??)
     }
 
-    /// Counts a failure, of an entry that was wrong whatever its PIN. Answers as [`PinChecker::check`] does for a wrong PIN.
+    /// Counts a failure, for an entry that was wrong whatever its PIN. Returns what [`PinChecker::check`] returns for a
+    /// wrong PIN.
     pub async fn count_failure(&self, numbers: &[NumberKey]) -> PinAnswer {
         self.answer(async {
             Ok(match self.store.begin_pin_guess(numbers, self.pepper.fingerprint(), &self.limits).await? {
@@ -220,7 +221,7 @@ impl PinChecker {
         }
     }
 
-    /// Waits for its turn to hash. `None` never happens: the semaphore is not closed.
+    /// Waits for a permit to hash. Never returns `None`, because the semaphore is not closed.
     async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.hashes).acquire_owned().await.ok()
     }

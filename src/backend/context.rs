@@ -1,4 +1,4 @@
-//! Builds backends from their settings.
+//! How a backend is built from its settings.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -25,7 +25,7 @@ pub trait BuildBackend: BackendSettings + DeserializeOwned + JsonSchema {
     fn build(&self, context: &BackendContext<'_>) -> Result<Arc<dyn TelephonyBackend>, ConfigError>;
 }
 
-/// What a backend may know besides its own settings.
+/// What a backend may know in addition to its own settings.
 pub struct BackendContext<'a> {
     /// The path of its settings in the configuration: `backends.NAME`.
     pub path: String,
@@ -41,12 +41,12 @@ pub struct BackendContext<'a> {
     pub recordings: &'a Prompts,
     /// The rules by which entries are judged.
     pub policy: Policy,
-    /// The key that reports a fraud.
+    /// The key by which a user reports a fraud.
     pub fraud_key: FraudKey,
 }
 
 impl BackendContext<'_> {
-    /// Returns the error about the setting `key`.
+    /// Returns the error that the setting `key` cannot be used.
     pub fn invalid(&self, key: &str, problem: impl Display) -> ConfigError {
         ConfigError::invalid(format!("{}.{key}", self.path), problem)
     }
@@ -65,10 +65,10 @@ pub const fn backend_type<T: BuildBackend>(name: &'static str) -> BackendType {
     BackendType::new::<T>(name, &Builder(build::<T>))
 }
 
-/// Builds a backend from its settings.
+/// The function that builds a backend of one type.
 struct Builder(fn(&BackendConfig, &BackendContext<'_>) -> Built);
 
-/// `None`: the settings are not those of the builder's type.
+/// The result of a [`Builder`]. `None`: the settings are those of another type.
 type Built = Option<Result<Arc<dyn TelephonyBackend>, ConfigError>>;
 
 fn build<T: BuildBackend>(backend: &BackendConfig, context: &BackendContext<'_>) -> Built {

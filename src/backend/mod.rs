@@ -25,7 +25,7 @@ use simulated::SimulatedConfig;
 use sip::SipConfig;
 use twilio_studio::TwilioStudioConfig;
 
-/// Every type of backend. A new one is a line here.
+/// Every type of backend.
 pub const BACKENDS: &[BackendType] = &[
     backend_type::<SimulatedConfig>("simulated").for_tests(),
     backend_type::<FileConfig>("file").for_tests(),
@@ -37,78 +37,81 @@ pub const BACKENDS: &[BackendType] = &[
 ///
 /// # The contract
 ///
-/// The engine is the only caller. `tests/backends` runs every backend through the same stories; its tests cite these rules
-/// by their numbers.
+/// The engine is the only caller. `tests/backends` runs every backend through the same stories. Its tests, and the code,
+/// cite these rules by number (`B8`).
 ///
-/// Concurrency
-/// 1. Methods are called concurrently for different calls, for up to `limits.concurrent_calls` of them. They run on two
-///    threads that all backends share, so nothing may block: files and look-ups belong into
-///    [`spawn_blocking`](tokio::task::spawn_blocking).
-/// 2. The methods for one call are called one after the other: [`place`](Self::place), [`follow`](Self::follow),
-///    [`hang_up`](Self::hang_up) if it has no outcome, [`summary`](Self::summary), [`clean_up`](Self::clean_up). Two
-///    processes may follow one reference for a short time, when one has claimed the call of the other.
-/// 3. [`run_background`](Self::run_background), [`check`](Self::check) and [`time`](Self::time) run concurrently with
-///    everything else. Calls may still be hung up while and after [`close`](Self::close) runs.
-/// 4. A panic fails the call that it occurs in, and no other.
+/// ## Concurrency
+/// - **B1** Methods are called concurrently for different calls, for up to `limits.concurrent_calls` of them. They
+///   run on two threads that all backends share, so nothing may block: files and look-ups belong into
+///   [`spawn_blocking`](tokio::task::spawn_blocking).
+/// - **B2** The methods for one call are called one after the other: [`place`](Self::place),
+///   [`follow`](Self::follow), [`hang_up`](Self::hang_up) if it has no outcome, [`summary`](Self::summary),
+///   [`clean_up`](Self::clean_up). Two processes may follow one reference for a short time, when one has claimed the
+///   call of the other.
+/// - **B3** [`run_background`](Self::run_background), [`check`](Self::check) and [`time`](Self::time) run
+///   concurrently with everything else. Calls may still be hung up while and after [`close`](Self::close) runs.
+/// - **B4** A panic fails the call that it occurs in, and no other.
 ///
-/// References
-/// 5. A reference is unique in all processes and for all time: no two attempts have the same one, not even two attempts of
-///    the same request.
-/// 6. The store keeps it as text. It contains no telephone number, no code and no secret.
-/// 7. Any text may come back as a reference: a damaged one, or one of an earlier version or of another process. A text
-///    that is not a reference of this backend fails in `follow`, and never approves a call.
+/// ## References
+/// - **B5** A reference is unique in all processes and for all time: no two attempts have the same one, not even two
+///   attempts of the same request.
+/// - **B6** The store keeps it as text. It contains no telephone number, no code and no secret.
+/// - **B7** Any text may come back as a reference: a damaged one, or one of an earlier version or of another process.
+///   A text that is not a reference of this backend fails in `follow`, and never approves a call.
 ///
-/// Outcomes
-/// 8. Only the [`Approver`] approves: by [`Approver::judge`], or by the state machine of `crates/approval` with
-///    [`Approver::attempts`]. The backend reports what was pressed in this attempt, and nothing else.
-/// 9. Anything else, including any uncertainty, is [`Outcome::Failed`].
-/// 10. [`MayRing::No`] means that the phone certainly does not ring and will not ring: the next backend is asked then. A
-///     request that was sent and not answered is [`MayRing::Yes`].
+/// ## Outcomes
+/// - **B8** Only the [`Approver`] approves: by [`Approver::judge`], or by the state machine of `crates/approval` with
+///   [`Approver::attempts`]. The backend reports what was pressed in this attempt, and nothing else.
+/// - **B9** Anything else, including any uncertainty, is [`Outcome::Failed`].
+/// - **B10** [`MayRing::No`] means that the phone certainly does not ring and will not ring: the next backend is
+///   asked then. A request that was sent and not answered is [`MayRing::Yes`].
 ///
-/// Processes
-/// 11. [`outlives_its_process`](Self::outlives_its_process) always returns the same. If it is true, a call goes on at the
-///     provider when the process ends, and another process with the same configuration can follow it, hang it up and
-///     clean it up by its reference.
-/// 12. If it is false, the call ends with its process: `follow` in another process fails with
-///     [`FailureReason::Interrupted`](crate::call::FailureReason::Interrupted), and `hang_up` succeeds.
+/// ## Processes
+/// - **B11** [`outlives_its_process`](Self::outlives_its_process) always returns the same. If it is true, a call goes
+///   on at the provider when the process ends, and another process with the same configuration can follow it, hang it
+///   up and clean it up by its reference.
+/// - **B12** If it is false, the call ends with its process. The engine fails it as
+///   [`Interrupted`](crate::call::FailureReason::Interrupted) in another process, without asking the backend.
 ///
-/// Cancellation
-/// 13. The future of `follow` may be dropped at any time, and `follow` called again for the same reference. After the
-///     deadline it is called once more, for at most 5 s, to learn how the call failed. A conversation that cannot be
-///     resumed fails the call.
-/// 14. The future of `place` is not dropped at the deadline, but polled for 20 s more, so that a reference that still
-///     arrives can be hung up. It is dropped after that, and when the process ends.
-/// 15. The future of `run_background` is dropped at shutdown. `close` is called once after that, and shutdown waits for it.
+/// ## Cancellation
+/// - **B13** The future of `follow` may be dropped at any time, and `follow` called again for the same reference. A
+///   conversation that cannot be resumed fails the call. A call that outlives its process is followed once more after
+///   its deadline, for at most 5 s, to learn how it failed.
+/// - **B14** The future of `place` is not dropped at the deadline, but polled for 20 s more, so that a reference that
+///   still arrives can be hung up. It is dropped after that, and when the process ends.
+/// - **B15** The future of `run_background` is dropped at shutdown. `close` is called once after that, and shutdown
+///   waits for it.
 ///
-/// Time limits
-/// 16. `place` and `follow` need no limit for a whole call: the engine enforces the deadline. Each request in them needs
-///     one.
-/// 17. `hang_up` and `clean_up` may each take [`HANG_UP_LIMIT`]. They are dropped then, and the log reports it.
-/// 18. `check`, `time` and `close` end on their own, within the limits of their requests.
+/// ## Time limits
+/// - **B16** `place` and `follow` need no limit for a whole call: the engine enforces the deadline. Each request in
+///   them needs one.
+/// - **B17** `hang_up` and `clean_up` may each take [`HANG_UP_LIMIT`]. They are dropped then, and the log reports it.
+/// - **B18** `check`, `time` and `close` end on their own, within the limits of their requests.
 ///
-/// Texts
-/// 19. Text of a provider goes through [`sanitize_untrusted`](crate::redact::sanitize_untrusted) if it is about a call, and
-///     through [`diagnostic_text`](crate::redact::diagnostic_text) if it is about a connection or a setting.
-/// 20. No text (failure, step, summary, state or check) contains a telephone number, keys that were pressed, a code, a
-///     secret, or a URL with a password. Failures are whole sentences.
+/// ## Texts
+/// - **B19** Text of a provider goes through [`sanitize_untrusted`](crate::redact::sanitize_untrusted) if it is about
+///   a call, and through [`diagnostic_text`](crate::redact::diagnostic_text) if it is about a connection or a
+///   setting.
+/// - **B20** No text (failure, step, summary, state or check) contains a telephone number, keys that were pressed, a
+///   code, a secret, or a URL with a password. Failures are whole sentences.
 #[async_trait]
 pub trait TelephonyBackend: Send + Sync {
-    /// Places the call, and returns once the provider has accepted it. Rules 5, 6, 10 and 14.
+    /// Places the call, and returns once the provider has accepted it. Rules B5, B6, B10 and B14.
     ///
     /// # Errors
     /// The call was not placed. The error says whether the phone may ring.
     async fn place(&self, call: &Call, on_step: StepSink<'_>) -> Result<CallRef, PlaceError>;
 
-    /// Follows a call to its outcome, and reports its steps. Rules 7 to 9 and 11 to 13.
+    /// Follows a call to its outcome, and reports its steps. Rules B7 to B9 and B11 to B13.
     async fn follow(&self, reference: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome;
 
-    /// Ends a call that has no outcome. Rule 17.
+    /// Ends a call that has no outcome. Rule B17.
     ///
     /// # Errors
     /// The phone may still ring.
     async fn hang_up(&self, reference: &CallRef) -> Result<(), Failure>;
 
-    /// Removes what the provider still stores of an ended call. Rule 17.
+    /// Removes what the provider still stores of an ended call. Rule B17.
     ///
     /// # Errors
     /// What remains there, and why.
@@ -121,13 +124,13 @@ pub trait TelephonyBackend: Send + Sync {
         None
     }
 
-    /// Runs for as long as the gate does, for instance to keep a registration, and reports the health of its parts. Rules
-    /// 3 and 15.
+    /// Runs for as long as the gate does, for instance to keep a registration, and reports the health of its parts.
+    /// Rules B3 and B15.
     ///
     /// `is_service` is false in a process that runs for a short time beside a service. The service keeps its registrations.
     async fn run_background(&self, _health: HealthSink<'_>, _is_service: bool) {}
 
-    /// Ends what [`run_background`](Self::run_background) began. Rules 3, 15 and 18.
+    /// Ends what [`run_background`](Self::run_background) began. Rules B3, B15 and B18.
     async fn close(&self) {}
 
     /// Checks that the provider can be reached and accepts the credentials. Rings no phone. Returns a short description.
@@ -136,7 +139,7 @@ pub trait TelephonyBackend: Send + Sync {
     /// What is wrong.
     async fn check(&self) -> Result<String, Failure>;
 
-    /// Returns whether a call goes on when its process ends. Rules 11 and 12.
+    /// Returns whether a call goes on when its process ends. Rules B11 and B12.
     fn outlives_its_process(&self) -> bool;
 
     /// Returns the time by the provider's clock, accurate to a second, if the provider reports it.
@@ -151,7 +154,7 @@ pub const HANG_UP_LIMIT: Duration = Duration::from_secs(10);
 /// Receives the steps of a call that a backend reports.
 pub type StepSink<'a> = &'a (dyn Fn(CallStep) + Send + Sync);
 
-/// A step of a call, for the log and the store. Texts have no personal data.
+/// A step of a call, for the log and the store. Texts contain no personal data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CallStep {
     /// The call's progress. The engine ignores progress that it has already recorded.

@@ -51,7 +51,7 @@ impl AlertKind {
         Self::StoreDown,
     ];
 
-    /// Its name in the configuration and in alerts.
+    /// Returns its name in the configuration and in alerts.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fraud => "fraud",
@@ -112,8 +112,8 @@ pub struct SmtpConfig {
     /// How the connection is encrypted.
     #[serde(default)]
     pub tls: SmtpTls,
-    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those of
-    /// `network.ca_file`.
+    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those
+    /// of `network.ca_file`.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
     /// The account at the mail server. Null: the server takes mail from this machine without an account.
@@ -143,14 +143,14 @@ pub enum SmtpTls {
 }
 
 impl SmtpConfig {
-    /// The server's port.
+    /// Returns the server's port.
     pub fn port(&self) -> u16 {
-        let usual = match self.tls {
+        let default = match self.tls {
             SmtpTls::StartTls => 587,
             SmtpTls::Implicit => 465,
             SmtpTls::None => 25,
         };
-        self.port.and_then(|port| port.get().try_into().ok()).unwrap_or(usual)
+        self.port.and_then(|port| port.get().try_into().ok()).unwrap_or(default)
     }
 }
 
@@ -168,8 +168,8 @@ pub struct WebhookConfig {
     /// The form of the alerts.
     #[serde(default)]
     pub format: WebhookFormat,
-    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those of
-    /// `network.ca_file`.
+    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those
+    /// of `network.ca_file`.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
 }
@@ -198,8 +198,8 @@ pub struct SyslogConfig {
     /// forge the alerts.
     #[serde(default = "yes")]
     pub tls: bool,
-    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those of
-    /// `network.ca_file`.
+    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those
+    /// of `network.ca_file`.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
 }
@@ -209,10 +209,10 @@ fn yes() -> bool {
 }
 
 impl SyslogConfig {
-    /// The server's port.
+    /// Returns the server's port.
     pub fn port(&self) -> u16 {
-        let usual = if self.tls { 6514 } else { 514 };
-        self.port.and_then(|port| port.get().try_into().ok()).unwrap_or(usual)
+        let default = if self.tls { 6514 } else { 514 };
+        self.port.and_then(|port| port.get().try_into().ok()).unwrap_or(default)
     }
 }
 
@@ -243,9 +243,9 @@ struct Sections {
     network: NetworkConfig,
 }
 
-/// Reads `alerts` and `network` of a configuration that was refused as a whole. Returns `None` if the file is not JSON, if
-/// these sections are not valid themselves, or if accounts that are not trusted could change the file or what these sections
-/// name: they could have a password sent to a server of their own.
+/// Reads `alerts` and `network` of a configuration that was refused as a whole. Returns `None` if the file is not JSON,
+/// if these sections are not valid themselves, or if accounts that are not trusted could change the file or what these
+/// sections name: they could have a password sent to a server of their own.
 pub(crate) fn alerts_of_refused(path: &Path, refusal: &ConfigError) -> Option<(Vec<AlertConfig>, NetworkConfig)> {
     if refusal.kind() == ErrorKind::UnsafePermissions {
         return None;

@@ -22,8 +22,8 @@ pub struct ApprovalConfig {
     pub method: ApprovalMethod,
     /// Digits of a code, for the methods `code` and `pin_and_code`. Each attempt has another code.
     pub code_digits: Bounded<1, 4, 3>,
-    /// Allows the methods `pin` and `pin_and_code` over a SIP trunk without SRTP over TLS. Anyone who can read the packets
-    /// between PhoneGate and the trunk then learns the PINs.
+    /// Allows the methods `pin` and `pin_and_code` over a SIP trunk without SRTP over TLS. Anyone who can read the
+    /// packets between PhoneGate and the trunk then learns the PINs.
     pub allow_plain_pin: bool,
     /// The PINs of the methods `pin` and `pin_and_code`.
     pub pin: PinConfig,
@@ -82,7 +82,7 @@ impl PinConfig {
         }
     }
 
-    /// The secrets, each with its path inside the file.
+    /// Returns the secrets, each with its path in the file.
     pub(super) fn secrets(&self) -> impl Iterator<Item = (String, &Secret)> {
         self.pepper.iter().map(|pepper| (PEPPER.to_owned(), pepper))
     }
@@ -92,7 +92,7 @@ impl Config {
     /// Returns the rules by which entries are judged.
     ///
     /// # Errors
-    /// A setting is outside of the limits of [`Policy`].
+    /// If a setting is outside of the limits of [`Policy`].
     pub fn approval_policy(&self) -> Result<Policy, ConfigError> {
         let small = |number: u64| u8::try_from(number).unwrap_or(u8::MAX);
         let policy = || -> Result<Policy, PolicyError> {

@@ -74,13 +74,13 @@ pub enum Judge {
     },
 }
 
-/// A type of backend: what the value of `type` selects.
+/// A type of backend, which the key `type` selects.
 pub struct BackendType {
     name: &'static str,
     is_for_tests: bool,
     read: fn(&str, Value) -> Result<Box<dyn BackendSettings>, ConfigError>,
     schema: fn(&mut SchemaGenerator) -> Schema,
-    /// Opaque here: `crate::backend` builds a backend by it.
+    /// Opaque to this module, which does not know backends. `crate::backend` builds a backend with it.
     builder: &'static (dyn Any + Send + Sync),
 }
 
@@ -207,7 +207,7 @@ impl JsonSchema for BackendConfig {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "description": "A backend's settings, told apart by `type`.", "oneOf": [] })
+        json_schema!({ "description": "The settings of a backend. `type` selects its type.", "oneOf": [] })
     }
 }
 

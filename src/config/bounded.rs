@@ -7,22 +7,22 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-/// A whole number of `MIN` to `MAX`, `DEFAULT` where it is absent.
+/// A whole number from `MIN` to `MAX`. `DEFAULT` if it is absent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounded<const MIN: u64, const MAX: u64, const DEFAULT: u64>(u64);
 
 impl<const MIN: u64, const MAX: u64, const DEFAULT: u64> Bounded<MIN, MAX, DEFAULT> {
-    /// The number.
+    /// Returns the number.
     pub fn get(self) -> u64 {
         self.0
     }
 
-    /// That many seconds.
+    /// Returns the number as seconds.
     pub fn seconds(self) -> Duration {
         Duration::from_secs(self.0)
     }
 
-    /// That many milliseconds.
+    /// Returns the number as milliseconds.
     pub fn milliseconds(self) -> Duration {
         Duration::from_millis(self.0)
     }
@@ -62,7 +62,7 @@ impl Visitor<'_> for WholeNumber {
     }
 }
 
-/// `1,000,000`: what has so many digits in a row is masked in messages.
+/// Groups digits, as in `1,000,000`: messages mask seven digits in a row.
 fn grouped(number: u64) -> String {
     match (number / 1000, number % 1000) {
         (0, rest) => rest.to_string(),

@@ -1,9 +1,9 @@
-//! What is wrong with a configuration: which file, where in it, what, and what would be right.
+//! Errors of a configuration: the file, the path in it, the problem, and what to do.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Why the gate cannot run with a configuration.
+/// The reason why a gate cannot run with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     kind: ErrorKind,
@@ -12,7 +12,7 @@ pub struct ConfigError {
     problem: String,
 }
 
-/// What kind of problem it is. The numbers are part of the C ABI.
+/// The kind of a problem. The numbers are part of the C ABI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub enum ErrorKind {
@@ -22,7 +22,7 @@ pub enum ErrorKind {
     Unreadable = 21,
     /// The file, or a value in it, is wrong.
     Invalid = 22,
-    /// A secret cannot be had.
+    /// A secret cannot be read.
     SecretUnavailable = 23,
     /// The folder for logs and state cannot be used.
     StateFolder = 24,
@@ -33,28 +33,28 @@ pub enum ErrorKind {
 }
 
 impl ConfigError {
-    /// A problem that concerns the file as a whole.
+    /// Creates the error for a problem of the whole file.
     pub fn new(kind: ErrorKind, problem: impl fmt::Display) -> Self {
         Self::at(kind, "", problem)
     }
 
-    /// A problem at a path inside the file, such as `backends.trunk.password`.
+    /// Creates the error for a problem at a path in the file, such as `backends.trunk.password`.
     pub fn at(kind: ErrorKind, path: impl Into<String>, problem: impl fmt::Display) -> Self {
         Self { kind, file: None, path: path.into(), problem: problem.to_string() }
     }
 
-    /// A wrong value at a path inside the file.
+    /// Creates the error for a wrong value at a path in the file.
     pub fn invalid(path: impl Into<String>, problem: impl fmt::Display) -> Self {
         Self::at(ErrorKind::Invalid, path, problem)
     }
 
-    /// The same, told of `file`.
+    /// Returns the same error with the name of the file.
     pub fn in_file(mut self, file: &Path) -> Self {
         self.file = Some(file.to_owned());
         self
     }
 
-    /// What kind of problem it is.
+    /// Returns the kind of the problem.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }

@@ -1,15 +1,15 @@
-//! Reading files whose size somebody else decides.
+//! Reads files with a limit of their size.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// Reads a regular file of `max` bytes at most. What a file says about its own size is not relied on.
+/// Reads a regular file of at most `max` bytes. Does not rely on the size that the file system reports.
 ///
 /// # Errors
-/// As [`File::open`]; also where it is no regular file, such as a pipe or a device, or longer.
+/// As [`File::open`]; also if it is longer, or is not a regular file but a pipe or a device.
 pub(crate) fn read_file(path: &Path, max: u64) -> io::Result<Vec<u8>> {
-    // Asked before it is opened: to open a pipe would wait for its writer.
+    // Checked before it is opened: opening a pipe waits for its writer.
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("is not a regular file"));
     }

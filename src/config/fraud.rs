@@ -1,4 +1,4 @@
-//! What happens when a user says that a call is not theirs.
+//! The section `fraud`: what happens when a user reports that a call is not theirs.
 
 use std::borrow::Cow;
 
@@ -8,12 +8,12 @@ use serde::de::{Deserializer, Error};
 
 use super::bounded::Bounded;
 
-/// What happens when a user says that a call is not theirs.
+/// What happens when a user reports that a call is not theirs.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FraudConfig {
-    /// The digit that reports a fraud, followed by `#`. PhoneGate's own recordings say zero: with another digit, lay
-    /// own ones of `not_you` into `prompts.directory`. The flow of `twilio_studio` says this digit.
+    /// The digit that reports a fraud, followed by `#`. PhoneGate's own recordings say zero: with another digit, put
+    /// custom ones of `not_you` into `prompts.directory`. The flow of `twilio_studio` says this digit.
     pub key: FraudKey,
     /// Days that the number is not called after a report.
     pub block_for_days: Bounded<1, 3650, 90>,
@@ -24,7 +24,7 @@ pub struct FraudConfig {
 pub struct FraudKey(char);
 
 impl FraudKey {
-    /// The digit.
+    /// Returns the digit.
     pub fn get(self) -> char {
         self.0
     }

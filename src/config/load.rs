@@ -1,4 +1,4 @@
-//! Finding, reading and checking a configuration.
+//! Finds, reads and checks a configuration.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,30 +13,31 @@ use super::{Config, MetricsConfig, StoreConfig, StoreKind, Types};
 use crate::platform;
 use crate::redact::mask_numbers;
 
-/// The file's name beside the library.
+/// The name of the configuration's file, which is beside the library.
 pub const FILE_NAME: &str = "phonegate.json";
 
-/// The environment variable that names another file.
+/// The environment variable with the path of another file.
 pub const PATH_VARIABLE: &str = "PHONEGATE_CONFIG";
 
-/// The longest configuration, in bytes.
+/// Maximum size of a configuration, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// A checked configuration, and where it was.
+/// A checked configuration, and its file.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What it says.
+    /// The configuration.
     pub config: Config,
-    /// The folder to which its relative paths belong.
+    /// The folder that its relative paths are resolved against.
     pub base: PathBuf,
-    /// The file that it was read from. None if it does not come from a file.
+    /// The file that it was read from. `None` if it does not come from a file.
     pub file: Option<PathBuf>,
 }
 
-/// Where the configuration is, if nobody names one: what `PHONEGATE_CONFIG` says, else beside this library or program.
+/// Returns the path of the configuration if the caller names none: the value of `PHONEGATE_CONFIG`, or `phonegate.json`
+/// beside this library or program.
 ///
 /// # Errors
-/// If the variable has a relative path, or the module's own place cannot be found.
+/// If the variable has a relative path, or the path of this library cannot be found.
 pub fn default_path() -> Result<PathBuf, ConfigError> {
     match std::env::var_os(PATH_VARIABLE).map(PathBuf::from) {
         Some(path) if path.is_absolute() => Ok(path),
@@ -52,7 +53,7 @@ pub fn default_path() -> Result<PathBuf, ConfigError> {
             Some(module) => Ok(module.with_file_name(FILE_NAME)),
             None => Err(ConfigError::new(
                 ErrorKind::NotFound,
-                format_args!("cannot tell where this library lies; set {PATH_VARIABLE} to the path of {FILE_NAME}"),
+                format_args!("cannot find the path of this library; set {PATH_VARIABLE} to the path of {FILE_NAME}"),
             )),
         },
     }
@@ -61,12 +62,13 @@ pub fn default_path() -> Result<PathBuf, ConfigError> {
 /// Reads and checks the file at `path`.
 ///
 /// # Errors
-/// [`ConfigError`], which names the file and the place in it.
+/// If it cannot be read or is not valid. The error names the file and the path in it.
 pub fn load(path: &Path, types: &Types) -> Result<Loaded, ConfigError> {
     load_with_text(path, types).map(|(loaded, _)| loaded)
 }
 
-/// As [`load`]; also returns the text that was read, with its byte order mark if it has one.
+/// Reads and checks the file at `path`, as [`load`] does. Also returns its text, with its byte order mark if it has
+/// one.
 ///
 /// # Errors
 /// As [`load`].
@@ -94,11 +96,11 @@ pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
 /// Checks a configuration given as text, with or without a byte order mark.
 ///
 /// # Errors
-/// [`ConfigError`], which names the place in it.
+/// If it is not valid. The error names the path in it.
 pub fn parse(text: &str, types: &Types) -> Result<Config, ConfigError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.trim_start().starts_with('[') {
-        // A derived reader would take a list for the values in their order.
+        // serde accepts a list for a struct.
         return Err(ConfigError::invalid("", "is a list, but must be an object: { \"use\": …, \"backends\": … }"));
     }
     let mut json = serde_json::Deserializer::from_str(text);
@@ -116,7 +118,7 @@ pub fn parse(text: &str, types: &Types) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
-/// An error of the reader at a path below `parent`.
+/// Converts an error of serde at a path below `parent`.
 pub(super) fn invalid_at<E: std::error::Error>(parent: &str, error: &serde_path_to_error::Error<E>) -> ConfigError {
     let inner = error.path().to_string();
     let path = match (parent, inner.as_str()) {
@@ -124,7 +126,7 @@ pub(super) fn invalid_at<E: std::error::Error>(parent: &str, error: &serde_path_
         ("", inner) => inner.to_owned(),
         (parent, inner) => format!("{parent}.{inner}"),
     };
-    // It shows the value, which may be a number in the wrong form.
+    // The error shows the value, which may be a telephone number.
     ConfigError::invalid(path, mask_numbers(&error.inner().to_string()))
 }
 

@@ -1,7 +1,8 @@
-//! `phonegate.json`: its types, and where it is found. The names in it are fixed, since administrators' files and
+//! `phonegate.json`: its types, its path, and its checks. Its keys never change, because files of administrators and
 //! other programs depend on them.
 //!
-//! [`load`] reads and checks a file. What is accepted here works.
+//! [`load`] reads and checks a file. Everything that can be checked without a network is checked here, or when a gate
+//! starts.
 
 mod alerts;
 mod approval;
@@ -54,7 +55,7 @@ pub use schema::schema;
 pub use secret::Secret;
 pub use store::{AuditConfig, MetricsConfig, Site, StoreConfig, StoreKind};
 
-/// The place of the store's address, which may hold a password.
+/// The path of the store's address, which may hold a password.
 const STORE_URL: &str = "store.url";
 
 /// What the values of `type` in a configuration may be.
@@ -64,8 +65,8 @@ pub struct Types {
     pub backends: &'static [BackendType],
 }
 
-/// The settings of PhoneGate, which phones a user for Microsoft Identity Manager. `use` and `backends` are required; every
-/// other key has a default.
+/// The settings of PhoneGate, which phones a user for Microsoft Identity Manager. `use` and `backends` are required;
+/// every other key has a default.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "PhoneGate configuration")]
@@ -85,20 +86,20 @@ pub struct Config {
     /// folder, a file of a secret, a `ca_file`, `store.path` or `prompts.directory`. If false, each start only warns.
     #[serde(default)]
     pub strict_permissions: bool,
-    /// The backends, each under a name of one's own.
+    /// The backends, each under a name of your choice.
     #[serde(rename = "backends")]
     #[schemars(with = "BTreeMap<String, BackendConfig>")]
     unread_backends: UnreadBackends,
     /// The backends by name.
     #[serde(skip)]
     pub backends: BTreeMap<String, BackendConfig>,
-    /// How long things take.
+    /// Time limits of calls.
     #[serde(default)]
     pub call: CallConfig,
     /// Which numbers may be called.
     #[serde(default)]
     pub numbers: NumbersConfig,
-    /// What users hear from a backend that speaks itself.
+    /// What users hear from a backend that plays recordings.
     #[serde(default)]
     pub prompts: PromptsConfig,
     /// What a user must do to approve.
@@ -107,26 +108,26 @@ pub struct Config {
     /// How many calls there may be.
     #[serde(default)]
     pub limits: LimitsConfig,
-    /// What happens when a user says that a call is not theirs.
+    /// What happens when a user reports that a call is not theirs.
     #[serde(default)]
     pub fraud: FraudConfig,
     /// The destinations of alerts about events that an administrator should act on, at most 16.
     #[serde(default)]
     #[schemars(length(max = 16))]
     pub alerts: Vec<AlertConfig>,
-    /// Where calls are kept, so that they outlive the process.
+    /// Where calls are stored, so that they outlive the process.
     #[serde(default)]
     pub store: StoreConfig,
-    /// What is kept of ended calls.
+    /// What is stored of ended calls, and for how long.
     #[serde(default)]
     pub audit: AuditConfig,
     /// How telephone numbers are hashed in the store.
     #[serde(default)]
     pub privacy: PrivacyConfig,
-    /// Figures for a monitoring system.
+    /// Metrics for a monitoring system.
     #[serde(default)]
     pub metrics: MetricsConfig,
-    /// The way to providers on the Internet.
+    /// How providers on the Internet are reached.
     #[serde(default)]
     pub network: NetworkConfig,
     /// The log.
@@ -138,27 +139,27 @@ pub struct Config {
 }
 
 impl Config {
-    /// What works, but should not stay so.
+    /// Returns the settings that work but should be changed, each as a sentence that says what to do.
     pub fn warnings(&self) -> Vec<String> {
         let is_open = |path: &str| path == STORE_URL && self.store.has_open_url();
         let is_secret = |(path, secret): &(String, &Secret)| secret.is_plain() && !is_open(path);
         let plain = self.secrets().filter(is_secret).map(|(path, _)| {
             format!(
-                "{path}: the secret stands in the configuration in plain text; \
+                "{path}: the secret is in the configuration in plain text; \
                  use {{\"file\": PATH}}, {{\"env\": NAME}} or, on Windows, what `phonegate protect` prints"
             )
         });
         let tests = self
             .allow_test_backends
             .then(|| "allow_test_backends: calls may be approved without a telephone; never in production".to_owned());
-        // An address without a scheme is taken for one of http, and may look like one of the scheme `user`.
+        // An address without a scheme means http. With a user, it looks like an address of the scheme `user`.
         let has_password = |proxy: &String| {
             let with_host = url::Url::parse(proxy).ok().filter(url::Url::has_host);
             let url = with_host.or_else(|| url::Url::parse(&format!("http://{proxy}")).ok());
             url.is_some_and(|url| url.password().is_some())
         };
         let proxy = self.network.proxy.as_ref().filter(|proxy| has_password(proxy)).map(|_| {
-            "network.proxy: the proxy's password stands in the configuration in plain text; let only the service's \
+            "network.proxy: the proxy's password is in the configuration in plain text; let only the service's \
              account read the file"
                 .to_owned()
         });
@@ -173,13 +174,13 @@ impl Config {
         })
     }
 
-    /// Whether it is certain that users are told to press zero, which reports no fraud. Of own recordings,
-    /// [`crate::prompts::Prompts::saying_zero`] knows more.
+    /// Returns a warning if the recordings tell users to press zero, which does not report fraud here. Custom
+    /// recordings are checked when the gate starts.
     fn says_zero(&self) -> Option<String> {
         let key = self.fraud.key;
         (key != FraudKey::default() && self.prompts.directory.is_none() && self.speaks()).then(|| {
             format!(
-                "fraud.key: PhoneGate's own prompts say zero, and not {}; lay recordings of `not_you` into \
+                "fraud.key: PhoneGate's own prompts say zero, and not {}; put recordings of `not_you` into \
                  prompts.directory",
                 key.get()
             )
@@ -196,7 +197,7 @@ impl Config {
         self.use_order.iter().filter_map(|name| self.backends.get_key_value(name))
     }
 
-    /// The files in which secrets are, as the configuration names them.
+    /// Returns the files with secrets, as the configuration names them.
     pub fn secret_files(&self) -> Vec<&Path> {
         self.secrets()
             .filter_map(|(_, secret)| match secret {
@@ -206,14 +207,14 @@ impl Config {
             .collect()
     }
 
-    /// The files of certificate authorities, as the configuration names them.
+    /// Returns the files of certificate authorities, as the configuration names them.
     pub(crate) fn ca_files(&self) -> impl Iterator<Item = &Path> {
         let backends = self.backends.values().filter_map(|backend| backend.facts().ca_file());
         let alerts = self.alerts.iter().filter_map(AlertConfig::ca_file);
         backends.chain(alerts).chain(self.network.ca_file.as_deref()).chain(self.store.ca_file.as_deref())
     }
 
-    /// The secrets, each with its path inside the file.
+    /// Returns the secrets, each with its path in the file.
     fn secrets(&self) -> impl Iterator<Item = (String, &Secret)> {
         let backends = self.backends.iter().flat_map(|(name, backend)| {
             let set = backend.facts().secrets().into_iter().filter_map(|(key, secret)| Some((key, secret?)));
@@ -246,7 +247,7 @@ impl Messages {
     }
 }
 
-/// How long things take.
+/// Time limits of calls.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CallConfig {
@@ -272,9 +273,9 @@ pub struct LogConfig {
     pub level: Level,
     /// The folder of `phonegate.log`. Null: the operating system's folder for the state of programs.
     pub directory: Option<PathBuf>,
-    /// The most that the log and its older parts take up, in megabytes.
+    /// Maximum size of the log and its older parts together, in megabytes.
     pub max_mb: Bounded<1, 10_000, 100>,
-    /// On Windows: also tells the Event Log (Application, source PhoneGate) of a start, a refused configuration, a
+    /// On Windows: also reports to the Event Log (Application, source PhoneGate) each start, a refused configuration, a
     /// backend that is down or up again, fraud and defects.
     pub event_log: bool,
 }

@@ -20,12 +20,12 @@ const MAX_CERTIFICATES: u64 = 4_000_000;
 
 const USER_AGENT: &str = concat!("PhoneGate/", env!("CARGO_PKG_VERSION"));
 
-/// The way to providers on the Internet.
+/// How providers on the Internet are reached.
 #[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkConfig {
     /// An HTTP proxy: `http://proxy.contoso.local:3128`, or `none`. Null: the one that the environment variable
-    /// HTTPS_PROXY names (but not for the hosts in NO_PROXY); where it is not set, on Windows, the one of
+    /// HTTPS_PROXY names (but not for the hosts in NO_PROXY); if it is not set, on Windows, the one of
     /// `netsh winhttp show proxy`.
     pub proxy: Option<String>,
     /// A PEM file with certificates of authorities that are trusted besides the operating system's. A backend or store
@@ -72,7 +72,8 @@ impl NetworkConfig {
         })
     }
 
-    /// Returns the builder of an HTTPS client for a section, and a description of its proxy, which is empty without one.
+    /// Returns the builder of an HTTPS client for a section, and a description of its proxy, which is empty without
+    /// one.
     ///
     /// # Errors
     /// If the `ca_file` or the proxy cannot be used.
@@ -176,7 +177,7 @@ pub(crate) fn provider_url(path: &str, text: &str) -> Result<Url, ConfigError> {
     match url.scheme() {
         "https" => {}
         "http" if loopback => {}
-        _ => return invalid("must begin with https:// (http:// is for this machine's own addresses alone)"),
+        _ => return invalid("must begin with https:// (http:// is only for this machine's own addresses)"),
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return invalid("must be a scheme, a host and perhaps a port, nothing else");

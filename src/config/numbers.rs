@@ -1,4 +1,4 @@
-//! Which numbers may be called, and how they are read.
+//! The section `numbers`: which numbers may be called, and how they are read.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ pub struct NumbersConfig {
     pub allowed_types: Vec<NumberType>,
     /// Numbers that are never called, whatever their extension.
     pub blocked: Vec<String>,
-    /// Prefixes of numbers that are never called, in E.164; `?` stands for any digit. The default is the premium-rate
+    /// Prefixes of numbers that are never called, in E.164; `?` matches any digit. The default is the premium-rate
     /// exchange 976 of North America.
     pub blocked_prefixes: Vec<String>,
 }
@@ -87,7 +87,7 @@ pub enum NumberType {
 }
 
 impl NumberType {
-    /// The type of a valid number. None for a number that fits no pattern of its country.
+    /// Returns the type of a valid number. `None` for a number that fits no pattern of its country.
     pub(crate) fn of(found: PhoneNumberType) -> Option<Self> {
         Some(match found {
             PhoneNumberType::FixedLine => Self::FixedLine,
@@ -105,7 +105,7 @@ impl NumberType {
         })
     }
 
-    /// Its name in `numbers.allowed_types`.
+    /// Returns its name in `numbers.allowed_types`.
     pub fn name(self) -> &'static str {
         match self {
             Self::FixedLine => "fixed_line",
@@ -124,18 +124,18 @@ impl NumberType {
 }
 
 impl NumbersConfig {
-    /// The country of numbers without a country code.
+    /// Returns the country of numbers without a country code.
     ///
     /// # Errors
-    /// An unknown country.
+    /// If the country is unknown.
     pub(crate) fn default_country(&self) -> Result<Option<Region>, ConfigError> {
         self.default_country.as_deref().map(|code| country("numbers.default_country", code)).transpose()
     }
 
-    /// The countries that may be called.
+    /// Returns the countries that may be called.
     ///
     /// # Errors
-    /// An unknown country, or no country at all.
+    /// If a country is unknown, or there is none.
     pub(crate) fn allowed_countries(&self) -> Result<Vec<Region>, ConfigError> {
         match (&self.allowed_countries, self.default_country()?) {
             (Some(codes), _) if codes.is_empty() => {
@@ -149,12 +149,12 @@ impl NumbersConfig {
             (None, Some(region)) => Ok(vec![region]),
             (None, None) => Err(ConfigError::invalid(
                 "numbers",
-                "needs `default_country`, `allowed_countries` or both: which countries may be called?",
+                "needs `default_country`, `allowed_countries` or both: they say which countries may be called",
             )),
         }
     }
 
-    /// The calling codes of the countries that may be called.
+    /// Returns the calling codes of the countries that may be called.
     ///
     /// # Errors
     /// As [`allowed_countries`](Self::allowed_countries).

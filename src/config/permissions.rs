@@ -1,4 +1,4 @@
-//! Checks who can change what a gate trusts: its configuration, and the files that the configuration names.
+//! Checks which accounts can change the configuration and the files that it names.
 //!
 //! An account that can write to one of them can approve calls. So a start warns if accounts other than administrators
 //! and the service's own can do that, or refuses to start (`strict_permissions`).
@@ -19,9 +19,9 @@ const RECORDINGS_DEPTH: usize = 2;
 /// A file or folder that others can change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnsafePath {
-    /// A path that the configuration names, or a folder above it.
+    /// The path, which the configuration names, or a folder above it.
     pub path: PathBuf,
-    /// Who can change it, such as `everybody can write to it`.
+    /// A description of the accounts that can change it, such as `everybody can write to it`.
     pub why: String,
 }
 
@@ -58,8 +58,8 @@ impl TrustedPaths {
         Self { files, recordings: config.prompts.directory.as_ref().map(|folder| base.join(folder)) }
     }
 
-    /// The paths that others than administrators and this process's account (on Windows also that of MIM's service)
-    /// can change, at most one for each file or folder of the configuration. Does no network I/O, except that Windows may
+    /// The paths that others than administrators and this process's account (on Windows also that of MIM's service) can
+    /// change, at most one for each file or folder of the configuration. Does no network I/O, except that Windows may
     /// look up the name of an account.
     ///
     /// A path that does not exist is skipped: the code that needs the file reports it.

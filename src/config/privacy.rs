@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::error::ConfigError;
 use super::secret::Secret;
 
-/// The fewest characters of a number key: 32 random bytes have 44 in Base64, and 64 in hexadecimal.
+/// Minimum length of a number key, in characters: 32 random bytes have 44 in Base64, and 64 in hexadecimal.
 const MIN_KEY_CHARS: usize = 32;
 
 /// The path of the current number key in the configuration.
@@ -20,7 +20,7 @@ pub const NUMBER_KEY: &str = "privacy.number_key";
 #[serde(deny_unknown_fields, default)]
 pub struct PrivacyConfig {
     /// The secret that telephone numbers are hashed with in the store (HMAC-SHA-256): random text of at least 32
-    /// characters, the same on every node. Without it, somebody who can read the store can find out the numbers by
+    /// characters, the same on every node. Without it, an attacker who can read the store can find the numbers by
     /// hashing all possible numbers. To change or remove it, follow "Number keys" in docs/store.md.
     pub number_key: Option<Secret>,
     /// Secrets that numbers in the store may also have been hashed with: earlier keys after a change of `number_key`,
@@ -29,14 +29,15 @@ pub struct PrivacyConfig {
 }
 
 impl PrivacyConfig {
-    /// The secrets, each with its path inside the file.
+    /// Returns the secrets, each with its path in the file.
     pub(super) fn secrets(&self) -> impl Iterator<Item = (String, &Secret)> {
         let others = self.other_number_keys.iter().enumerate();
         let others = others.map(|(index, secret)| (format!("privacy.other_number_keys[{index}]"), secret));
         self.number_key.iter().map(|secret| (NUMBER_KEY.to_owned(), secret)).chain(others)
     }
 
-    /// Reads the number keys: the current one, if there is one, and the others. Relative files lie in `base`.
+    /// Reads the number keys: the current one, if there is one, and the others. Relative paths are resolved against
+    /// `base`.
     ///
     /// # Errors
     /// If one cannot be read, or is too short.

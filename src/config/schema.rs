@@ -1,4 +1,4 @@
-//! The JSON Schema of `phonegate.json`, made from the types, so that an editor completes and checks the file.
+//! The JSON Schema of `phonegate.json`, with which an editor completes and checks the file.
 
 use schemars::SchemaGenerator;
 use serde_json::Value;

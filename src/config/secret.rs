@@ -15,27 +15,28 @@ use zeroize::Zeroizing;
 use super::error::{ConfigError, ErrorKind};
 use crate::platform::dpapi;
 
-/// The longest secret, in bytes.
+/// Maximum length of a secret, in bytes.
 const MAX_BYTES: u64 = 4096;
 
-/// Where a secret is: `{"env": NAME}`, `{"file": PATH}`, `{"dpapi": BASE64}`, or the text itself.
+/// A secret, or where it is: `{"env": NAME}`, `{"file": PATH}`, `{"dpapi": BASE64}`, or the text itself.
 #[derive(Clone)]
 pub enum Secret {
-    /// In an environment variable.
+    /// The name of an environment variable.
     Env(String),
-    /// In a file of its own; a line break at its end does not count.
+    /// A file with the secret only. A line break at its end is ignored.
     File(PathBuf),
-    /// In the configuration, sealed by `phonegate protect` on this Windows machine.
+    /// A secret that `phonegate protect` sealed on this Windows machine.
     Dpapi(Vec<u8>),
-    /// In the configuration: accepted, and warned about.
+    /// The text itself, which causes a warning.
     Plain(SecretString),
 }
 
 impl Secret {
-    /// Reads the secret. Relative files lie beside the configuration, in `base`; `path` names the place in it.
+    /// Reads the secret. A relative file is resolved against `base`. `path` is its path in the configuration, for
+    /// errors.
     ///
     /// # Errors
-    /// Where it does not exist, is empty, too long or not UTF-8.
+    /// If it does not exist, is empty, too long or not UTF-8.
     pub fn resolve(&self, base: &Path, path: &str) -> Result<SecretString, ConfigError> {
         let unavailable = |problem: String| ConfigError::at(ErrorKind::SecretUnavailable, path, problem);
         let text = Zeroizing::new(match self {
@@ -61,7 +62,7 @@ impl Secret {
         }
     }
 
-    /// Does it stand in the configuration itself?
+    /// Returns whether the configuration has the text itself.
     pub fn is_plain(&self) -> bool {
         matches!(self, Self::Plain(_))
     }
@@ -75,7 +76,7 @@ fn read_file(file: &Path) -> Result<String, String> {
 
 fn open(sealed: &[u8]) -> Result<String, String> {
     let secret = dpapi::open(sealed).map_err(|error| {
-        format!("cannot be opened here: {error}; a secret opens on the machine where `phonegate protect` sealed it")
+        format!("cannot be opened here: {error}; a secret can be opened only on the machine where `phonegate protect` sealed it")
     })?;
     std::str::from_utf8(&secret).map(str::to_owned).map_err(|_| "is not UTF-8".to_owned())
 }
@@ -93,7 +94,7 @@ impl fmt::Debug for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Read as a whole first: the usual errors show the value, and their path its keys.
+        // Read as a whole first: errors of serde would show the value, and its keys.
         let value = Value::deserialize(deserializer)?;
         parse(value).map_err(D::Error::custom)
     }
@@ -120,7 +121,7 @@ fn parse(value: Value) -> Result<Secret, String> {
         "dpapi" if !value.is_empty() => BASE64_STANDARD
             .decode(&value)
             .map(Secret::Dpapi)
-            .map_err(|_| "`dpapi` is not Base64; `phonegate protect` makes it".to_owned()),
+            .map_err(|_| "`dpapi` is not Base64; `phonegate protect` prints it".to_owned()),
         "env" | "file" | "dpapi" => Err(format!("`{key}` is empty")),
         _ => Err(format!("has another key than `env`, `file` or `dpapi`; a secret is {FORMS}")),
     }
@@ -141,16 +142,16 @@ impl JsonSchema for Secret {
                 "description": description
             })
         };
-        let mut dpapi = source("dpapi", "Sealed by `phonegate protect`; opens on that Windows machine alone.");
+        let mut dpapi = source("dpapi", "Sealed by `phonegate protect`; can be opened only on that Windows machine.");
         if let Some(value) = dpapi.pointer_mut("/properties/dpapi").and_then(Value::as_object_mut) {
             // Base64.
             value.insert("pattern".to_owned(), "^[A-Za-z0-9+/]+={0,2}$".into());
         }
         json_schema!({
-            "description": "A secret. Plain text works, and is warned about.",
+            "description": "A secret. Plain text works, but causes a warning.",
             "oneOf": [
                 source("env", "The name of an environment variable of the service."),
-                source("file", "The path of a file that holds the secret alone."),
+                source("file", "The path of a file with the secret only."),
                 dpapi,
                 { "type": "string", "minLength": 1 }
             ]

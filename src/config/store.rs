@@ -1,4 +1,4 @@
-//! Where calls are kept, and for how long.
+//! The sections `store`, `audit` and `metrics`.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::bounded::Bounded;
 use super::secret::Secret;
 
-/// Where calls are kept, so that they outlive the process.
+/// Where calls are stored, so that they outlive the process.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
@@ -18,13 +18,13 @@ pub struct StoreConfig {
     pub kind: StoreKind,
     /// For `sqlite`: the file. Null: `phonegate.db` in the operating system's folder for the state of programs.
     pub path: Option<PathBuf>,
-    /// For `redis`: `rediss://user:password@redis.contoso.local:6380`, perhaps with `/` and the number of a database at
-    /// its end. `redis://`, without TLS, and no password are for this machine alone. Of a cluster or of sentinels, some
-    /// of the addresses, and what they are: `rediss://user:password@one:6380,two:6380?cluster=true`, or
-    /// `?sentinel=NAME-OF-THE-MASTER`. It holds a password, and may be given like any secret.
+    /// For `redis`: `rediss://user:password@redis.contoso.local:6380`, if needed with `/` and the number of a database
+    /// at its end. `redis://`, without TLS, and no password are for this machine only. For a cluster or for sentinels,
+    /// some of the addresses, and their kind: `rediss://user:password@one:6380,two:6380?cluster=true`, or
+    /// `?sentinel=NAME-OF-THE-MASTER`. It may be given like any secret, since it has a password.
     pub url: Option<Secret>,
-    /// For `redis` over TLS: a PEM file with certificates of authorities that are trusted besides the operating system's,
-    /// in place of those of `network.ca_file`.
+    /// For `redis` over TLS: a PEM file with certificates of authorities that are trusted besides the operating
+    /// system's, in place of those of `network.ca_file`.
     pub ca_file: Option<PathBuf>,
     /// For `redis`: the site that this configuration belongs to. Sites that share a Redis, such as a test and a
     /// production farm, do not see each other's calls, limits and blocks. Every node of a site needs the same value.
@@ -33,7 +33,7 @@ pub struct StoreConfig {
 }
 
 impl StoreConfig {
-    /// Is there an address that stands in the configuration, and no login in it? It is no secret then.
+    /// Returns whether the configuration has the address itself, without a login. It is no secret then.
     pub(super) fn has_open_url(&self) -> bool {
         matches!(&self.url, Some(Secret::Plain(url)) if !url.expose_secret().contains('@'))
     }
@@ -50,7 +50,7 @@ impl Site {
     /// The site of a configuration that names none.
     pub const DEFAULT: &str = "default";
 
-    /// Its name.
+    /// Returns its name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -72,17 +72,17 @@ impl TryFrom<String> for Site {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StoreKind {
-    /// In the process's memory: calls are forgotten when it ends.
+    /// In the memory of the process: calls are lost when it ends.
     Memory,
     /// In a file on this machine.
     #[default]
     Sqlite,
-    /// In Redis or what speaks its protocol (Valkey, Garnet, Azure Cache), for a farm of several nodes.
+    /// In Redis or a compatible server (Valkey, Garnet, Azure Cache), for a farm of several nodes.
     Redis,
 }
 
 impl StoreKind {
-    /// Its name in the configuration.
+    /// Returns its name in the configuration.
     pub fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -92,21 +92,21 @@ impl StoreKind {
     }
 }
 
-/// What is kept of ended calls.
+/// What is stored of ended calls, and for how long.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuditConfig {
-    /// Days that a call is kept after its end.
+    /// Days that a call is stored after its end.
     pub keep_days: Bounded<1, 3650, 90>,
-    /// Keeps the whole number too. Otherwise it is kept masked, beside a digest by which it is found again.
+    /// Stores the whole number, too. Otherwise it is stored masked, with a hash by which it is found.
     pub full_numbers: bool,
 }
 
-/// Figures for a monitoring system.
+/// Metrics for a monitoring system.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MetricsConfig {
-    /// A file that is written anew every 15 seconds in Prometheus' text format, for the textfile collector of
+    /// A file that is replaced every 15 seconds, in Prometheus' text format, for the textfile collector of
     /// windows_exporter or node_exporter; its name ends in `.prom`. Null: none.
     #[schemars(extend("pattern" = r"\.prom$"))]
     pub textfile: Option<PathBuf>,

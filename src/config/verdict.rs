@@ -1,18 +1,18 @@
-//! Backends that judge their calls themselves, in place of PhoneGate: whether their verdict counts.
+//! Backends that judge their calls themselves, in place of PhoneGate: whether their verdicts are accepted.
 
 use phonegate_approval::policy;
 use phonegate_approval::verdict::ProviderVerdicts;
 
 use super::{BackendConfig, Config, ConfigError, Judge};
 
-/// The key by which a backend's own verdict is accepted.
+/// The key that accepts a backend's own verdicts.
 const ACCEPT: &str = "accept_provider_verdict";
 
 impl Config {
     /// Returns whether the verdict of this backend itself approves calls.
     ///
-    /// A backend whose provider judges says so with `accept_provider_verdict`. Without it, `allow_test_backends` decides
-    /// for a test backend, and any other one is refused.
+    /// A backend whose provider judges says so with `accept_provider_verdict`. Without it, `allow_test_backends`
+    /// decides for a test backend, and any other one is refused.
     pub fn provider_verdicts(&self, backend: &BackendConfig) -> ProviderVerdicts {
         let by_default = self.allow_test_backends && backend.is_for_tests();
         match backend.facts().judge() {

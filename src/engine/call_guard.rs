@@ -12,7 +12,7 @@ use crate::clock::Moment;
 
 /// A call that this process drives or mirrors.
 ///
-/// Dropping it ends the call here if that has not happened: at the end of its task, by a panic, or when the runtime ends. A
+/// Dropping it ends the call here, if the call has not ended before: at the end of its task, by a panic, or when the runtime ends. A
 /// call that this process drives fails; one that it mirrors goes on in the other process.
 pub(crate) struct CallGuard {
     parts: Arc<Parts>,

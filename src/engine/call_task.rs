@@ -128,7 +128,7 @@ impl<'a> CallTask<'a> {
             Action::QueueEnd { failure, release } => store.fail_later(attempt, failure, release),
             Action::ReleaseLocally => registry.release(attempt, number),
             Action::Release => {
-                // In this order: whoever begins with the number here asks the store, too.
+                // In this order: a call that claims the number here also claims it in the store.
                 store.release(attempt).await;
                 registry.release(attempt, number);
             }
@@ -180,8 +180,8 @@ impl<'a> CallTask<'a> {
             Ended::Yes { locked_until } => {
                 if let Some(until) = locked_until {
                     let ActiveCall { attempt, number, masked, .. } = self.call;
-                    let lockout = Lockout { attempt: *attempt, number: *number, masked: masked.clone(), until };
-                    self.parts.notices.locked_out(&lockout);
+                    let lock = Lockout { attempt: *attempt, number: *number, masked: masked.clone(), until };
+                    self.parts.notices.number_locked(&lock);
                 }
                 Input::Ended(true)
             }

@@ -55,14 +55,13 @@ pub(super) fn unknown_code() -> Failure {
 
 /// The provider did not answer a place request in time.
 pub(super) fn no_place_answer() -> Failure {
-    let sentence = "The provider did not tell whether it placed the call; it may ring on.";
+    let sentence = "The provider did not answer whether it placed the call; the phone may still ring.";
     Failure::new(FailureReason::CannotPlace, sentence)
 }
 
 /// The lease may have run out since the attempt began.
 pub(super) fn lease_lost() -> Failure {
-    let sentence =
-        "PhoneGate stood still, or its store did, for so long that the call may be another process's by now.";
+    let sentence = "PhoneGate or its store stalled for so long that another process may own the call by now.";
     Failure::new(FailureReason::Interrupted, sentence)
 }
 

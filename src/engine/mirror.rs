@@ -53,5 +53,5 @@ async fn poll(parts: &Parts, call: &ActiveCall, generation: u64) -> Option<(Stor
     }
     let deadline = call.deadline;
     let is_overdue = Moment::now().since(deadline.start()) >= deadline.span().saturating_add(REMOTE_OVERDUE);
-    if is_overdue { failed("Nobody has told how the call ended.") } else { None }
+    if is_overdue { failed("The process that placed the call did not record how it ended.") } else { None }
 }

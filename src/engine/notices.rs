@@ -17,8 +17,8 @@ pub(super) const THE_STORE: &str = "the store";
 
 /// Minimum time between two reports of the same condition.
 ///
-/// A little longer than the hour in which the store takes a second alert for a repetition: the store may get the first
-/// one some time after it was raised.
+/// A little longer than the hour in which the store drops an alert that repeats another: it may get the first one some
+/// time after that was raised.
 const REPORTED_EVERY: Duration = Duration::from_secs(65 * 60);
 
 /// Maximum number of conditions of which the last report is remembered. Beyond it no further daily limit is reported, so
@@ -68,8 +68,8 @@ impl Notices {
     }
 
     /// Reports that a number was locked after denials.
-    pub(super) fn locked_out(&self, lockout: &Lockout) {
-        let Lockout { attempt, number, masked, until } = lockout;
+    pub(super) fn number_locked(&self, lock: &Lockout) {
+        let Lockout { attempt, number, masked, until } = lock;
         self.metrics.locked_out();
         let text = format!(
             "the number is not called until {}, because its last calls were not approved; `phonegate limits unlock {}` \
@@ -172,7 +172,7 @@ fn alert(kind: AlertKind, about: impl std::fmt::Display, text: String) -> NewAle
     NewAlert { kind, about: about.to_string().into(), number: None, call: None, backend: None, text: text.into() }
 }
 
-/// Makes a sentence of a text for the log.
+/// Turns a text for the log into a sentence.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))

@@ -8,7 +8,7 @@
 //! It guarantees, for every sequence of inputs (`tests.rs` walks through all of them):
 //! - Success is published only after the store confirmed it. Any doubt is a failure.
 //! - Each attempt is published, ceded, mirrored or rejected exactly once.
-//! - The number is released only if the phone certainly rings no more, or the deadline has passed.
+//! - The number is released only if the phone certainly no longer rings, or the deadline has passed.
 //! - No backend is asked once a phone may ring, the call must end, or another process may have claimed the attempt.
 //! - A call that another process owns is not published. It is not hung up either if it outlives this process.
 
@@ -103,7 +103,7 @@ impl AttemptMachine {
                 ));
             }
             Some(ClaimedCall::UnknownBackend(name)) => {
-                let sentence = format!("The call was placed by `{name}`, which is not in use any more.");
+                let sentence = format!("The call was placed by `{name}`, which is no longer in use.");
                 return self.fail_holding(cannot_follow(&sentence));
             }
             Some(ClaimedCall::Placed(index)) => *index,

@@ -1,4 +1,4 @@
-//! What a call's task does with a backend, or a store, that answers late or not at all.
+//! Calls with a scripted backend, which may answer late or not at all.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -21,12 +21,12 @@ use crate::telemetry::{Metrics, Sinks};
 mod faulty;
 mod store;
 
-/// Places calls as a test says.
+/// A backend that answers as a test says.
 struct Scripted {
-    takes: Duration,
-    answer: Result<CallRef, PlaceError>,
+    place_takes: Duration,
+    placed_as: Result<CallRef, PlaceError>,
     outcome: Outcome,
-    /// Is the outcome there only when the call is hung up?
+    /// Whether the outcome is reported only once the call is hung up.
     is_late: bool,
     hang_up: Result<(), Failure>,
     placed: Mutex<usize>,
@@ -35,11 +35,11 @@ struct Scripted {
 }
 
 impl Scripted {
-    /// A phone on which the right key is pressed.
-    fn new(takes: Duration, answer: Result<CallRef, PlaceError>) -> Self {
+    /// A backend whose users press the right key.
+    fn new(place_takes: Duration, placed_as: Result<CallRef, PlaceError>) -> Self {
         Self {
-            takes,
-            answer,
+            place_takes,
+            placed_as,
             outcome: verified(),
             is_late: false,
             hang_up: Ok(()),
@@ -49,9 +49,9 @@ impl Scripted {
         }
     }
 
-    /// One that is placed at once, and fails so.
-    fn that_fails(reason: FailureReason) -> Self {
-        let outcome = Outcome::Failed(Failure::new(reason, "So it was told."));
+    /// A backend that places each call at once and reports this failure.
+    fn failing_with(reason: FailureReason) -> Self {
+        let outcome = Outcome::Failed(Failure::new(reason, "As scripted."));
         Self { outcome, ..Self::new(Duration::ZERO, Ok(CallRef::new("failing"))) }
     }
 }
@@ -60,8 +60,8 @@ impl Scripted {
 impl TelephonyBackend for Scripted {
     async fn place(&self, _: &Call, _: StepSink<'_>) -> Result<CallRef, PlaceError> {
         *self.placed.lock() += 1;
-        tokio::time::sleep(self.takes).await;
-        self.answer.clone()
+        tokio::time::sleep(self.place_takes).await;
+        self.placed_as.clone()
     }
 
     async fn follow(&self, _: &CallRef, _: &Approver, _: StepSink<'_>) -> Outcome {
@@ -90,7 +90,7 @@ impl TelephonyBackend for Scripted {
     }
 }
 
-/// A engine with a scripted backend, which it has twice, and its log.
+/// An engine that has a scripted backend twice, and its log.
 struct Bench {
     backend: Arc<Scripted>,
     registry: Arc<Registry>,
@@ -110,12 +110,12 @@ fn ambiguous() -> Result<CallRef, PlaceError> {
 }
 
 impl Bench {
-    fn new(takes: Duration, answer: Result<CallRef, PlaceError>) -> Self {
-        Self::on(Arc::new(MemoryStore::default()), takes, answer)
+    fn new(place_takes: Duration, placed_as: Result<CallRef, PlaceError>) -> Self {
+        Self::on(Arc::new(MemoryStore::default()), place_takes, placed_as)
     }
 
-    fn on(store: Arc<impl CallStore + 'static>, takes: Duration, answer: Result<CallRef, PlaceError>) -> Self {
-        Self::with(store, Scripted::new(takes, answer))
+    fn on(store: Arc<impl CallStore + 'static>, place_takes: Duration, placed_as: Result<CallRef, PlaceError>) -> Self {
+        Self::with(store, Scripted::new(place_takes, placed_as))
     }
 
     fn with(store: Arc<impl CallStore + 'static>, scripted: Scripted) -> Self {
@@ -127,8 +127,8 @@ impl Bench {
             provider_verdicts: ProviderVerdicts::Refused,
         });
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let told = Arc::clone(&lines);
-        let tee = Arc::new(move |_, line: &str| told.lock().push(line.to_owned()));
+        let written = Arc::clone(&lines);
+        let tee = Arc::new(move |_, line: &str| written.lock().push(line.to_owned()));
         let log = Log::start(Level::Debug, Sinks { tee: Some(tee), ..Sinks::default() }).unwrap();
         let engine = Engine::start(
             Handle::current(),
@@ -157,15 +157,15 @@ impl Bench {
         }
     }
 
-    /// The figures of calls that have ended, without those at zero.
+    /// Returns the metrics of ended calls that are not zero.
     fn counted(&self) -> Vec<String> {
-        let text = self.engine.metrics.to_text(0, 0).unwrap();
+        let text = self.engine.metrics.to_text(crate::telemetry::CallCounts::default()).unwrap();
         let calls = text.lines().filter(|line| line.starts_with("phonegate_calls_total{") && !line.ends_with(" 0"));
         calls.map(str::to_owned).collect()
     }
 
-    fn told(&self, words: &str) -> bool {
-        self.lines.lock().iter().any(|line| line.contains(words))
+    fn logs(&self, text: &str) -> bool {
+        self.lines.lock().iter().any(|line| line.contains(text))
     }
 }
 
@@ -183,7 +183,7 @@ fn number() -> crate::call::PhoneNumber {
 }
 
 #[tokio::test]
-async fn nobody_is_rung_for_a_call_that_is_over_already() {
+async fn nobody_is_rung_for_a_call_that_is_over() {
     for (ended, span, rung) in [(true, 60 * SECOND, 0), (false, Duration::ZERO, 0), (false, 60 * SECOND, 1)] {
         let bench = Bench::new(Duration::ZERO, Ok(CallRef::new("counted")));
         if ended {
@@ -196,24 +196,24 @@ async fn nobody_is_rung_for_a_call_that_is_over_already() {
 }
 
 #[tokio::test]
-async fn a_phone_that_may_ring_is_not_rung_by_another_call_before_the_deadline() {
+async fn a_number_that_may_ring_is_held_until_the_deadline() {
     let bench = Bench::new(Duration::ZERO, ambiguous());
     bench.begin(1, 3 * SECOND);
     bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
-    let Begun::Refused(failure, _) = bench.begin(2, SECOND) else { panic!("the number is free") };
+    let Begun::Refused(failure, _) = bench.begin(2, SECOND) else { panic!("the number was released") };
     assert_eq!(failure.reason(), FailureReason::AlreadyInProgress);
     bench.until(|bench| matches!(bench.begin(3, SECOND), Begun::New(_))).await;
 }
 
 #[tokio::test]
-async fn the_end_of_the_gate_does_not_wait_for_a_phone_that_may_ring() {
+async fn shutdown_does_not_wait_for_a_phone_that_may_ring() {
     let store = Arc::new(MemoryStore::default());
     let bench = Bench::on(Arc::clone(&store), Duration::ZERO, ambiguous());
     bench.begin(1, 600 * SECOND);
     bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
     bench.engine.shut_down().await;
-    bench.until(|bench| bench.told("The connection was lost.")).await;
-    // The next gate does not ring it either.
+    bench.until(|bench| bench.logs("The connection was lost.")).await;
+    // The store holds the number for the next gate.
     let next = Bench::on(store, Duration::ZERO, Ok(CallRef::new("counted")));
     next.begin(2, SECOND);
     next.until(|next| next.registry.status(id(2)) == Some(CallStatus::Failed)).await;
@@ -222,12 +222,12 @@ async fn the_end_of_the_gate_does_not_wait_for_a_phone_that_may_ring() {
 }
 
 #[tokio::test]
-async fn a_phone_that_may_ring_after_all_keeps_its_number_although_the_gate_ends() {
+async fn a_number_that_may_ring_is_held_beyond_shutdown() {
     let lost = Scripted::new(SECOND, ambiguous());
     let hang_up = Err(Failure::new(FailureReason::CannotPlace, "Nobody answers."));
     let ringing = Scripted { hang_up, is_late: true, ..Scripted::new(Duration::ZERO, Ok(CallRef::new("on"))) };
     let hung_up = Scripted { is_late: true, ..Scripted::new(Duration::ZERO, Ok(CallRef::new("off"))) };
-    for (phone, is_free) in [(lost, false), (ringing, false), (hung_up, true)] {
+    for (phone, is_released) in [(lost, false), (ringing, false), (hung_up, true)] {
         let store = Arc::new(MemoryStore::default());
         let bench = Bench::with(Arc::clone(&store), phone);
         bench.begin(1, 600 * SECOND);
@@ -236,30 +236,30 @@ async fn a_phone_that_may_ring_after_all_keeps_its_number_although_the_gate_ends
         let next = Bench::on(store, Duration::ZERO, Ok(CallRef::new("next")));
         next.begin(2, 60 * SECOND);
         next.until(|next| next.registry.status(id(2)) != Some(CallStatus::Pending)).await;
-        assert_eq!(*next.backend.placed.lock() == 1, is_free, "{:?}", bench.backend.hang_up);
+        assert_eq!(*next.backend.placed.lock() == 1, is_released, "{:?}", bench.backend.hang_up);
     }
 }
 
 #[tokio::test]
-async fn a_fraud_that_was_reported_right_before_the_deadline_is_not_lost() {
+async fn fraud_reported_right_before_the_deadline_is_not_lost() {
     let store = Arc::new(MemoryStore::default());
     let bench = Bench::with(
         Arc::clone(&store),
-        Scripted { is_late: true, ..Scripted::that_fails(FailureReason::FraudReported) },
+        Scripted { is_late: true, ..Scripted::failing_with(FailureReason::FraudReported) },
     );
     bench.begin(1, SECOND);
     bench.until(|bench| *bench.backend.cleaned_up.lock() == 1).await;
     let failure = bench.registry.snapshot(id(1)).unwrap().failure.unwrap();
-    assert_eq!(failure.reason(), FailureReason::DeadlinePassed, "what was told stays so");
+    assert_eq!(failure.reason(), FailureReason::DeadlinePassed, "the published outcome stays");
     let blocked: Vec<_> = store.blocks().await.unwrap().into_iter().map(|block| block.number).collect();
     assert_eq!(blocked, [number().key()]);
 }
 
 #[tokio::test]
-async fn what_a_backend_says_after_the_deadline_is_logged_or_hung_up() {
+async fn a_late_answer_to_a_place_request_is_logged_or_hung_up() {
     let bench = Bench::new(2 * SECOND, ambiguous());
     bench.begin(1, SECOND);
-    bench.until(|bench| bench.told("The connection was lost.")).await;
+    bench.until(|bench| bench.logs("The connection was lost.")).await;
     assert_eq!(bench.registry.snapshot(id(1)).unwrap().failure.unwrap().reason(), FailureReason::DeadlinePassed);
 
     let bench = Bench::new(2 * SECOND, Ok(CallRef::new("late")));
@@ -268,44 +268,44 @@ async fn what_a_backend_says_after_the_deadline_is_logged_or_hung_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backend_that_never_says_is_told_of_in_the_log() {
+async fn a_place_request_without_an_answer_is_logged() {
     let bench = Bench::new(3600 * SECOND, Ok(CallRef::new("never")));
     bench.begin(1, SECOND);
     bench.until(|bench| *bench.backend.placed.lock() == 1).await;
-    // The deadline asks the clocks of the machine, which the paused time of the runtime does not move.
+    // The deadline uses the machine's clocks, which the runtime's paused time does not move.
     std::thread::sleep(SECOND);
-    bench.until(|bench| bench.told("may ring on")).await;
+    bench.until(|bench| bench.logs("may still ring")).await;
 }
 
 #[tokio::test]
-async fn a_call_that_another_process_drives_is_counted_there_alone() {
+async fn a_remote_call_is_counted_by_its_owner_only() {
     let store = Arc::new(MemoryStore::default());
-    let driving = Bench::on(Arc::clone(&store), SECOND, Ok(CallRef::new("one")));
-    let watching = Bench::on(store, SECOND, Ok(CallRef::new("none")));
-    driving.begin(1, 60 * SECOND);
-    driving.until(|bench| *bench.backend.placed.lock() == 1).await;
-    watching.begin(1, 60 * SECOND);
-    watching.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Success)).await;
+    let owner = Bench::on(Arc::clone(&store), SECOND, Ok(CallRef::new("one")));
+    let mirror = Bench::on(store, SECOND, Ok(CallRef::new("none")));
+    owner.begin(1, 60 * SECOND);
+    owner.until(|bench| *bench.backend.placed.lock() == 1).await;
+    mirror.begin(1, 60 * SECOND);
+    mirror.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Success)).await;
     let verified = r#"phonegate_calls_total{backend="scripted",outcome="verified",reason="none"} 1"#;
-    driving.until(|bench| bench.counted() == [verified]).await;
-    watching.until(|bench| bench.told("verified")).await;
-    watching.engine.shut_down().await;
-    assert_eq!((watching.counted(), *watching.backend.placed.lock()), (Vec::<String>::new(), 0));
+    owner.until(|bench| bench.counted() == [verified]).await;
+    mirror.until(|bench| bench.logs("verified")).await;
+    mirror.engine.shut_down().await;
+    assert_eq!((mirror.counted(), *mirror.backend.placed.lock()), (Vec::<String>::new(), 0));
 }
 
 #[tokio::test]
-async fn a_call_of_another_process_is_watched_once_however_often_it_is_repeated() {
+async fn a_remote_call_that_is_repeated_is_mirrored_once() {
     let store = Arc::new(MemoryStore::default());
-    let driving = Bench::on(Arc::clone(&store), 600 * SECOND, ambiguous());
-    let watching = Bench::on(store, SECOND, ambiguous());
-    driving.begin(1, 600 * SECOND);
-    driving.until(|bench| *bench.backend.placed.lock() == 1).await;
-    let others = watching.engine.tasks.len();
+    let owner = Bench::on(Arc::clone(&store), 600 * SECOND, ambiguous());
+    let mirror = Bench::on(store, SECOND, ambiguous());
+    owner.begin(1, 600 * SECOND);
+    owner.until(|bench| *bench.backend.placed.lock() == 1).await;
+    let before = mirror.engine.tasks.len();
     for n in 1..=20 {
-        watching.begin(1, 600 * SECOND);
-        let watched = || watching.lines.lock().iter().filter(|line| line.contains("\"elsewhere\"")).count();
-        watching.until(|_| watched() == n).await;
+        mirror.begin(1, 600 * SECOND);
+        let mirrored = || mirror.lines.lock().iter().filter(|line| line.contains("\"elsewhere\"")).count();
+        mirror.until(|_| mirrored() == n).await;
     }
-    watching.until(|bench| bench.engine.tasks.len() <= others + 1).await;
-    assert_eq!(*watching.backend.placed.lock(), 0);
+    mirror.until(|bench| bench.engine.tasks.len() <= before + 1).await;
+    assert_eq!(*mirror.backend.placed.lock(), 0);
 }

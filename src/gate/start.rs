@@ -1,4 +1,4 @@
-//! Starting a gate.
+//! Starts a gate.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::alerts::Alerts;
 use crate::alerts::direct::Destinations;
 use crate::approval::pins::{CheckError, Pepper, PinChecker};
 use crate::backend;
-use crate::call::GateEvent;
+use crate::call::{GateEvent, KeyFingerprint};
 use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, PEPPER, TrustedPaths};
 use crate::engine::{Engine, StorePolicy};
 use crate::platform;
@@ -25,31 +25,31 @@ use crate::registry::Registry;
 use crate::store::{self, CallStore};
 use crate::telemetry::{CallCounts, Log, LogEntry, Metrics, PrometheusTextfile, Sinks, SystemLog, Tee};
 
-/// The runtime's threads that drive calls, whatever their number.
+/// Threads that drive all calls.
 const WORKERS: usize = 2;
 
-/// The runtime's threads for what the operating system offers only as blocking: files and name look-ups.
+/// Maximum threads for blocking operations: files and name look-ups.
 const BLOCKING_THREADS: usize = 8;
 
-/// The limit of examining who can write to the configuration's files. Windows may ask a domain controller for the names of
-/// accounts, and the host waits for the start.
+/// Maximum time of examining who can write to the configuration's files. Windows may ask a domain controller for the names
+/// of accounts, and the host waits for the start.
 const PERMISSIONS_WITHIN: Duration = Duration::from_secs(2);
 
-/// Which file a gate logs to, and who else gets its lines.
+/// Where a gate logs to.
 pub struct LogTo {
     /// The file's name in the log's folder.
     pub file_name: &'static str,
-    /// The other receiver.
+    /// Another receiver of the lines.
     pub tee: Option<Tee>,
-    /// The operating system's log, where the configuration does not leave it out.
+    /// The operating system's log. Not used if the configuration disables it.
     pub system: Option<SystemLog>,
 }
 
 impl LogTo {
-    /// Starts the log that a configuration asks for.
+    /// Starts the log of a configuration.
     ///
     /// # Errors
-    /// Where its folder cannot be used.
+    /// If its folder cannot be used.
     pub fn start(self, config: &crate::config::LogConfig, base: &Path) -> Result<Log, ConfigError> {
         let folder = match &config.directory {
             Some(folder) => base.join(folder),
@@ -77,13 +77,13 @@ impl Gate {
     /// type `redis`, for at most one second.
     ///
     /// # Errors
-    /// What in the configuration cannot work.
+    /// If the configuration cannot work.
     pub fn start(loaded: Loaded, registry: Arc<Registry>, log_to: LogTo) -> Result<Self, ConfigError> {
         Self::start_with(loaded, registry, log_to, true)
     }
 
-    /// As [`Gate::start`], for a short while beside a service: calls that another process has left are not taken up,
-    /// since this one would leave them, too.
+    /// As [`Gate::start`], for a short-lived process beside a service. It claims no calls, because it would abandon them
+    /// again.
     ///
     /// # Errors
     /// As [`Gate::start`].
@@ -91,7 +91,12 @@ impl Gate {
         Self::start_with(loaded, registry, log_to, false)
     }
 
-    fn start_with(loaded: Loaded, registry: Arc<Registry>, log_to: LogTo, takes_up: bool) -> Result<Self, ConfigError> {
+    fn start_with(
+        loaded: Loaded,
+        registry: Arc<Registry>,
+        log_to: LogTo,
+        is_service: bool,
+    ) -> Result<Self, ConfigError> {
         let trusted = TrustedPaths::of(&loaded);
         let Loaded { config, base, file: _ } = loaded;
         let mut runtime = runtime().map_err(|error| {
@@ -105,18 +110,13 @@ impl Gate {
         let hasher = NumberHasher::of(&config.privacy, &base)?;
         let number_keys = hasher.fingerprints();
         let admission = Admission::new(&config.numbers)?.hashing_with(hasher);
-        // Whatever the backends: a prompt that cannot be said is told when the service starts, and not in a call.
+        // Also if no backend speaks: a prompt that cannot be spoken is an error of the start, not of a call.
         let prompts = Prompts::load(&config.prompts, config.approval.method.into(), &base)?;
         let backends = backend::build_in_use(&config, &prompts, &base)?;
         let destinations = Destinations::build(&config.alerts, &config.network, &base)?;
         let log = log_to.start(&config.log, &base)?;
         registry.keep_finished_for(config.call.keep_finished_s.seconds());
-        let store = store::open(&config, &base)?;
-        runtime.block_on(store::check_number_keys(&*store, &config.store, &base, &number_keys))?;
-        let pins = pin_checker(&config, &base, &store, &log)?;
-        if let Some(pins) = &pins {
-            runtime.block_on(store::check_pepper(&*store, &config.store, &base, pins.fingerprint()))?;
-        }
+        let (store, pins) = runtime.block_on(open_store(&config, &base, &number_keys, &log))?;
         let metrics = Metrics::new(backends.iter().map(|named| &*named.name))
             .map_err(|error| ConfigError::at(ErrorKind::Invalid, "metrics", error))?;
         let textfile = config.metrics.textfile.as_ref().map(|file| {
@@ -126,22 +126,13 @@ impl Gate {
         });
         let handle = runtime.handle().clone();
         let alerts =
-            Alerts::start(&handle, destinations, Arc::clone(&store) as _, takes_up, log.clone(), metrics.clone());
-        let kept = (store, StorePolicy::of(&config, policy, takes_up).checking_pins(pins));
+            Alerts::start(&handle, destinations, Arc::clone(&store) as _, is_service, log.clone(), metrics.clone());
+        let store_and_policy = (store, StorePolicy::of(&config, policy, is_service).checking_pins(pins));
         let sinks = (log.clone(), metrics, alerts.clone());
-        let engine = Engine::start(handle, backends.clone(), Arc::clone(&registry), kept, sinks);
-        let started = format!(
-            "PhoneGate {}, backends: {}; store: {}",
-            env!("CARGO_PKG_VERSION"),
-            config.use_order.join(", "),
-            config.store.kind.name()
-        );
-        log.write(&LogEntry { text: Some(&started), ..LogEntry::new(GateEvent::Started) });
-        for problem in config.warnings().into_iter().chain(zero_in_recordings(&config, &prompts)) {
-            log.write(&LogEntry { text: Some(&problem), ..LogEntry::new(GateEvent::Configuration) });
-        }
+        let engine = Engine::start(handle, backends.clone(), Arc::clone(&registry), store_and_policy, sinks);
+        log_start(&config, &prompts, &log);
         if !config.strict_permissions {
-            // The names of accounts may have to be asked for on the network.
+            // Not on this thread: a domain controller may have to be asked for the names of accounts.
             let log = log.clone();
             runtime.spawn_blocking(move || warn_of_unsafe_paths(&trusted, &log));
         }
@@ -166,7 +157,37 @@ impl Gate {
     }
 }
 
-/// The check of PINs, if the method asks for them.
+/// Opens the store, and checks that it fits the keys of this configuration.
+async fn open_store(
+    config: &Config,
+    base: &Path,
+    number_keys: &[KeyFingerprint],
+    log: &Log,
+) -> Result<(Arc<dyn CallStore>, Option<PinChecker>), ConfigError> {
+    let store = store::open(config, base)?;
+    store::check_number_keys(&*store, &config.store, base, number_keys).await?;
+    let pins = pin_checker(config, base, &store, log)?;
+    if let Some(pins) = &pins {
+        store::check_pepper(&*store, &config.store, base, pins.fingerprint()).await?;
+    }
+    Ok((store, pins))
+}
+
+/// Logs the start, and what in the configuration may be a mistake.
+fn log_start(config: &Config, prompts: &Prompts, log: &Log) {
+    let started = format!(
+        "PhoneGate {}, backends: {}; store: {}",
+        env!("CARGO_PKG_VERSION"),
+        config.use_order.join(", "),
+        config.store.kind.name()
+    );
+    log.write(&LogEntry { text: Some(&started), ..LogEntry::new(GateEvent::Started) });
+    for problem in config.warnings().into_iter().chain(zero_in_recordings(config, prompts)) {
+        log.write(&LogEntry { text: Some(&problem), ..LogEntry::new(GateEvent::Configuration) });
+    }
+}
+
+/// Returns the checker of PINs if the method asks for PINs.
 fn pin_checker(
     config: &Config,
     base: &Path,
@@ -207,7 +228,7 @@ fn examine_within(
         Ok(Ok(result)) => result.map(|()| runtime),
         Ok(Err(error)) => Err(refused(&format_args!("the permissions could not be examined: {error}"))),
         Err(_) => {
-            // To drop the runtime would wait for the thread.
+            // Dropping the runtime would wait for the thread.
             runtime.shutdown_background();
             Err(refused(&format_args!(
                 "the accounts that can write to the configuration and its files could not be looked up in {limit:?}. \
@@ -227,7 +248,7 @@ fn warn_of_unsafe_paths(trusted: &TrustedPaths, log: &Log) {
     }
 }
 
-/// Own recordings may say another fraud key than zero; the languages without them say zero.
+/// Warns if languages without own recordings speak zero as the fraud key, but another key is configured.
 fn zero_in_recordings(config: &Config, prompts: &Prompts) -> Option<String> {
     let zero = prompts.saying_zero().join(", ");
     let is_wrong = config.fraud.key != FraudKey::default() && config.speaks() && config.prompts.directory.is_some();
@@ -265,7 +286,7 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::UnsafePermissions);
         let text = error.to_string();
         assert!(text.contains("strict_permissions: ") && text.contains("could not be looked up in 100ms"), "{text}");
-        // It had no answer before the start was refused.
+        // The look-up had no answer before the start was refused.
         drop(answer);
     }
 

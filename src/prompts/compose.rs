@@ -1,4 +1,4 @@
-//! What is said at once: pieces, joined with pauses as a person speaks them.
+//! Joins the recordings of a prompt with the pauses of natural speech.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use phonegate_approval::script::Piece;
 
 use super::{Recording, SAMPLE_RATE};
 
-/// The silence before the first piece, since a call's first packets may be lost, in milliseconds.
+/// The silence before the first piece, in milliseconds: the first packets of a call may be lost.
 const BEFORE_ALL: usize = 200;
 
 /// The silence before and after a digit, in milliseconds.
@@ -16,10 +16,10 @@ const AT_DIGIT: usize = 250;
 /// The silence between two sentences, in milliseconds.
 const BETWEEN_SENTENCES: usize = 400;
 
-/// The longest composition, in seconds: no call lasts longer.
+/// Maximum length of a composition, in seconds. No call lasts longer.
 const MAX_SECONDS: usize = 600;
 
-/// Why pieces cannot be joined.
+/// The reason why pieces cannot be joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ComposeError {
     /// The language has no recording of a piece.
@@ -30,18 +30,18 @@ pub enum ComposeError {
     TooLong,
 }
 
-/// Recordings and pauses that are said one after another.
+/// Recordings and the pauses between them.
 ///
-/// It shares the recordings with its language and copies none of their samples, so that many calls at a time, each with
-/// a code of its own, need no memory for them. Cheap to clone.
+/// It shares the samples with its language, so that many concurrent calls, each with its own code, need no memory for
+/// them. Cheap to clone.
 #[derive(Clone)]
 pub struct Composition {
-    /// Each recording, and where it begins, in samples.
+    /// Each recording with its start, in samples.
     recordings: Arc<[(usize, Recording)]>,
     len: usize,
 }
 
-/// Its length alone: the rest would show a code.
+/// Shows only the length: the recordings reveal a code.
 impl fmt::Debug for Composition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Composition").field("samples", &self.len).finish_non_exhaustive()
@@ -69,17 +69,17 @@ impl Composition {
         Ok(Self { recordings: recordings.into(), len })
     }
 
-    /// Its length in samples.
+    /// Returns its length in samples.
     pub fn samples(&self) -> usize {
         self.len
     }
 
-    /// Where each piece begins, in samples from the beginning, in the order of the pieces.
+    /// Returns the start of each piece, in samples from the beginning.
     pub fn starts(&self) -> impl Iterator<Item = usize> {
         self.recordings.iter().map(|(start, _)| *start)
     }
 
-    /// Writes the samples from a place on into `out`, which ends with silence if the composition ends before it.
+    /// Copies the samples from position `from` on into `out`, and fills the rest with silence.
     pub fn read(&self, from: usize, out: &mut [i16]) {
         out.fill(0);
         let to = from.saturating_add(out.len());
@@ -94,7 +94,7 @@ impl Composition {
         }
     }
 
-    /// All of its samples, such as for a file.
+    /// Returns all samples.
     pub fn to_vec(&self) -> Vec<i16> {
         let mut samples = vec![0; self.len];
         self.read(0, &mut samples);
@@ -102,11 +102,11 @@ impl Composition {
     }
 }
 
-/// The silence between two pieces, or before the first one, in milliseconds.
+/// Returns the silence between two pieces, or before the first one, in milliseconds.
 fn pause(before: Option<Piece>, piece: Piece) -> usize {
     match before {
         None => BEFORE_ALL,
-        // The code is said again after its sentence.
+        // The code is repeated after its sentence.
         Some(Piece::ThenPound) => BETWEEN_SENTENCES,
         Some(before) if before.is_digit() || piece.is_digit() => AT_DIGIT,
         Some(_) => BETWEEN_SENTENCES,

@@ -1,4 +1,4 @@
-//! An administrator's own recordings: `FOLDER/LANGUAGE/PIECE.wav`.
+//! An administrator's custom recordings: `FOLDER/LANGUAGE/PIECE.wav`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -12,16 +12,16 @@ use phonegate_approval::script::{ALL_DIGITS, Piece, pieces};
 use super::{Language, PromptAudio, is_tag, same_tag, wav};
 use crate::config::{ConfigError, read_file};
 
-/// The longest file, in bytes: a minute of stereo at 48 kHz and 32 bits.
+/// Maximum size of a file, in bytes: a minute of stereo at 48 kHz and 32 bits.
 const MAX_BYTES: u64 = 24_000_000;
 
-/// The most languages, so that no folder fills the host's memory.
+/// Maximum languages, so that no folder fills the host's memory.
 const MAX_LANGUAGES: usize = 100;
 
-/// The recording that was replaced by several pieces.
+/// A recording of earlier versions, which several pieces have replaced.
 const GREETING: &str = "greeting";
 
-/// Puts the recordings of `folder` over those of `languages`, adds the languages that are new, and reports every fault.
+/// Replaces recordings of `languages` with those of `folder`, adds new languages, and reports every fault.
 pub(super) fn add(folder: &Path, method: Method, languages: &mut Vec<Language>, faults: &mut Vec<ConfigError>) {
     let folders = match entries(folder) {
         Ok(entries) => entries,
@@ -30,9 +30,9 @@ pub(super) fn add(folder: &Path, method: Method, languages: &mut Vec<Language>, 
     let mut seen: Vec<String> = Vec::new();
     for (name, path) in folders.into_iter().filter(|(_, path)| path.is_dir()) {
         let problem = if !is_tag(&name) {
-            "its name is no language's tag, such as en-US"
+            "its name is not a language tag such as en-US"
         } else if seen.iter().any(|tag| same_tag(tag, &name)) {
-            "is the language of another folder beside it"
+            "has the same language as another folder"
         } else if seen.len() == MAX_LANGUAGES {
             return faults.push(fault(folder, format_args!("has more than {MAX_LANGUAGES} languages")));
         } else {
@@ -89,13 +89,13 @@ fn file_names(pieces: Vec<Piece>) -> Vec<String> {
     pieces.into_iter().map(|piece| format!("{}.wav", piece.name())).collect()
 }
 
-/// The pieces of the first prompt with any code, each once.
+/// Returns the pieces of the first prompt with any code, each once.
 fn instructions(method: Method) -> Vec<Piece> {
     let is_said = |piece: &Piece| pieces(method, 1, ALL_DIGITS).any(|said| said == *piece);
     Piece::ALL.into_iter().filter(is_said).collect()
 }
 
-/// The recordings in a language's folder. Other files may lie there, but none that looks like a prompt and is none.
+/// Returns the recordings in the folder of a language. Other files are ignored, unless they look like a recording.
 fn files(folder: &Path, method: Method, faults: &mut Vec<ConfigError>) -> io::Result<BTreeMap<Piece, PathBuf>> {
     let mut files = BTreeMap::new();
     for (_, path) in entries(folder)? {
@@ -105,7 +105,7 @@ fn files(folder: &Path, method: Method, faults: &mut Vec<ConfigError>) -> io::Re
         match (piece, is_wav) {
             (Some(piece), true) => {
                 if files.insert(piece, path.clone()).is_some() {
-                    faults.push(fault(&path, format_args!("there is another {}.wav beside it", piece.name())));
+                    faults.push(fault(&path, format_args!("there is another {}.wav in the folder", piece.name())));
                 }
             }
             (None, _) if stem.eq_ignore_ascii_case(OsStr::new(GREETING)) => {
@@ -115,7 +115,7 @@ fn files(folder: &Path, method: Method, faults: &mut Vec<ConfigError>) -> io::Re
             (Some(_), false) => faults.push(fault(&path, "is not a WAV file by its name; convert it, or remove it")),
             (None, true) => {
                 let known = Piece::ALL.map(Piece::name).join(", ");
-                faults.push(fault(&path, format_args!("is no prompt's name; there are {known}")));
+                faults.push(fault(&path, format_args!("is not the name of a prompt; the names are {known}")));
             }
             (None, false) => {}
         }
@@ -129,7 +129,7 @@ fn read(file: &Path) -> Result<PromptAudio, ConfigError> {
     Ok(PromptAudio::Custom(file.to_owned(), recording))
 }
 
-/// What is in a folder, by name; what is hidden is not meant.
+/// Returns the entries of a folder, sorted by name, without hidden ones.
 fn entries(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let mut entries = Vec::new();
     for entry in std::fs::read_dir(folder)? {

@@ -1,4 +1,4 @@
-//! The recordings and sentences in this library: what is in the folder `prompts`.
+//! The recordings and sentences of this library, from the folder `prompts`.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Language, PromptAudio, Recording, wav};
 
-/// A recording that is inflated and decoded when it is first said.
+/// A recording that is inflated and decoded when it is first played.
 pub(super) type Embedded = LazyLock<Recording>;
 
 macro_rules! languages {
@@ -31,17 +31,17 @@ macro_rules! pieces {
     };
 }
 
-/// By language. The first of a language speaks for its dialects that are not there.
+/// The recordings by language. The first tag of a language also serves its dialects without recordings.
 static LANGUAGES: [(&str, [Embedded; Piece::ALL.len()]); 9] =
     languages!["en-US" "en-GB" "de-DE" "fr-FR" "es-ES" "it-IT" "pt-BR" "nl-NL" "pl-PL"];
 
-/// A recording as the build script has deflated it. A test shows that each can be read.
+/// Decodes a recording that the build script deflated. A test reads each of them.
 fn read(deflated: &[u8]) -> Recording {
     let inflated = miniz_oxide::inflate::decompress_to_vec(deflated).unwrap_or_default();
     wav::read(&inflated).unwrap_or_default()
 }
 
-/// The languages of this library.
+/// Returns the languages of this library.
 pub(super) fn languages() -> Vec<Language> {
     let language = |(tag, spoken): &'static (&str, [Embedded; Piece::ALL.len()])| {
         Language::new(tag, Piece::ALL.into_iter().zip(spoken.iter().map(PromptAudio::Embedded)).collect())
@@ -49,9 +49,9 @@ pub(super) fn languages() -> Vec<Language> {
     LANGUAGES.iter().map(language).collect()
 }
 
-/// What the recordings of this library say, by language.
+/// Returns the sentences of the recordings of this library, by language.
 pub fn sentences() -> BTreeMap<String, Vec<(Piece, String)>> {
-    // A test shows that the file can be read.
+    // A test reads the file.
     let texts: BTreeMap<String, serde_json::Map<String, Value>> =
         serde_json::from_str(include_str!("../../prompts/prompts.json")).unwrap_or_default();
     let of = |texts: &serde_json::Map<String, Value>| {

@@ -1,4 +1,4 @@
-//! What users hear: the recordings of each language, those of this library or an administrator's own.
+//! The recordings that users hear, in each language: those of this library, or an administrator's custom ones.
 
 mod compose;
 mod custom;
@@ -21,10 +21,10 @@ pub use embedded::sentences;
 /// Linear PCM, mono, at [`SAMPLE_RATE`].
 pub type Recording = Arc<[i16]>;
 
-/// Samples a second.
+/// Samples per second.
 pub const SAMPLE_RATE: u32 = 8_000;
 
-/// A recording of this library, or an administrator's own with its file.
+/// A recording of this library, or a custom one with its file.
 #[derive(Clone, Debug)]
 enum PromptAudio {
     Embedded(&'static Embedded),
@@ -43,12 +43,13 @@ impl Language {
         Self { tag: tag.into(), audio: Arc::new(audio) }
     }
 
-    /// Its tag of BCP 47: `de-DE`.
+    /// Returns its tag of BCP 47: `de-DE`.
     pub fn tag(&self) -> &str {
         &self.tag
     }
 
-    /// The recording of a piece. `None` for a piece that only other methods say, in a language of the administrator.
+    /// Returns the recording of a piece. `None` for a piece that only other methods need, in a language that PhoneGate
+    /// does not have.
     pub fn get(&self, piece: Piece) -> Option<Recording> {
         Some(match self.audio.get(&piece)? {
             PromptAudio::Embedded(recording) => Arc::clone(recording),
@@ -56,7 +57,7 @@ impl Language {
         })
     }
 
-    /// The administrator's file that it was read from. None: it is one of this library.
+    /// Returns the custom file that a piece was read from. `None` if the recording is one of this library.
     pub fn custom_file(&self, piece: Piece) -> Option<&Path> {
         match self.audio.get(&piece)? {
             PromptAudio::Embedded(_) => None,
@@ -67,13 +68,13 @@ impl Language {
     /// Joins the recordings of pieces, with pauses before and between them.
     ///
     /// # Errors
-    /// The language lacks a piece, or the whole is longer than any call.
+    /// If the language lacks a piece, or the result is longer than any call.
     pub fn compose(&self, pieces: impl IntoIterator<Item = Piece>) -> Result<Composition, ComposeError> {
         Composition::new(pieces, |piece| self.get(piece))
     }
 }
 
-/// The languages of a configuration, and which one is spoken in a call.
+/// The languages of a configuration, and the choice of one for each call.
 #[derive(Clone, Debug)]
 pub struct Prompts {
     languages: Vec<Language>,
@@ -82,22 +83,23 @@ pub struct Prompts {
 }
 
 impl Prompts {
-    /// Takes the recordings of this library, and over them those of the configuration's folder. Each language can say
-    /// what `method` needs.
+    /// Loads the recordings of this library, and the custom ones that replace them. Each language has all pieces that
+    /// `method` needs.
     ///
     /// # Errors
-    /// The first of the faults that [`Prompts::load_all`] tells.
+    /// The first error that [`Prompts::load_all`] returns.
     pub fn load(config: &PromptsConfig, method: Method, base: &Path) -> Result<Self, ConfigError> {
         Self::load_all(config, method, base).map_err(|faults| {
-            // There is one, or there would be no error.
+            // There is at least one.
             faults.into_iter().next().unwrap_or_else(|| ConfigError::invalid("prompts", "cannot be used"))
         })
     }
 
-    /// The same, and tells every fault.
+    /// Loads the same recordings, and returns every error.
     ///
     /// # Errors
-    /// A recording that is none, a language that lacks one or whose prompt is too long, a language or a country that is not known.
+    /// If a recording cannot be used, a language lacks one or its prompt is too long, or a language or a country is
+    /// unknown.
     pub fn load_all(config: &PromptsConfig, method: Method, base: &Path) -> Result<Self, Vec<ConfigError>> {
         let mut languages = embedded::languages();
         let mut faults = Vec::new();
@@ -128,8 +130,8 @@ impl Prompts {
         }
     }
 
-    /// The language of a call: the one that was asked for, else the same language of another country, else the one of
-    /// the number's country (ISO 3166-1 alpha-2), else the default.
+    /// Returns the language of a call: the one that the host asked for, else the same language of another country, else
+    /// the one of the number's country (ISO 3166-1 alpha-2), else the default.
     pub fn language_for(&self, asked: Option<&str>, country: Option<&str>) -> Language {
         let of_country = country.and_then(|code| self.by_country.get(code));
         let preferred = [of_country.unwrap_or(&self.default), &self.default];
@@ -137,25 +139,24 @@ impl Prompts {
         asked.or_else(|| of_country.cloned()).unwrap_or_else(|| self.default.clone())
     }
 
-    /// The language of a tag, else the same language of another country, if there is one.
+    /// Returns the language of a tag, else the same language of another country, if there is one.
     pub fn language(&self, tag: &str) -> Option<Language> {
         find(&self.languages, tag, &[&self.default])
     }
 
-    /// The languages that tell users to press zero to report a fraud, as this library's recordings do.
+    /// Returns the languages whose recordings tell users to press zero to report a fraud, as those of this library do.
     pub fn saying_zero(&self) -> Vec<&str> {
         let says_zero = |language: &&Language| language.custom_file(Piece::NotYou).is_none();
         self.languages.iter().filter(says_zero).map(Language::tag).collect()
     }
 
-    /// Every language.
+    /// Returns all languages.
     pub fn languages(&self) -> &[Language] {
         &self.languages
     }
 }
 
-/// The language of a tag; else the same language of another country, first one that is preferred, then the first there
-/// is.
+/// Returns the language of a tag, else the same language of another country: a preferred one, then the first.
 fn find(languages: &[Language], tag: &str, preferred: &[&Language]) -> Option<Language> {
     let exact = languages.iter().find(|language| same_tag(&language.tag, tag));
     let near = || {
@@ -165,18 +166,18 @@ fn find(languages: &[Language], tag: &str, preferred: &[&Language]) -> Option<La
     exact.or_else(near).cloned()
 }
 
-/// Are two tags the same? Their case does not matter, nor whether they are joined as .NET or as POSIX does.
+/// Returns whether two tags are the same. Their case is ignored, and `-` is the same as `_`.
 fn same_tag(a: &str, b: &str) -> bool {
     let normal = |c: char| if c == '_' { '-' } else { c.to_ascii_lowercase() };
     a.chars().map(normal).eq(b.chars().map(normal))
 }
 
-/// The language itself in its tag: `de` of `de-AT`.
+/// Returns the language in a tag, without its country: `de` of `de-AT`.
 fn primary(tag: &str) -> &str {
     tag.split(['-', '_']).next().unwrap_or_default()
 }
 
-/// Has a text the form of a language's tag? RFC 5646, without what nobody has recordings for.
+/// Returns whether a text has the form of a language tag (RFC 5646), without private and grandfathered tags.
 fn is_tag(text: &str) -> bool {
     let is_subtag = |subtag: &str| (2..=8).contains(&subtag.len()) && subtag.bytes().all(|b| b.is_ascii_alphanumeric());
     let language = primary(text);

@@ -12,11 +12,11 @@ pub(super) struct Chunks<'a> {
     pub(super) format: &'a [u8],
     /// The body of the data chunk.
     pub(super) data: &'a [u8],
-    /// Whether the size of the data is unknown, so that they are what is left of the file.
+    /// Whether the size of the data is unknown. The data are then the rest of the file.
     pub(super) is_streamed: bool,
 }
 
-/// The chunks of a file.
+/// Returns the chunks of a file.
 ///
 /// The size of the file that its header gives is not read. A chunk of odd size is followed by a pad byte, but some
 /// writers forget it.
@@ -29,7 +29,7 @@ pub(super) fn chunks(file: &[u8]) -> Result<Chunks<'_>, WavError> {
     find(body, Padding::Even).or_else(|error| find(body, Padding::None).map_err(|_| error))
 }
 
-/// Where the chunk after one of odd size begins.
+/// The position of the chunk after one of odd size.
 #[derive(Clone, Copy)]
 enum Padding {
     /// At the next even place, as it should.
@@ -80,14 +80,14 @@ fn are_chunks(bytes: &[u8]) -> bool {
     })
 }
 
-/// The name and the size of the first chunk, and what follows these.
+/// Returns the name and the size of the first chunk, and the bytes after them.
 fn header(chunks: &[u8]) -> Option<(&[u8; 4], u32, &[u8])> {
     let (name, rest) = chunks.split_first_chunk::<4>()?;
     let (size, rest) = rest.split_first_chunk::<4>()?;
     Some((name, u32::from_le_bytes(*size), rest))
 }
 
-/// The body of a chunk of this size, and what follows it. The pad byte at the end of a file may be missing.
+/// Returns the body of a chunk of this size, and the bytes after it. The pad byte at the end of a file may be missing.
 fn split(after_header: &[u8], size: u32, padding: Padding) -> Option<(&[u8], &[u8])> {
     let (body, rest) = after_header.split_at_checked(usize::try_from(size).ok()?)?;
     let pad = match padding {

@@ -1,4 +1,4 @@
-//! WAV files of the usual kinds, converted to what a telephone carries.
+//! Reads WAV files of the common kinds, and converts them to the rate of a telephone.
 
 use std::io::Cursor;
 
@@ -10,23 +10,23 @@ use rubato::{Async, FixedAsync, Resampler, SincInterpolationParameters, WindowFu
 use super::riff::{self, Chunks};
 use super::{Recording, SAMPLE_RATE};
 
-/// The longest recording, in seconds.
+/// Maximum length of a recording, in seconds.
 const MAX_SECONDS: u64 = 60;
 
-/// The highest rate that is read.
+/// Maximum rate of a file, in samples per second.
 const MAX_RATE: u32 = 192_000;
 
-/// A file whose samples are all below this is silent: -60 dB of full scale.
+/// A file is silent if all samples are below this: -60 dB of full scale.
 const SILENT: f32 = 0.001;
 
-/// Frames that the resampler takes at once.
+/// Frames that the resampler processes at once.
 const CHUNK: usize = 1024;
 
-/// The length of the filter against what a telephone cannot carry, in samples of the telephone, and its form.
+/// The length of the low-pass filter, in samples at the telephone's rate, and its window.
 const TAPS: usize = 128;
 const WINDOW: WindowFunction = WindowFunction::BlackmanHarris;
 
-/// Points of the filter between two samples; there is interpolation between these.
+/// Points of the filter between two samples. The resampler interpolates between them.
 const OVERSAMPLING: usize = 32;
 
 /// The format tags of RFC 2361.
@@ -36,10 +36,10 @@ const A_LAW: u16 = 6;
 const MU_LAW: u16 = 7;
 const EXTENSIBLE: u16 = 0xFFFE;
 
-/// What follows the tag in the sub-format of WAVE_FORMAT_EXTENSIBLE: the GUID XXXX0000-0000-0010-8000-00AA00389B71.
+/// The bytes after the tag in the sub-format of WAVE_FORMAT_EXTENSIBLE: the GUID XXXX0000-0000-0010-8000-00AA00389B71.
 const SUB_FORMAT: [u8; 14] = [0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xAA, 0, 0x38, 0x9B, 0x71];
 
-/// Why a file is no recording.
+/// The reason why a file cannot be used as a recording.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum WavError {
     #[error("is not a WAV file of PCM (8 to 32 bits), float (32 bits), A-law or µ-law: {0}")]
@@ -65,7 +65,7 @@ pub(super) enum WavError {
 impl From<Error> for WavError {
     fn from(error: Error) -> Self {
         match error {
-            // In memory, nothing else can go wrong.
+            // Reading from memory has no other error.
             Error::IoError(_) => Self::CutOff,
             Error::FormatError(problem) => Self::NotRead(problem.to_owned()),
             error => Self::NotRead(error.to_string()),
@@ -73,7 +73,7 @@ impl From<Error> for WavError {
     }
 }
 
-/// The recording in a file's bytes: one channel, at the telephone's rate.
+/// Returns the recording in a file's bytes: one channel, at the telephone's rate.
 pub(super) fn read(bytes: &[u8]) -> Result<Recording, WavError> {
     let (rate, samples) = decode(bytes)?;
     if samples.is_empty() {
@@ -86,11 +86,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Recording, WavError> {
         return Err(WavError::Silent);
     }
     let samples = if rate == SAMPLE_RATE { samples } else { resample(samples, rate)? };
-    // Limits to what an i16 holds, as casts from floats do.
+    // The cast saturates.
     Ok(samples.into_iter().map(|sample| (sample * 32_768.0).round() as i16).collect())
 }
 
-/// The rate, and the samples of all channels together.
+/// Returns the rate, and the samples with all channels mixed.
 fn decode(bytes: &[u8]) -> Result<(u32, Vec<f32>), WavError> {
     if bytes.is_empty() {
         return Err(WavError::Empty);
@@ -122,12 +122,12 @@ fn decode(bytes: &[u8]) -> Result<(u32, Vec<f32>), WavError> {
     }
 }
 
-/// What the format chunk says (`WAVEFORMATEX` and `WAVEFORMATEXTENSIBLE` in Microsoft's mmreg.h).
+/// The format chunk (`WAVEFORMATEX` and `WAVEFORMATEXTENSIBLE` in Microsoft's mmreg.h).
 struct Format {
-    /// The encoding. Never `EXTENSIBLE`: that names another one.
+    /// The encoding. Never `EXTENSIBLE`, which refers to another one.
     tag: u16,
     channels: u16,
-    /// Frames a second.
+    /// Frames per second.
     rate: u32,
     bytes_per_second: u32,
     /// Bytes of a frame, which has one sample of each channel.
@@ -168,12 +168,12 @@ impl Format {
     }
 }
 
-/// The samples of A-law and µ-law, which `hound` does not read.
+/// Decodes A-law and µ-law, which `hound` does not read.
 fn g711(data: &[u8], decode: fn(u8) -> i16) -> Vec<f32> {
     data.iter().map(|byte| f32::from(decode(*byte)) / 32_768.0).collect()
 }
 
-/// The samples of PCM and float.
+/// Decodes PCM and float.
 ///
 /// `hound` gets a header of the plain kind, with the whole container as the sample. It would take valid bits from the
 /// low end of the container, but they are at the high end, and the bits below them are zero.
@@ -205,7 +205,7 @@ fn linear(format: &Format, data: &[u8]) -> Result<Vec<f32>, WavError> {
 fn resample(samples: Vec<f32>, rate: u32) -> Result<Vec<f32>, WavError> {
     let failed = |error: &dyn std::fmt::Display| WavError::NotConverted(error.to_string());
     let frames = samples.len();
-    // The filter is as steep at every rate only if it is as long in time.
+    // The filter has the same steepness at every rate if it has the same length in time.
     let taps = TAPS * rate.div_ceil(SAMPLE_RATE) as usize;
     let filter = SincInterpolationParameters::new(taps, WINDOW)
         .f_cutoff(calculate_cutoff(TAPS, WINDOW))

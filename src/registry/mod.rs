@@ -230,7 +230,7 @@ impl Registry {
         self.shard(attempt.id).calls.lock().pending(attempt).is_some()
     }
 
-    /// Releases the attempt's number: its phone rings no more.
+    /// Releases the attempt's number: its phone no longer rings.
     pub fn release(&self, attempt: Attempt, number: NumberKey) {
         let mut ringing = self.ringing.lock();
         if ringing.get(&number) == Some(&attempt) {

@@ -36,7 +36,7 @@ pub const MAX_ALERT_WAIT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The error of an alert that waited longer than [`MAX_ALERT_WAIT`], if no delivery was tried.
 pub(super) const NEVER_TRIED: &str = "no node with this destination was running";
 
-/// Returns [`ALERT_LEASE`], unless a test asks for a shorter one.
+/// Returns [`ALERT_LEASE`], or a shorter one in tests that set a fault.
 pub(super) fn alert_lease() -> Duration {
     if failpoint::is_set("store.alert_lease") { SHORT_ALERT_LEASE } else { ALERT_LEASE }
 }

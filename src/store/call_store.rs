@@ -36,7 +36,7 @@ pub trait CallStore: PinStore + LimitStore + AlertStore + Send + Sync {
     /// S8, S11 to S14). A refusal records nothing.
     ///
     /// # Errors
-    /// The attempt may have begun, and nobody may be called for it. Not begun: `Busy` if too many calls wait (S20), and
+    /// The attempt may have begun, and no phone may be called for it. Not begun: `Busy` if too many calls wait (S20), and
     /// `Refused` if the attempt has ended already, or if the store has numbers that were hashed with a secret with which
     /// this number was not hashed.
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError>;
@@ -136,7 +136,7 @@ pub trait CallStore: PinStore + LimitStore + AlertStore + Send + Sync {
     /// The store cannot be used.
     async fn check(&self) -> Result<String, StoreError>;
 
-    /// Waits until everything that was asked is carried out, and closes files and connections (S21). Blocks the thread for
+    /// Waits until all earlier operations are carried out, and closes files and connections (S21). Blocks the thread for
     /// up to `within`. Returns whether that was enough. The last call: every operation after it fails.
     fn close(&self, _within: Duration) -> bool {
         true

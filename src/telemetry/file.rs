@@ -1,5 +1,5 @@
-//! A log file with a cap on its size. No crate of that kind both keeps a total cap and never panics on a failing disk,
-//! so this one is ours.
+//! A log file with a limit of its size. No crate has both a limit for all files together and no panic when a disk
+//! fails.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -7,21 +7,21 @@ use std::path::{Path, PathBuf};
 
 use crate::platform;
 
-/// How many files there are: the current one and the older parts `NAME.1` (the youngest) and up.
+/// Number of files: the current one and the older parts, from `NAME.1` (the youngest) on.
 const PARTS: u64 = 5;
 
-/// A file that is renamed aside when it is full. The oldest part is overwritten.
+/// A file that is renamed when it is full. The oldest part is overwritten.
 pub(super) struct RollingFile {
     path: PathBuf,
     max_part: u64,
     file: Option<File>,
     length: u64,
-    /// A write failed, perhaps in the middle of a line.
+    /// Whether the last write failed, which may have been in the middle of a line.
     torn: bool,
 }
 
 impl RollingFile {
-    /// Opens `folder`/`name` for appending; all parts together stay below `max_bytes`.
+    /// Opens `folder`/`name` for appending. All parts together have at most `max_bytes`.
     pub(super) fn open(folder: &Path, name: &str, max_bytes: u64) -> io::Result<Self> {
         let mut this =
             Self { path: folder.join(name), max_part: max_bytes / PARTS, file: None, length: 0, torn: false };
@@ -29,7 +29,7 @@ impl RollingFile {
         Ok(this)
     }
 
-    /// Appends a line. After an error the file is opened anew for the next one.
+    /// Appends a line. After an error, the next line opens the file again.
     pub(super) fn write_line(&mut self, line: &str) -> io::Result<()> {
         let size = line.len() as u64 + 2;
         if self.length > 0 && self.length.saturating_add(size) > self.max_part {
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_never_outgrows_its_cap_and_keeps_the_newest_lines() {
+    fn a_log_stays_within_its_limit_and_keeps_the_newest_lines() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = RollingFile::open(folder.path(), "phonegate.log", 5_000).unwrap();
         for n in 0..2_000 {
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_opened_again_goes_on_where_it_was() {
+    fn a_log_that_is_opened_again_is_continued() {
         let folder = tempfile::tempdir().unwrap();
         for n in 0..2 {
             RollingFile::open(folder.path(), "phonegate.log", 5_000).unwrap().write_line(&n.to_string()).unwrap();

@@ -33,7 +33,7 @@ const QUEUE_LINES: usize = 16_384;
 /// Receives the lines of a log. It is called on the log's own thread.
 pub type Tee = Arc<dyn Fn(Level, &str) + Send + Sync>;
 
-/// Where a log's lines go.
+/// The receivers of a log's lines.
 #[derive(Default)]
 pub struct Sinks<'a> {
     /// A folder, a file's name in it, and the maximum size of the file and its older parts together, in bytes.

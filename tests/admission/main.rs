@@ -25,7 +25,7 @@ fn dialled(admission: &Admission, text: &str) -> Result<(String, Option<String>)
 }
 
 #[test]
-fn every_form_in_which_users_store_numbers_is_understood() {
+fn every_common_form_of_numbers_is_understood() {
     let us = admission(r#"{ "default_country": "US", "allowed_countries": ["US", "CA", "DE", "GB"] }"#);
     for (text, e164, extension) in [
         ("+1 4255551212", "+14255551212", None),
@@ -92,7 +92,7 @@ fn leading_zeroes_that_belong_to_the_number_are_kept() {
 }
 
 #[test]
-fn what_is_not_a_valid_number_is_refused() {
+fn invalid_numbers_are_refused() {
     let us = admission(r#"{ "default_country": "US" }"#);
     for text in [
         "",
@@ -144,7 +144,7 @@ fn without_a_default_country_a_country_code_is_needed() {
 }
 
 #[test]
-fn only_the_default_country_is_allowed_where_no_other_is_named() {
+fn only_the_default_country_is_allowed_by_default() {
     let us = admission(r#"{ "default_country": "US" }"#);
     for (text, country) in [("+44 20 7946 0958", "GB"), ("+1 416 555 0123", "CA"), ("+1 876 555 1234", "JM")] {
         let failure = us.admit(text).unwrap_err();

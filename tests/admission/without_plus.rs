@@ -115,7 +115,7 @@ fn a_number_without_plus_rings_only_the_phone_that_was_meant() {
 
 /// MIM's page asks for a country code, a space, and the number.
 #[test]
-fn german_mobiles_with_a_country_code_ring_nobody_else() {
+fn german_mobiles_with_a_country_code_ring_no_other_phone() {
     let rules = in_countries("DE", &["DE"], "strict");
     let mut mobiles = 0;
     for prefix in 150..=179 {
@@ -178,7 +178,7 @@ fn without_a_default_country_00_stands_for_plus() {
 }
 
 #[test]
-fn what_is_pasted_is_read_and_what_is_refused_is_named() {
+fn pasted_numbers_are_read_and_refusals_name_the_problem() {
     let rules = in_countries("US", &["US", "GB"], "strict");
     for text in [
         "\u{202a}+1\u{a0}425\u{2011}555\u{2011}1212\u{202c}",

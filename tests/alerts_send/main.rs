@@ -230,28 +230,28 @@ fn a_wrong_secret_or_file_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_key_depends_on_where_alerts_go_and_on_nothing_else() {
-    let key = |element: &Value| built(element).key().to_owned();
+fn a_fingerprint_depends_on_where_alerts_go_only() {
+    let fingerprint = |element: &Value| built(element).fingerprint().to_owned();
     let smtp = json!({ "server": "mail.contoso.local", "from": "a@contoso.com", "to": ["b@contoso.com"] });
     let first = json!({ "on": ["fraud"], "smtp": smtp });
     let changed = |pointer: &str, value: Value| {
         let mut element = first.clone();
         *element.pointer_mut(pointer).unwrap() = value;
-        key(&element)
+        fingerprint(&element)
     };
-    assert_eq!(key(&first).len(), 16);
-    assert_eq!(changed("/on", json!(["lockout"])), key(&first));
+    assert_eq!(fingerprint(&first).len(), 16);
+    assert_eq!(changed("/on", json!(["lockout"])), fingerprint(&first));
     let mut with_account = first.clone();
     with_account["smtp"]["username"] = json!("mim");
     with_account["smtp"]["password"] = json!("hush");
-    assert_eq!(key(&with_account), key(&first));
+    assert_eq!(fingerprint(&with_account), fingerprint(&first));
     for other in [
         changed("/smtp/server", json!("other.contoso.local")),
         changed("/smtp/to", json!(["c@contoso.com"])),
         changed("/smtp/from", json!("c@contoso.com")),
-        key(&json!({ "on": ["fraud"], "syslog": { "server": "mail.contoso.local", "port": 587 } })),
+        fingerprint(&json!({ "on": ["fraud"], "syslog": { "server": "mail.contoso.local", "port": 587 } })),
     ] {
-        assert_ne!(other, key(&first));
+        assert_ne!(other, fingerprint(&first));
     }
 }
 

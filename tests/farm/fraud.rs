@@ -1,10 +1,10 @@
-//! A report of fraud blocks the number on all nodes, also where Redis is away when it comes.
+//! A report of fraud blocks the number on all nodes, also if Redis is unreachable when it is made.
 
 use super::*;
 
-/// A user reports a fraud while Redis is away in this way; then it comes back.
+/// A user reports fraud during an outage of Redis.
 fn a_fraud_is_reported_while(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis)) {
-    // The key is pressed so late that Redis is away by then.
+    // The key is pressed after the outage begins.
     let late = json!({ "type": "simulated", "answer_after_ms": 0, "press_after_ms": 8_000, "press": "0" });
     let mut farm = Farm::with(late);
     let [one, two] = [farm.node(), farm.node()];
@@ -23,14 +23,14 @@ fn a_fraud_is_reported_while(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis
         !blocks.is_empty()
     });
     assert_eq!(blocks.iter().map(|block| block.number).collect::<Vec<_>>(), [admitted(NUMBER).key()]);
-    assert!(blocks[0].since >= gone, "it was reported before Redis was away");
+    assert!(blocks[0].since >= gone, "it was reported before the outage");
     let mut n = 1;
     wait_until("the other node refuses the number", || {
         n += 1;
         two.initiate(id(n), NUMBER);
         let (status, text) = two.ends(id(n));
         assert_eq!(status, CallStatus::Failed);
-        // It may not know yet that Redis is back.
+        // It may not have reached Redis yet.
         assert!(text.contains("(Blocked") || text.contains("(CannotPlace"), "{text}");
         text.contains("(Blocked")
     });
@@ -39,11 +39,11 @@ fn a_fraud_is_reported_while(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis
 }
 
 #[test]
-fn a_report_of_fraud_is_kept_until_a_redis_that_stands_still_goes_on() {
+fn a_fraud_report_waits_for_a_redis_that_stalls() {
     a_fraud_is_reported_while(|redis| redis.pause(), |redis| redis.resume());
 }
 
 #[test]
-fn a_report_of_fraud_is_kept_until_a_redis_that_was_killed_is_started_again() {
+fn a_fraud_report_waits_for_a_redis_that_restarts() {
     a_fraud_is_reported_while(Redis::kill, Redis::restart);
 }

@@ -1,12 +1,12 @@
-//! A process of a farm is killed at any moment of a call, and the same is asked of another node at once, as a host does
-//! that got no answer: nobody is rung again for what is pending, and every call ends with a text.
+//! A process of a farm is killed at any moment of a call, and the host repeats the request on another node at once: nobody
+//! is rung twice for a pending call, and every call ends with a message.
 
 use phonegate::store::{Query, Row};
 use support::twilio::{About, Fault, Story, Twilio};
 
 use super::*;
 
-/// So many processes are killed at each moment.
+/// Processes that are killed at each moment.
 const KILLS: u128 = 5;
 
 /// When a process is killed.
@@ -18,7 +18,7 @@ enum Moment {
     Ended,
 }
 
-/// A farm whose telephones are Twilio's, and its node that survives.
+/// A farm that calls through Twilio, and the node that survives.
 struct Site {
     twilio: Twilio,
     farm: Farm,
@@ -33,19 +33,19 @@ impl Site {
         Self { twilio, farm, node }
     }
 
-    /// How often the number of call n was rung.
+    /// Returns how often the number of call n was rung.
     fn rings(&self, n: u128) -> usize {
         let number = number(n).replace(' ', "");
         self.twilio.seen(About::Start).iter().filter(|seen| seen.form["To"] == number).count()
     }
 
-    /// The attempts of call n, as Redis has them, in their order.
+    /// Returns the attempts of call n in Redis, in their order.
     fn attempts(&self, n: u128) -> Vec<Row> {
         let query = Query { id: Some(id(n)), limit: usize::MAX, ..Query::default() };
         self.farm.ask(async |store| store.rows(&query).await).unwrap()
     }
 
-    /// Kills the process that places call n, and asks the node for the same. `ends` is the event of the call's end.
+    /// Kills the process that places call n, and repeats the request on the node. `ends` is the event of the call's end.
     fn kill(&self, n: u128, moment: Moment, ends: &str) {
         let mut host = self.farm.process(n);
         // A bit later each time.
@@ -72,7 +72,7 @@ impl Site {
         self.node.initiate(id(n), &number(n));
     }
 
-    /// Waits for the end of call n, and holds it against how often its number was rung.
+    /// Waits for the end of call n, and compares it with how often its number was rung.
     fn settle(&self, n: u128, moment: Moment) -> (Moment, CallStatus, String) {
         let (status, text) = self.node.ends(id(n));
         let mut attempts = Vec::new();
@@ -83,7 +83,7 @@ impl Site {
         let rung = self.rings(n);
         let what = format!("{moment:?}: {status:?} {text}, rung {rung} times for {attempts:?}");
         assert!(rung <= attempts.len(), "{what}");
-        // None began before the one before it had ended.
+        // No attempt began before the previous one had ended.
         assert!(attempts.is_sorted_by(|one, next| one.ended <= Some(next.started)), "{what}");
         match status {
             CallStatus::Success => assert!(rung > 0 && text.is_empty(), "{what}"),
@@ -112,9 +112,9 @@ fn killed_at(site: &Site, moments: [Moment; 2], word: &str, ends: &str) -> Vec<(
 }
 
 #[test]
-fn a_repeat_of_a_call_whose_process_was_killed_before_it_was_known_to_ring_never_rings_it_again() {
+fn a_repeat_after_a_kill_before_the_ring_never_rings_again() {
     let site = Site::new();
-    // Long enough to be killed meanwhile.
+    // Slow enough that the process is killed meanwhile.
     (0..4 * KILLS).for_each(|_| site.twilio.fail(About::Start, Fault::Slow(Duration::from_secs(3))));
     let moments = [Moment::Beginning, Moment::BeforeTheReference];
     for (moment, _, text) in killed_at(&site, moments, "APPROVED", "verified") {
@@ -123,7 +123,7 @@ fn a_repeat_of_a_call_whose_process_was_killed_before_it_was_known_to_ring_never
     }
 }
 
-/// A call that rings, or has ended, ends as the user says, whoever drives it.
+/// A call that rings, or has ended, has the outcome that the user chose, whichever process drives it.
 fn a_repeat_of_a_call_that_rings_or_has_ended(word: &str, ends: &str, outcome: (CallStatus, &str)) {
     let site = Site::new();
     // In this order: a process whose call has ended may shut down before it is killed, which ends a call that it has
@@ -135,11 +135,11 @@ fn a_repeat_of_a_call_that_rings_or_has_ended(word: &str, ends: &str, outcome: (
 }
 
 #[test]
-fn a_repeat_of_an_approved_call_whose_process_was_killed_rings_again_only_where_it_has_ended() {
+fn a_repeat_of_an_approved_call_rings_only_after_its_end() {
     a_repeat_of_a_call_that_rings_or_has_ended("APPROVED", "verified", (CallStatus::Success, ""));
 }
 
 #[test]
-fn a_repeat_of_a_refused_call_whose_process_was_killed_rings_again_only_where_it_has_ended() {
+fn a_repeat_of_a_refused_call_rings_only_after_its_end() {
     a_repeat_of_a_call_that_rings_or_has_ended("WRONG_KEY", "failed", (CallStatus::Failed, "(WrongKey"));
 }

@@ -1,4 +1,4 @@
-//! Limits and locks count on all nodes together, also when a node is killed.
+//! Limits and locks count on all nodes together, also if a node is killed.
 
 use phonegate::call::{CallLimit, FailureReason};
 use phonegate::store::LimitStore;
@@ -6,7 +6,7 @@ use support::twilio::{About, Story, Twilio};
 
 use super::*;
 
-/// The limits that no test reaches, and these.
+/// Returns limits that no test reaches, with these in place.
 fn limits(these: Value) -> Value {
     let mut all = no_limits();
     all.as_object_mut().unwrap().extend(these.as_object().unwrap().clone());
@@ -100,7 +100,7 @@ fn denials_of_killed_processes_count_once() {
     assert_eq!(twilio.seen(About::Start).len(), 2);
 }
 
-/// What a killed process began counts, and counts as in progress until its call ends.
+/// A killed process's call counts as in progress until it ends.
 #[test]
 fn calls_of_a_killed_process_count_for_every_limit() {
     let farm = Farm::new().and(

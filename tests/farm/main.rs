@@ -1,12 +1,12 @@
-//! A farm: several nodes with one Redis. What one of them begins, all of them know; whoever dies leaves its calls to the
-//! others; and where Redis is away, nobody gets in.
+//! A farm: several nodes with one Redis. All nodes know every call; the calls of a node that dies are claimed by another
+//! one; and without Redis no call succeeds.
 
-mod away;
 mod fraud;
 mod kills;
 mod limits;
 mod nodes;
 mod number_keys;
+mod outages;
 mod repeats;
 mod single_use;
 #[path = "../support/mod.rs"]
@@ -47,7 +47,7 @@ impl Farm {
         Self { backend: Some(backend), ..Self::new() }
     }
 
-    /// The same, with this key in the configuration of every node.
+    /// Adds a key to the configuration of every node.
     fn and(mut self, key: &'static str, value: Value) -> Self {
         self.more.push((key, value));
         self
@@ -80,19 +80,19 @@ impl Farm {
         TestGate::start(config)
     }
 
-    /// The configuration as a file has it.
+    /// Returns the configuration for a file.
     fn whole_config(&self) -> Value {
         let mut config = self.config();
         config["numbers"] = json!({ "default_country": "US" });
         with_test_defaults(config)
     }
 
-    /// A process that places call n through the library, as a host does, and waits for its end.
+    /// Starts a process that places call n through the library, as a host does, and waits for its end.
     fn process(&self, n: u128) -> Host {
         self.process_to(n, &number(n))
     }
 
-    /// The same, to this number.
+    /// As `process`, to this number.
     fn process_to(&self, n: u128, number: &str) -> Host {
         let folder = self.folder.path().join(n.to_string());
         std::fs::create_dir(&folder).unwrap();
@@ -100,7 +100,7 @@ impl Farm {
         Host::start(&folder, &id(n).to_string(), number)
     }
 
-    /// Asks Redis as a node does, on a connection of its own.
+    /// Uses Redis as a node does, on a connection of its own.
     fn ask<T>(&self, question: impl AsyncFnOnce(&RedisStore) -> T) -> T {
         let config = serde_json::from_value(self.config()["store"].clone()).unwrap();
         let store = RedisStore::open(&config, &NetworkConfig::default(), Path::new("")).unwrap();
@@ -108,13 +108,13 @@ impl Farm {
         runtime.block_on(question(&store))
     }
 
-    /// Waits until Redis has the backend's reference of the attempt that began as the n-th.
+    /// Waits until Redis has the backend's reference of the n-th attempt.
     fn has_reference(&self, n: u128) {
         let key = format!("{{phonegate}}:attempt:{n}");
         wait_until("Redis has the reference", || self.redis.cli(&["GET", &key]).contains("\"reference\""));
     }
 
-    /// How often the telephone rang.
+    /// Returns how often the telephone rang.
     fn rings(&self) -> usize {
         std::fs::read_to_string(self.phone()).unwrap_or_default().lines().count()
     }
@@ -123,7 +123,7 @@ impl Farm {
         wait_until(&format!("it rang {count} times"), || self.rings() == count);
     }
 
-    /// Call 1, which rings first, is approved.
+    /// Places and approves call 1, which must be the first to ring.
     fn verifies_the_first(&self, node: &TestGate) {
         node.initiate(id(1), NUMBER);
         self.wait_for_rings(1);
@@ -146,9 +146,9 @@ impl Farm {
         self.answer_where(with, |(ring, _)| ring + 1 == n);
     }
 
-    fn answer_where(&self, with: &str, is_meant: impl Fn((usize, &str)) -> bool) {
+    fn answer_where(&self, with: &str, selects: impl Fn((usize, &str)) -> bool) {
         let text = std::fs::read_to_string(self.phone()).unwrap();
-        let lines = text.lines().enumerate().map(|(ring, line)| match is_meant((ring, line)) {
+        let lines = text.lines().enumerate().map(|(ring, line)| match selects((ring, line)) {
             true => line.replace(";0;", &format!(";{with};")) + "\n",
             false => line.to_owned() + "\n",
         });
@@ -160,7 +160,7 @@ fn status_is(node: &TestGate, n: u128, status: CallStatus) {
     wait_until(&format!("call {n} is {status:?}"), || node.status(id(n)) == status);
 }
 
-/// A call that is refused says why.
+/// Places a call that must be refused for this reason.
 fn is_refused(node: &TestGate, n: u128, number: &str, reason: &str) {
     node.initiate(id(n), number);
     let (status, text) = node.ends(id(n));

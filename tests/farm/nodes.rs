@@ -1,9 +1,9 @@
-//! What one node begins all know, and whoever dies leaves its calls to the others.
+//! All nodes know every call, and claim the calls of a node that dies.
 
 use super::*;
 
 #[test]
-fn a_call_that_one_node_begins_is_answered_for_by_the_others() {
+fn all_nodes_report_a_call_that_one_of_them_began() {
     let farm = Farm::new();
     let [one, two, three] = [farm.node(), farm.node(), farm.node()];
     one.initiate(id(1), NUMBER);
@@ -20,7 +20,7 @@ fn a_call_that_one_node_begins_is_answered_for_by_the_others() {
     farm.answer("2");
     let (status, text) = two.ends(id(2));
     assert_eq!(status, CallStatus::Failed);
-    // A node that was never asked for its status knows the text, too.
+    // A node whose status was never polled has the message, too.
     let explained = three.gate().explain(id(2)).unwrap().failure.unwrap();
     assert_eq!(explained.text(), text);
     assert_eq!(text, one.ends(id(2)).1);
@@ -73,7 +73,7 @@ fn a_block_counts_on_all_nodes() {
 }
 
 #[test]
-fn one_process_begins_a_call_and_the_library_of_another_answers_for_it() {
+fn the_library_reports_calls_of_another_process() {
     let farm = Farm::new();
     let here = Abi::load(&farm.whole_config());
     let mut processes = [1, 2].map(|n| farm.process(n));
@@ -99,8 +99,8 @@ fn a_node_that_dies_leaves_its_calls_to_the_others() {
     farm.has_reference(1);
     assert_eq!(node.status(id(1)), CallStatus::Pending);
     dying.kill_after(0);
-    wait_until("the other node takes it up", || node.log().iter().any(|line| line["event"] == "claimed"));
-    // It rings on, and is not rung again.
+    wait_until("the other node claims it", || node.log().iter().any(|line| line["event"] == "claimed"));
+    // It goes on ringing, and is not rung again.
     assert_eq!((node.status(id(1)), farm.rings()), (CallStatus::Pending, 1));
     farm.answer("1");
     status_is(&node, 1, CallStatus::Success);
@@ -109,7 +109,7 @@ fn a_node_that_dies_leaves_its_calls_to_the_others() {
 }
 
 #[test]
-fn a_process_whose_gate_has_ended_tells_no_success_without_the_word_of_redis() {
+fn after_shutdown_success_needs_redis() {
     let farm = Farm::new();
     let here = Abi::load(&farm.whole_config());
     let call = CString::new(id(1).to_string()).unwrap();
@@ -118,16 +118,16 @@ fn a_process_whose_gate_has_ended_tells_no_success_without_the_word_of_redis() {
     farm.answer("1");
     assert_eq!(here.outcome(&call), SUCCESS);
     assert_eq!(here.shut_down(60_000), 0);
-    // No gate can be started that could ask Redis.
+    // No gate can start that could read Redis.
     here.configure(&json!({}));
     assert_ne!(here.status(Some(&call)), SUCCESS);
     assert!(here.message(&call).contains("(NotConfigured)"), "{}", here.message(&call));
     here.configure(&farm.whole_config());
-    wait_until("Redis tells of it", || here.status(Some(&call)) == SUCCESS);
+    wait_until("Redis confirms it", || here.status(Some(&call)) == SUCCESS);
 }
 
 #[test]
-fn many_unknown_ids_keep_no_node_from_looking_up_a_known_one() {
+fn many_unknown_ids_do_not_block_the_look_up_of_a_known_one() {
     let farm = Farm::new();
     let [one, two] = [farm.node(), farm.node()];
     for n in 1000..2100 {

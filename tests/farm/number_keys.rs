@@ -5,13 +5,13 @@ use super::*;
 const KEY: &str = "not-a-real-number-key-0123456789abcdef";
 
 #[test]
-fn a_number_key_is_set_on_one_node_after_the_other_while_calls_go_on() {
+fn a_number_key_is_introduced_node_by_node_during_calls() {
     let farm = Farm::new();
     let with = |privacy| farm.node_with("privacy", privacy);
     let one = farm.node();
     one.initiate(id(1), NUMBER);
     farm.wait_for_rings(1);
-    // First, each node learns the key; then each uses it.
+    // First every node gets the key, then every node uses it.
     let knows = with(json!({ "other_number_keys": [KEY] }));
     let uses = with(json!({ "number_key": KEY }));
     is_refused(&uses, 2, NUMBER, "Another request is ringing");
@@ -21,7 +21,7 @@ fn a_number_key_is_set_on_one_node_after_the_other_while_calls_go_on() {
     uses.initiate(id(4), NUMBER);
     farm.wait_for_rings(2);
     is_refused(&knows, 5, NUMBER, "Another request is ringing");
-    // A node that was forgotten rings nobody, and does not start again.
+    // A node without the key rings nobody, and does not start again.
     is_refused(&one, 6, &number(6), "another number key");
     let mut forgotten = farm.config();
     forgotten["privacy"] = json!({});

@@ -1,4 +1,4 @@
-//! The same request again, on another node.
+//! Repeats of a request on another node.
 
 use super::*;
 
@@ -21,12 +21,12 @@ fn a_repeat_on_another_node_never_dials_twice() {
 }
 
 #[test]
-fn a_node_that_watches_a_call_asks_redis_before_it_dials() {
+fn a_node_that_mirrors_a_call_asks_redis_before_it_dials() {
     let farm = Farm::new();
     let [one, two] = [farm.node(), farm.node()];
     one.initiate(id(1), NUMBER);
     farm.wait_for_rings(1);
-    wait_until("the other node watches it", || {
+    wait_until("the other node mirrors it", || {
         two.gate().snapshot(id(1)).is_some() || {
             two.status(id(1));
             false
@@ -38,17 +38,17 @@ fn a_node_that_watches_a_call_asks_redis_before_it_dials() {
         status_is(node, 1, CallStatus::Failed);
     }
     assert_eq!(farm.rings(), 1);
-    // It has ended: the same request anew is a new call.
+    // It has ended, so a repeat is a new call.
     two.initiate(id(1), NUMBER);
     farm.wait_for_rings(2);
 }
 
 #[test]
-fn success_is_told_of_the_current_attempt_alone() {
+fn success_is_reported_for_the_latest_attempt_only() {
     let farm = Farm::new();
     let [one, two] = [farm.node(), farm.node()];
     farm.verifies_the_first(&one);
-    // The same id anew, on the other node.
+    // The same id again, on the other node.
     two.initiate(id(1), NUMBER);
     farm.wait_for_rings(2);
     for _ in 0..20 {
@@ -60,37 +60,37 @@ fn success_is_told_of_the_current_attempt_alone() {
 }
 
 #[test]
-fn a_repeat_with_another_number_is_not_answered_by_the_first_call() {
+fn a_repeat_with_another_number_gets_no_result_of_the_first() {
     let farm = Farm::new();
     let [one, two, three] = [farm.node(), farm.node(), farm.node()];
     one.initiate(id(1), &number(1));
     farm.wait_for_rings(1);
-    // A node that knows nothing of the call yet, and one that watches it.
+    // A node that does not know the call yet, and one that mirrors it.
     is_refused(&two, 1, &number(2), "already calling another number");
-    wait_until("the third node watches it", || {
+    wait_until("the third node mirrors it", || {
         three.status(id(1));
         three.gate().snapshot(id(1)).is_some()
     });
     assert_eq!(three.initiate(id(1), "12"), CallStatus::Failed);
-    let told = |node: &TestGate| node.gate().explain(id(1)).unwrap().failure.unwrap().text().to_owned();
-    let text = told(&two);
-    assert!(told(&three).contains("(InvalidNumber"), "{}", told(&three));
+    let explained = |node: &TestGate| node.gate().explain(id(1)).unwrap().failure.unwrap().text().to_owned();
+    let text = explained(&two);
+    assert!(explained(&three).contains("(InvalidNumber"), "{}", explained(&three));
     farm.answer("1");
-    // What is no number at all leaves the first as it is.
+    // A text that is no number changes nothing.
     for node in [&one, &three] {
         status_is(node, 1, CallStatus::Success);
     }
     for _ in 0..5 {
         assert_eq!(two.status(id(1)), CallStatus::Failed);
     }
-    assert_eq!((told(&two), farm.rings()), (text, 1));
+    assert_eq!((explained(&two), farm.rings()), (text, 1));
 }
 
-/// So long other nodes do not yet say that there is no such call.
-const MAY_BEGIN: Duration = Duration::from_secs(2);
+/// How long an id stays pending that Redis does not have.
+const NOT_FOUND_PENDING: Duration = Duration::from_secs(2);
 
 #[test]
-fn a_call_that_one_node_is_about_to_begin_is_pending_on_the_others() {
+fn a_call_about_to_begin_is_pending_on_the_other_nodes() {
     let farm = Farm::new();
     let [one, two] = [farm.node(), farm.node()];
     let (mut n, mut in_time) = (0, 0);
@@ -102,8 +102,8 @@ fn a_call_that_one_node_is_about_to_begin_is_pending_on_the_others() {
         let mut was_pending = true;
         wait_until("it rings", || {
             was_pending &= two.status(id(n)) == CallStatus::Pending;
-            // A machine that has much to do may let that time pass.
-            assert!(was_pending || asked.elapsed() >= MAY_BEGIN, "after {:?}", asked.elapsed());
+            // On a busy machine that time may pass.
+            assert!(was_pending || asked.elapsed() >= NOT_FOUND_PENDING, "after {:?}", asked.elapsed());
             farm.rings() == n as usize
         });
         in_time += u32::from(was_pending);
@@ -112,13 +112,13 @@ fn a_call_that_one_node_is_about_to_begin_is_pending_on_the_others() {
 }
 
 #[test]
-fn an_approval_of_a_later_attempt_is_none_of_a_call_that_redis_has_forgotten() {
+fn an_approval_of_a_later_attempt_approves_no_lost_call() {
     let farm = Farm::new();
     let [one, two] = [farm.node(), farm.node()];
     one.initiate(id(1), NUMBER);
     farm.has_reference(1);
     farm.redis.cli(&["FLUSHALL"]);
-    // Nobody knows of the first any more, and so the same request rings anew, on a line of its own.
+    // The first attempt is lost, so the repeat rings again.
     two.initiate(id(1), NUMBER);
     farm.wait_for_rings(2);
     farm.answer_ring(2, "1");

@@ -1,24 +1,24 @@
-//! loom's locks in the shape of parking_lot's, which the registry is written for.
+//! loom's locks with the interface of parking_lot's, which the registry uses.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
-/// A lock that loom knows.
+/// A lock that loom controls.
 #[derive(Default)]
 pub struct Mutex<T>(loom::sync::Mutex<T>);
 
-/// A lock that is held.
+/// A held lock.
 pub struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
 
-/// A condition that loom knows.
+/// A condition variable that loom controls.
 #[derive(Default)]
 pub struct Condvar(loom::sync::Condvar);
 
-/// Never a time-out: who waits must be woken.
+/// The result of a wait, which never times out.
 pub struct WaitTimeoutResult;
 
 impl<T> Mutex<T> {
-    /// Locks it.
+    /// Locks the mutex.
     pub fn lock(&self) -> MutexGuard<'_, T> {
         MutexGuard(Some(self.0.lock().unwrap()))
     }
@@ -45,14 +45,14 @@ impl Condvar {
         WaitTimeoutResult
     }
 
-    /// Wakes all who wait.
+    /// Wakes all waiting threads.
     pub fn notify_all(&self) {
         self.0.notify_all();
     }
 }
 
 impl WaitTimeoutResult {
-    /// Never.
+    /// Returns false.
     pub fn timed_out(&self) -> bool {
         false
     }

@@ -175,7 +175,7 @@ fn a_new_language_needs_every_piece_of_the_method() {
 
 /// Its sentence would come before the one that says what to press.
 #[test]
-fn an_own_greeting_is_refused_by_name() {
+fn a_custom_greeting_is_refused_by_name() {
     let own = Own::new();
     for name in ["greeting.wav", "Greeting.WAV", "greeting.mp3"] {
         let file = own.at(&format!("de-DE/{name}"));
@@ -190,7 +190,7 @@ fn an_own_greeting_is_refused_by_name() {
 }
 
 #[test]
-fn own_recordings_that_no_call_can_say_are_refused() {
+fn custom_recordings_that_no_call_can_play_are_refused() {
     let own = Own::new();
     let minute = |piece: Piece| {
         sox(&["-n", "-r", "8000"], &own.at(&format!("de-DE/{}.wav", piece.name())), &["synth", "60", "sine", "500"]);

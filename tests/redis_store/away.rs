@@ -19,12 +19,12 @@ async fn a_server_that_is_away_is_reported_and_used_again() {
     problem(store.check().await);
     redis.restart();
     begin_at_last(&store, 5).await;
-    // Its data are there again, and so are its scripts.
+    // Its data and its scripts are there again.
     let rows = store.rows(&Query { limit: 10, ..Query::default() }).await.unwrap();
     assert_eq!(rows.iter().map(|row| row.attempt.id).collect::<Vec<_>>(), [id(1), id(5)]);
     redis.cli(&["SCRIPT", "FLUSH"]);
     assert_eq!(begin(&store, 6).await, Ok(Begun::New));
-    // One that went and came back while nobody asked is no trouble at all.
+    // A restart while no operation ran is not noticed.
     redis.kill();
     redis.restart();
     assert_eq!(begin(&store, 7).await, Ok(Begun::New));
@@ -43,7 +43,7 @@ async fn a_server_that_stands_still_is_reported_and_used_again() {
     for answer in futures_util::future::join_all(answers).await {
         problem(answer);
     }
-    // All were told while it stood still.
+    // All were answered while it stood still.
     redis.resume();
     begin_at_last(&store, 300).await;
     assert!(store.end(&end(300, verified())).await.unwrap().is_done());
@@ -64,14 +64,14 @@ async fn a_call_withdrawn_while_redis_stood_still_never_begins() {
     while let Err(error) = store.record(std::slice::from_ref(&update)).await {
         assert!(start.elapsed() < support::PATIENCE, "{error}");
     }
-    // Whichever came first, the number is free and nothing is pending.
+    // Whichever came first, the number is released and nothing is pending.
     let again = NewAttempt { attempt: Attempt { id: id(3), generation: 1 }, ..new(2) };
     assert_eq!(store.begin(&again, &NO_LIMITS).await, Ok(Begun::New));
     assert!(!store.end(&end(2, verified())).await.unwrap().is_done());
 }
 
-/// The time of a lease passes, in which a node does what nodes do.
-async fn a_lease_runs_out(node: &RedisStore) {
+/// Waits until a lease has expired, while a node writes as nodes do.
+async fn a_lease_expires(node: &RedisStore) {
     for _ in 0..7 {
         node.renew(ANOTHER).await.unwrap();
         tokio::time::sleep(LEASE / 6).await;
@@ -95,7 +95,7 @@ async fn no_lease_expires_while_redis_is_away() {
         }
     };
     assert_eq!(taken, [], "its owner could not renew its lease");
-    a_lease_runs_out(&another).await;
+    a_lease_expires(&another).await;
     assert_eq!(another.claim_orphans(ANOTHER, 10).await.unwrap().len(), 1, "now it could have");
 }
 
@@ -108,8 +108,8 @@ async fn claims_whose_answer_was_lost_are_returned_again() {
     let update = RecordedChange { attempt: new(1).attempt, at: SystemTime::UNIX_EPOCH, change: placed };
     store.record(&[update]).await.unwrap();
     assert_eq!(another.claim_orphans(ANOTHER, 10).await, Ok(vec![]));
-    a_lease_runs_out(&another).await;
-    // Redis gets the question when it goes on, and nobody waits for the answer any more.
+    a_lease_expires(&another).await;
+    // Redis runs the script when it continues, but its answer is lost.
     redis.pause();
     problem(another.claim_orphans(ANOTHER, 10).await);
     redis.resume();
@@ -136,7 +136,7 @@ async fn a_deleted_call_stops_no_other_claim() {
         begin_at_last(&store, n).await;
     }
     redis.cli(&["DEL", "{phonegate}:attempt:2"]);
-    a_lease_runs_out(&another).await;
+    a_lease_expires(&another).await;
     let orphans = another.claim_orphans(ANOTHER, 10).await.unwrap();
     let ids: Vec<_> = orphans.iter().map(|orphan| orphan.attempt.id).collect();
     assert_eq!(ids, [id(1), id(3)]);

@@ -15,7 +15,7 @@ async fn a_clock_that_was_behind_and_is_right_again_lifts_no_limit() {
     let limits = Limits { calls_per_number: 1, per_number_window: Duration::from_secs(600), ..NO_LIMITS };
     assert_eq!(store.begin(&new(1), &limits).await, Ok(Begun::New));
     assert!(store.end(&end(1, verified())).await.unwrap().is_done());
-    // So it would be if the server's clock had been set back by an hour after that.
+    // As if the server's clock had been set back by an hour after that.
     redis.cli(&["HSET", "{phonegate}:clock", "wall", &(since_1970() - 3_600_000).to_string()]);
     let again = NewAttempt { attempt: Attempt { id: id(2), generation: 1 }, ..new(1) };
     let refused = store.begin(&again, &limits).await;
@@ -74,7 +74,7 @@ async fn a_server_clock_that_was_set_back_gives_no_more_time() {
     }
     assert!(store.end(&end(1, verified())).await.unwrap().is_done());
     assert!(span_of(&store, 1).await < LEASE * 6 && span_of(&store, 2).await > LEASE);
-    // So it would be if the server had come back with its clock an hour behind: how long it was away, nobody knows.
+    // As if the server had come back with its clock an hour behind: it is not known how long it was away.
     redis.cli(&["HSET", "{phonegate}:clock", "wall", &(since_1970() + 3_600_000).to_string()]);
     for _ in 0..2 {
         assert_eq!((span_of(&store, 1).await, span_of(&store, 2).await), (Duration::MAX, Duration::ZERO));
@@ -130,7 +130,7 @@ async fn ages_from_before_a_clock_catches_up_unused_are_unknown() {
     assert_eq!(begin(&store, 1).await, Ok(Begun::New));
     assert!(store.end(&end(1, verified())).await.unwrap().is_done());
     assert!(span_of(&store, 1).await < LEASE * 6);
-    // As if nobody had been there for ten minutes.
+    // As if no node had been running for ten minutes.
     redis.cli(&["HSET", "{phonegate}:clock", "wall", &(since_1970() - 600_000).to_string()]);
     assert_eq!(span_of(&store, 1).await, Duration::MAX);
 }

@@ -70,9 +70,9 @@ async fn begin(store: &RedisStore, n: u128) -> Result<Begun, StoreError> {
     is_answered(store.begin(&new(n), &NO_LIMITS)).await
 }
 
-/// What a store says: it says something, also where the server says nothing.
-async fn is_answered<T>(question: impl Future<Output = T>) -> T {
-    tokio::time::timeout(support::PATIENCE, question).await.expect("the store waits for its server no longer")
+/// Waits for a store's answer. It must come even if the server does not answer.
+async fn is_answered<T>(operation: impl Future<Output = T>) -> T {
+    tokio::time::timeout(support::PATIENCE, operation).await.expect("the store waits for its server no longer")
 }
 
 /// Begins a call as soon as that works.

@@ -17,7 +17,7 @@ fn which_has_all(nodes: &[Redis]) -> usize {
 async fn a_cluster_is_followed_to_the_node_that_has_the_calls() {
     let nodes = Redis::cluster();
     let addresses: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
-    // Whichever node is asked first, and through those that are not there.
+    // Whichever node is configured, also if the first address does not answer.
     for (n, address) in (1..).zip(&addresses) {
         let store = open(&format!("redis://{},{address}?cluster=true", nobody()));
         assert_eq!(begin(&store, n).await, Ok(Begun::New));
@@ -89,7 +89,7 @@ async fn leads_to_its_master(master: &Redis, sentinel: &Redis) {
     let store = open_with(&url(":open%40sesame@"), &trusting(master)).unwrap();
     begin_at_last(&store, 1).await;
     assert_eq!(master.cli(&["EXISTS", "{phonegate}:attempt:1"]).trim(), "1");
-    // Whichever of them is asked for it.
+    // Without a password, the sentinel or the master refuses.
     let none = problem(begin(&open_with(&url(""), &trusting(master)).unwrap(), 2).await);
     assert!(none.contains("store.url has none"), "{none}");
 }
@@ -117,7 +117,7 @@ async fn a_replica_that_a_sentinel_calls_the_master_is_not_used() {
     assert!(refused.contains("names a server that is no master"), "{refused}");
 }
 
-/// A server that has one answer to whatever it is asked.
+/// A server that gives one answer to every command.
 struct Parrot {
     port: u16,
     heard: Arc<Mutex<Vec<String>>>,

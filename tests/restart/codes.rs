@@ -54,6 +54,6 @@ fn the_process_that_claims_a_call_denies_another_code() {
 }
 
 #[test]
-fn the_process_that_claims_a_call_hears_a_fraud_report() {
+fn the_process_that_claims_a_call_handles_a_fraud_report() {
     judged_by_the_next_process("FRAUD", FAILED, "(FraudReported");
 }

@@ -3,16 +3,16 @@
 use super::*;
 
 #[test]
-fn a_process_that_is_killed_at_any_moment_leaves_calls_that_the_next_one_takes_up() {
+fn the_next_process_claims_calls_killed_at_any_moment() {
     let twilio = Twilio::start();
     let machine = Machine::new(twilio.backend());
     let mut calls = Vec::new();
     let mut spread = 0..;
     let mut pause = |most: u64| spread.next().unwrap_or(0) * 37 % most;
-    // Half of them would be refused by whoever answers.
+    // Half of the users would refuse.
     let word_of = |n: usize| if n.is_multiple_of(2) { "APPROVED" } else { "WRONG_KEY" };
-    // These first: a process that reaches its end on a slow machine shuts its gate down, and with it the calls of others
-    // that it has taken up by then.
+    // These first: on a slow machine a process may reach its end and shut down, which also ends the calls that it has
+    // claimed by then.
     for n in 0..KILLS {
         let word = word_of(n);
         twilio.tell(Story { looks: Some(2), ..Story::ends(word) });
@@ -48,8 +48,8 @@ fn a_process_that_is_killed_at_any_moment_leaves_calls_that_the_next_one_takes_u
 
         let before = looks();
         let (host, call) = machine.call(format!("{word}, killed while it rings"));
-        wait_until("it is looked at", || looks() > before);
-        // The look does not wait for the store, which has the reference a moment later.
+        wait_until("it is polled", || looks() > before);
+        // The poll does not wait for the store, which has the reference a moment later.
         machine.has_placed(&call);
         host.kill_after(pause(400));
         calls.push(call);
@@ -70,7 +70,7 @@ fn a_process_that_is_killed_at_any_moment_leaves_calls_that_the_next_one_takes_u
 }
 
 #[test]
-fn a_request_that_is_made_again_right_after_its_process_was_killed_rings_nobody_twice() {
+fn a_repeat_right_after_a_kill_never_rings_twice() {
     let twilio = Twilio::start();
     let machine = Machine::new(twilio.backend());
     let next = machine.next();
@@ -104,7 +104,7 @@ fn a_request_that_is_made_again_right_after_its_process_was_killed_rings_nobody_
             "killed while it rings" => assert_eq!((*status, rings(call)), (SUCCESS, 1), "{text}"),
             "killed before Twilio answers" => {
                 assert!(text.ends_with("(Interrupted)"), "{text}");
-                // It may ring still: another request is not to ring it, too.
+                // It may still ring, so another request must not ring it.
                 let another = fresh_id();
                 next.initiate(Some(&call.number), Some(&another), None);
                 wait_until("it is refused", || next.status(Some(&another)) != PENDING);
@@ -116,7 +116,7 @@ fn a_request_that_is_made_again_right_after_its_process_was_killed_rings_nobody_
 }
 
 #[test]
-fn a_sip_call_whose_process_is_killed_before_a_key_is_pressed_fails_and_rings_at_most_once() {
+fn sip_kill_before_a_key_fails_and_rings_at_most_once() {
     let steps = [Step::Invite, Step::Wait(200), RINGS, Step::Wait(300), Step::PickUp, Step::Receive("BYE")];
     let callee = Callee::start(&steps, 1000);
     let machine = Machine::new(callee.trunk());
@@ -150,7 +150,7 @@ fn a_sip_call_whose_process_is_killed_before_a_key_is_pressed_fails_and_rings_at
 }
 
 #[test]
-fn a_sip_call_whose_process_is_killed_as_the_key_is_pressed_is_verified_if_that_was_told_and_rings_once() {
+fn sip_kill_at_keypress_never_rings_twice() {
     let steps = [Step::Invite, RINGS, Step::PickUp, UNTIL_ASKED, Step::Press("#"), Step::Receive("BYE")];
     let callee = Callee::start(&steps, 1000);
     let machine = Machine::with(callee.trunk(), json!({ "prompts": prompts() }));
@@ -161,7 +161,7 @@ fn a_sip_call_whose_process_is_killed_as_the_key_is_pressed_is_verified_if_that_
         host.kill_after(285 + n * 6);
         calls.push(call);
 
-        let (mut host, call) = machine.call("killed as success is told");
+        let (mut host, call) = machine.call("killed as success is published");
         host.logs("verified");
         host.kill_after(n * 5);
         calls.push(call);

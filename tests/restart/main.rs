@@ -1,5 +1,5 @@
-//! The host's process is killed at any moment of a call: the next one takes the call up, or says what became of it. A
-//! call is never placed twice, and never lost without a text.
+//! The host's process is killed at any moment of a call. The next one claims the call, or says how it ended. A call is never
+//! placed twice, and never lost without a message.
 
 mod codes;
 mod kills;
@@ -26,12 +26,12 @@ use support::twilio::{About, Story, Twilio};
 use support::wait_until;
 use tempfile::TempDir;
 
-/// So many processes are killed at each moment.
+/// Processes that are killed at each moment.
 const KILLS: usize = 6;
 
 const RINGS: Step = Step::Answer(180, "Ringing", "");
 
-/// A machine whose processes keep their calls in one file.
+/// A machine whose processes share a store.
 struct Machine {
     folder: TempDir,
     config: Value,
@@ -49,7 +49,7 @@ impl Machine {
         Self::with(backend, json!({}))
     }
 
-    /// As `new`, with these sections besides.
+    /// As `new`, with further sections of the configuration.
     fn with(backend: Value, sections: Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = json!({
@@ -81,7 +81,7 @@ impl Machine {
         Host::start(self.folder.path(), call.id.to_str().unwrap(), call.number())
     }
 
-    /// What the store holds. Its file must be there.
+    /// Opens the store. Its file must exist.
     fn calls(&self) -> Calls {
         Calls::of(&self.path("phonegate.json"))
     }
@@ -91,7 +91,7 @@ impl Machine {
         wait_until("it is placed", || self.path("calls.db").exists() && self.calls().placed(&call.id) > 0);
     }
 
-    /// The next process: this one.
+    /// Starts the next process, which is this one.
     fn next(&self) -> Abi {
         Abi::load(&self.config)
     }
@@ -107,7 +107,7 @@ impl Begun {
     }
 }
 
-/// Waits for the ends of all calls in the next process, and holds them against how often each number was rung.
+/// Waits for the ends of all calls in the next process, and compares them with how often each number was rung.
 fn settle(next: &Abi, calls: &[Begun], rings: impl Fn(&Begun) -> usize) -> Vec<(i32, String)> {
     let ends: Vec<_> = calls
         .iter()
@@ -121,7 +121,7 @@ fn settle(next: &Abi, calls: &[Begun], rings: impl Fn(&Begun) -> usize) -> Vec<(
         assert!(rung <= 1, "{}: rung {rung} times", call.what);
         match *status {
             SUCCESS => assert_eq!(rung, 1, "{}", call.what),
-            // It never came into the store, and nobody was rung.
+            // The store never had it, and nobody was rung.
             FAILED if text.contains("(UnknownCall)") => assert_eq!(rung, 0, "{}: {text}", call.what),
             FAILED => assert!(text.ends_with(')'), "{}: {text}", call.what),
             other => panic!("{other}"),
@@ -132,7 +132,7 @@ fn settle(next: &Abi, calls: &[Begun], rings: impl Fn(&Begun) -> usize) -> Vec<(
     ends
 }
 
-/// Approves every call that rings in the file of a phone. Returns what was in it.
+/// Approves every ringing call in a file of calls. Returns the file's text before that.
 fn approve(phone: &Path) -> String {
     let text = std::fs::read_to_string(phone).unwrap();
     std::fs::write(phone, text.replace(";0;", ";1;")).unwrap();
@@ -161,7 +161,7 @@ fn a_call_outlives_two_processes() {
 }
 
 #[test]
-fn a_repeat_of_a_call_that_its_process_has_left_rings_nobody_again() {
+fn a_repeat_of_an_orphan_rings_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let phone = folder.path().join("phone.txt");
     let machine = Machine::new(json!({ "type": "file", "path": phone }));
@@ -212,19 +212,19 @@ fn ends_with_its_process(backend: Value, rings: impl Fn(&Calls, &Begun) -> usize
 }
 
 #[test]
-fn a_sip_call_is_interrupted_where_its_process_ends_and_keeps_its_number_until_its_deadline() {
+fn a_killed_sip_call_is_interrupted_and_holds_its_number() {
     let callee = Callee::start(&[Step::Invite, RINGS], 1000);
     ends_with_its_process(callee.trunk(), |_, call| callee.rings(call.number()));
 }
 
 #[test]
-fn a_simulated_call_is_interrupted_where_its_process_ends_and_keeps_its_number_until_its_deadline() {
+fn a_killed_simulated_call_is_interrupted_and_holds_its_number() {
     let backend = json!({ "type": "simulated", "answer_after_ms": 60_000 });
     ends_with_its_process(backend, |store, call| store.placed(&call.id));
 }
 
 #[test]
-fn a_report_of_fraud_is_not_lost_while_no_process_is_there() {
+fn a_fraud_report_is_not_lost_while_no_process_runs() {
     let twilio = Twilio::start();
     twilio.tell(Story { looks: Some(2), ..Story::ends("FRAUD") });
     let machine = Machine::with(twilio.backend(), json!({ "call": { "deadline_s": 4 } }));
@@ -244,7 +244,7 @@ fn a_report_of_fraud_is_not_lost_while_no_process_is_there() {
 }
 
 #[test]
-fn a_gate_beside_a_service_takes_none_of_its_calls_up() {
+fn a_gate_beside_a_service_claims_none_of_its_calls() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::new(json!({ "type": "file", "path": folder.path().join("phone.txt") }));
     let (host, call) = machine.call("placed");

@@ -1,11 +1,7 @@
-//! The counters of calls, by which limits are checked: they equal the calls in the file whatever happens, and no limit is
-//! ever exceeded.
+//! The counters of calls (S12): whatever happens, they equal the calls in the file, and no limit is exceeded.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use phonegate::call::{CallLimit, Country, KeyFingerprint, NumberKey};
 use phonegate::store::{AttemptChange, DenialLimits, Ended, LimitStore, RecordedChange};
@@ -24,7 +20,7 @@ const TEN_MINUTES: i64 = 10 * MINUTE;
 /// By scope, key and bucket: how many calls, and the latest time that was counted.
 type Counters = BTreeMap<(i64, Vec<u8>, i64), (i64, i64)>;
 
-/// What the counters are to be, read from the calls: number, all, pending, line, pending on the line, day, country.
+/// The expected counters, counted from the calls: number, all, pending, line, pending on the line, day, country.
 const RECOUNT: &str = "
     SELECT 1, number_key, begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 2, 3
     UNION ALL
@@ -60,7 +56,7 @@ fn read(database: &Connection, query: &str) -> Counters {
         .unwrap();
     let is_counted = |(scope, _, bucket): &(i64, Vec<u8>, i64)| {
         let (window, width) = SCOPES[*scope as usize - 1];
-        // A sweep may have forgotten calls of a bucket that is older than a day in part.
+        // A sweep may have removed calls of a bucket that is partly older than a day.
         if width == TEN_MINUTES { *bucket * width > now - window } else { *bucket >= (now - window) / width }
     };
     rows.map(Result::unwrap).filter(|(key, _)| is_counted(key)).collect()
@@ -72,7 +68,7 @@ fn now(database: &Connection) -> i64 {
 }
 
 /// The counters are what a recount gives. The latest time of a bucket may be that of a call that was given up.
-fn assert_counted(database: &Connection) {
+pub fn assert_counted(database: &Connection) {
     // Both in one transaction, since another process may write between them.
     database.execute_batch("BEGIN").unwrap();
     let (kept, counted) =
@@ -87,7 +83,7 @@ fn assert_counted(database: &Connection) {
 }
 
 /// Two numbers share a line. Every third number has no country.
-fn number(n: u128) -> StoredNumber {
+pub fn number(n: u128) -> StoredNumber {
     let key = |n: u128| NumberKey::parse(&format!("{n:032x}")).unwrap();
     StoredNumber {
         key: key(n),
@@ -100,11 +96,11 @@ fn number(n: u128) -> StoredNumber {
     }
 }
 
-fn failure() -> Failure {
+pub fn failure() -> Failure {
     Failure::new(FailureReason::CannotPlace, "Nobody was called.")
 }
 
-fn give_up(attempt: Attempt, number: StoredNumber) -> RecordedChange {
+pub fn withdraw(attempt: Attempt, number: StoredNumber) -> RecordedChange {
     let change = AttemptChange::Refused { number: Some(number), node: "here".into(), failure: failure() };
     RecordedChange { attempt, at: SystemTime::now(), change }
 }
@@ -118,19 +114,19 @@ enum How {
 
 #[derive(Debug, Clone)]
 enum Operation {
-    /// Begins a call to one of a few numbers, which may take so many seconds.
+    /// Begins a call to one of a few numbers, with a deadline in seconds.
     Begin { number: u128, seconds: u64 },
-    /// Ends one of the calls, which was denied, approved, or neither.
-    EndRequest { call: usize, how: How },
-    /// Gives one of the calls up.
-    GiveUp { call: usize },
-    /// Somebody sets the wall clock, or time passes: so many milliseconds.
+    /// Ends one of the calls.
+    End { call: usize, how: How },
+    /// Withdraws one of the calls.
+    Withdraw { call: usize },
+    /// The wall clock is set, or time passes, by this many milliseconds.
     Clock { step: i64 },
-    /// The process is gone without closing its file, and the next one opens it.
+    /// The process ends without closing its file, and the next one opens it.
     Kill,
-    /// Another process opens the file beside this one, which takes up calls: it recounts.
-    Beside,
-    /// What is older than a day is forgotten.
+    /// Another process opens the same file and claims orphans, so it recounts.
+    OtherProcess,
+    /// Removes what is older than a day.
     Sweep,
 }
 
@@ -139,12 +135,12 @@ fn operation() -> impl Strategy<Value = Operation> {
         8 => (0..NUMBERS, prop_oneof![Just(1), Just(20), Just(600)])
             .prop_map(|(number, seconds)| Operation::Begin { number, seconds }),
         6 => (any::<usize>(), prop_oneof![4 => Just(How::Denied), 1 => Just(How::Approved), 1 => Just(How::Neither)])
-            .prop_map(|(call, how)| Operation::EndRequest { call, how }),
-        2 => any::<usize>().prop_map(|call| Operation::GiveUp { call }),
+            .prop_map(|(call, how)| Operation::End { call, how }),
+        2 => any::<usize>().prop_map(|call| Operation::Withdraw { call }),
         5 => prop_oneof![0..1500_i64, 0..30_000_i64, -7_200_000..0_i64, 0..2 * DAY_MS]
             .prop_map(|step| Operation::Clock { step }),
         1 => Just(Operation::Kill),
-        1 => Just(Operation::Beside),
+        1 => Just(Operation::OtherProcess),
         1 => Just(Operation::Sweep),
     ]
 }
@@ -165,7 +161,7 @@ struct Known {
     begun: i64,
     deadline: i64,
     is_pending: bool,
-    is_given_up: bool,
+    is_withdrawn: bool,
 }
 
 const TIGHT: Limits = Limits {
@@ -206,12 +202,12 @@ impl Case {
     fn run(&mut self, operation: Operation) {
         match operation {
             Operation::Begin { number, seconds } => self.begin(number, Duration::from_secs(seconds)),
-            Operation::EndRequest { call, how } => self.end(call, how),
-            Operation::GiveUp { call } => {
+            Operation::End { call, how } => self.end(call, how),
+            Operation::Withdraw { call } => {
                 if let Some(known) = pick(&mut self.calls, call) {
-                    let update = give_up(known.attempt, number(known.number));
+                    let update = withdraw(known.attempt, number(known.number));
                     wait(self.store.record(&[update])).unwrap();
-                    known.is_given_up |= std::mem::take(&mut known.is_pending);
+                    known.is_withdrawn |= std::mem::take(&mut known.is_pending);
                 }
             }
             Operation::Clock { step } => {
@@ -220,12 +216,12 @@ impl Case {
             }
             Operation::Kill => {
                 let next = SqliteStore::open_with_clock(&self.file, wall).unwrap();
-                // Its thread goes on to have the file open, as a process does that nobody has looked after.
+                // Its thread still has the file open, as a process does that was not closed.
                 std::mem::forget(std::mem::replace(&mut self.store, next));
             }
-            Operation::Beside => {
-                let beside = SqliteStore::open_with_clock(&self.file, wall).unwrap();
-                assert_eq!(wait(beside.claim_orphans(OWNER, 0)).unwrap(), []);
+            Operation::OtherProcess => {
+                let other = SqliteStore::open_with_clock(&self.file, wall).unwrap();
+                assert_eq!(wait(other.claim_orphans(OWNER, 0)).unwrap(), []);
             }
             Operation::Sweep => wait(self.store.sweep(DAY)).unwrap(),
         }
@@ -293,7 +289,7 @@ impl Case {
         let times = "SELECT begun, deadline FROM attempts WHERE id = ?1";
         let (begun, deadline) =
             self.reader.query_row(times, [new.attempt.id.to_string()], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-        let known = Known { attempt: new.attempt, number, begun, deadline, is_pending: true, is_given_up: false };
+        let known = Known { attempt: new.attempt, number, begun, deadline, is_pending: true, is_withdrawn: false };
         assert!(self.calls.last().is_none_or(|last| last.begun <= begun), "the store's clock never goes back");
         let locked_until = self.denials.get(&number).map_or(0, |denials| denials.locked_until);
         assert!(locked_until <= begun, "a locked number is not called");
@@ -316,7 +312,7 @@ impl Case {
 
     /// No window that ends now has more calls than a limit says.
     fn assert_limits(&self, now: i64) {
-        let begun = |window: i64| self.calls.iter().filter(move |call| !call.is_given_up && call.begun > now - window);
+        let begun = |window: i64| self.calls.iter().filter(move |call| !call.is_withdrawn && call.begun > now - window);
         let is_pending = |call: &&Known| call.is_pending && call.deadline > now;
         for number in 0..NUMBERS {
             let to_number = |window| begun(window).filter(|call| call.number == number).count();
@@ -363,118 +359,4 @@ proptest! {
         let mut case = Case::new(file);
         operations.into_iter().for_each(|operation| case.run(operation));
     }
-}
-
-#[test]
-fn calls_of_a_file_that_has_no_counters_yet_are_counted() {
-    let (_folder, file) = file();
-    let store = SqliteStore::open(&file).unwrap();
-    let limits = Limits { calls_per_number: 2, calls_per_minute: 100, ..FEW };
-    for n in 1..=2 {
-        let new = new(n);
-        assert_eq!(wait(store.begin(&new, &limits)).unwrap(), Begun::New);
-        assert!(wait(store.end(&end(new.attempt, SystemTime::now(), verified()))).unwrap().is_done());
-    }
-    drop(store);
-    let database = Connection::open(&file).unwrap();
-    // The file as version 1 has it, and one whose counters somebody has changed.
-    let to_1 = format!("{UNDO_5} {UNDO_4} DROP TABLE counters; DROP TABLE number_keys; PRAGMA user_version = 1;");
-    for damage in [&*to_1, "UPDATE counters SET count = 0", "DELETE FROM counters"] {
-        database.execute_batch(damage).unwrap();
-        let store = SqliteStore::open(&file).unwrap();
-        if damage == to_1 {
-            let usage = wait(store.usage()).unwrap();
-            assert_eq!(usage.day, 2, "a migration counts the calls of the day, for a command that only lists them");
-        }
-        let refused = wait(store.begin(&new(3), &limits)).unwrap();
-        assert!(
-            matches!(refused, Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerNumber, .. })),
-            "{damage}: {refused:?}"
-        );
-        assert_counted(&database);
-    }
-}
-
-#[test]
-fn a_process_that_only_reads_recounts_nothing() {
-    let (_folder, file) = file();
-    drop(SqliteStore::open(&file).unwrap());
-    let database = Connection::open(&file).unwrap();
-    database.execute_batch("INSERT INTO counters VALUES (2, x'', 1, 1, 1000); BEGIN IMMEDIATE").unwrap();
-    let store = SqliteStore::open(&file).unwrap();
-    assert_eq!(rows(&store).len(), 0, "it waits for nobody who writes");
-    database.execute_batch("ROLLBACK").unwrap();
-    let left = || database.query_row("SELECT count(*) FROM counters", [], |row| row.get::<_, i64>(0)).unwrap();
-    assert_eq!(left(), 1);
-    wait(store.claim_orphans(OWNER, 10)).unwrap();
-    assert_eq!(left(), 0);
-}
-
-/// Where the test's own process is started again, the file in which it is to begin and end calls.
-const CHILD: &str = "PHONEGATE_TEST_COUNTERS";
-
-#[test]
-fn a_killed_process_leaves_counters_that_equal_a_recount() {
-    if let Some(file) = std::env::var_os(CHILD) {
-        return begin_and_end_for_ever(Path::new(&file));
-    }
-    let (_folder, file) = file();
-    drop(SqliteStore::open(&file).unwrap());
-    let database = Connection::open(&file).unwrap();
-    let begun = || database.query_row("SELECT count(*) FROM attempts", [], |row| row.get::<_, i64>(0)).unwrap();
-    for round in 1..=10 {
-        let before = begun();
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "counters::a_killed_process_leaves_counters_that_equal_a_recount", "--nocapture"])
-            .env(CHILD, &file)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        assert!(lines.any(|line| line.unwrap().contains("begun")), "round {round}: it has begun no call");
-        // At any moment of what it does.
-        std::thread::sleep(Duration::from_micros(u64::from(uuid::Uuid::new_v4().as_bytes()[0]) * 400));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(begun() > before, "round {round}");
-        assert_counted(&database);
-        assert_denials_counted(&database);
-        let store = SqliteStore::open(&file).unwrap();
-        wait(store.claim_orphans(OWNER, 0)).unwrap();
-        assert_counted(&database);
-    }
-    let denials = || database.query_row("SELECT count(*) FROM denials", [], |row| row.get::<_, i64>(0)).unwrap();
-    assert!(denials() > 0, "no call was denied");
-    let check = database.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).unwrap();
-    assert_eq!(check, "ok");
-}
-
-/// Begins, ends and gives up calls, many at the same time.
-fn begin_and_end_for_ever(file: &Path) {
-    let store = Arc::new(SqliteStore::open(file).unwrap());
-    let limits = NO_LIMITS;
-    let one = async |task: u128| {
-        for n in 0_u128.. {
-            let attempt = Attempt { id: phonegate::call::CallId::new(uuid::Uuid::new_v4()).unwrap(), generation: 1 };
-            let new = NewAttempt { attempt, number: number(task), ..new(1) };
-            match store.begin(&new, &limits).await.unwrap() {
-                Begun::New => println!("begun"),
-                // It is that of a process that was killed.
-                Begun::Refused(Refusal::InProgress) => {
-                    let new = NewAttempt { number: number(uuid::Uuid::new_v4().as_u128()), ..new };
-                    assert_eq!(store.begin(&new, &limits).await, Ok(Begun::New));
-                    println!("begun");
-                }
-                other => panic!("{other:?}"),
-            }
-            match n % 3 {
-                2 => drop(store.record(&[give_up(attempt, number(task))]).await),
-                _ => {
-                    let denied = Outcome::Failed(Failure::new(FailureReason::WrongKey, "Another."));
-                    drop(store.end(&end(attempt, SystemTime::now(), denied)).await);
-                }
-            }
-        }
-    };
-    wait(futures_util::future::join_all((1..=20).map(one)));
 }

@@ -1,4 +1,4 @@
-//! Denials and locks in a file: what they are to be, and which number keys they need.
+//! Denials and locks in a file (S13): what is stored, and which number keys they need.
 
 use std::collections::BTreeMap;
 

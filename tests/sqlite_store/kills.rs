@@ -5,19 +5,15 @@
 //! scheduling of its processes. A kill loses nothing that the system has; what a power cut does is SQLite's own promise.
 //! The file is checked by `sqlite3`, in a process of its own.
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use phonegate::call::{CallEvent, CallId, Country, KeyFingerprint, NumberKey};
-use phonegate::store::{AttemptChange, DenialLimits, Ended, RecordedChange};
 use proptest::prelude::RngExt;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
 use super::acknowledged::Acknowledged;
+use super::victim::{FILE, ROUNDS, Victim, use_until_killed};
 use super::*;
-use crate::support::approval::verified;
 use support::calls::{Calls, sqlite3};
 use support::host::Host;
 
@@ -29,12 +25,6 @@ const LOOPS: usize = 4;
 
 /// Kills after which a loop begins a new file.
 const KILLS_A_FILE: usize = 40;
-
-/// Names the file in a process that is to be killed.
-const FILE: &str = "PHONEGATE_KILLS_FILE";
-
-/// How many rounds of calls such a process makes before it closes the file.
-const ROUNDS: &str = "PHONEGATE_KILLS_ROUNDS";
 
 #[test]
 fn no_kill_damages_the_file_or_loses_what_was_acknowledged() {
@@ -59,139 +49,6 @@ fn no_kill_damages_the_file_or_loses_what_was_acknowledged() {
     assert!(killed >= kills, "{killed}");
 }
 
-/// What a process that is to be killed does: it keeps calls and blocks, says what the store has acknowledged, and opens
-/// and closes the file meanwhile.
-fn use_until_killed(file: &Path, rounds: usize) -> ! {
-    loop {
-        say("opening");
-        let store = SqliteStore::open(file).unwrap();
-        say("opened");
-        wait(async {
-            for _ in 0..rounds {
-                futures_util::future::join_all((0..8).map(|_| keep_a_call(&store))).await;
-            }
-        });
-        say("closing");
-        drop(store);
-    }
-}
-
-fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush()).unwrap();
-}
-
-async fn keep_a_call(store: &SqliteStore) {
-    let key = NumberKey::parse(&uuid::Uuid::new_v4().simple().to_string()).unwrap();
-    let line = NumberKey::parse(&format!("{:032x}", key.as_bytes()[2] % 4)).unwrap();
-    let number = StoredNumber {
-        key,
-        line,
-        fingerprint: KeyFingerprint::UNKEYED,
-        otherwise: Box::default(),
-        masked: "+1******1212".into(),
-        full: None,
-        country: Country::parse("LV"),
-    };
-    let attempt = Attempt { id: CallId::new(uuid::Uuid::new_v4()).unwrap(), generation: 1 };
-    let id = attempt.id;
-    let begun = store.begin(&NewAttempt { attempt, number: number.clone(), ..new(1) }, &NO_LIMITS).await.unwrap();
-    assert_eq!(begun, Begun::New);
-    say(&format!("begun {id}"));
-    let step = AttemptChange::Step { event: CallEvent::Ringing, backend: Some("phone".into()), text: None };
-    store.record(&[RecordedChange { attempt, at: SystemTime::now(), change: step }]).await.unwrap();
-    // Approved, denied, or denied and locked.
-    let turn = key.as_bytes()[1] % 3;
-    let denied = || Outcome::Failed(Failure::new(FailureReason::WrongKey, "Another."));
-    let outcome = if turn == 0 { verified() } else { denied() };
-    let count = if turn == 1 { u64::MAX } else { 1 };
-    let first = EndRequest { denials: DenialLimits { count, ..NO_LOCK }, ..end(attempt, SystemTime::now(), outcome) };
-    let ended = store.end(&first).await.unwrap();
-    assert_eq!(matches!(ended, Ended::Yes { locked_until: Some(_) }), turn == 2);
-    assert!(ended.is_done());
-    say(&format!("ended {id}"));
-    if turn > 0 {
-        say(&format!("denied {key}"));
-    }
-    if turn == 1 {
-        // Once more, and one that is given up.
-        for generation in [2, 3] {
-            let attempt = Attempt { generation, ..attempt };
-            let again = NewAttempt { attempt, number: number.clone(), ..new(1) };
-            assert_eq!(store.begin(&again, &NO_LIMITS).await.unwrap(), Begun::New);
-            if generation == 2 {
-                assert!(store.end(&end(attempt, SystemTime::now(), denied())).await.unwrap().is_done());
-            } else {
-                let failure = Failure::new(FailureReason::CannotPlace, "No phone rang.");
-                let change = AttemptChange::Refused { number: Some(number.clone()), node: "here".into(), failure };
-                store.record(&[RecordedChange { attempt, at: SystemTime::now(), change }]).await.unwrap();
-            }
-        }
-    }
-    say(&format!("blocking {key}"));
-    let since = SystemTime::now();
-    let block = Block {
-        number: key,
-        scope: BlockScope::Number,
-        masked: number.masked,
-        reason: "stolen".into(),
-        since,
-        until: None,
-    };
-    store.block(&block).await.unwrap();
-    say(&format!("blocked {key}"));
-    if key.as_bytes()[0].is_multiple_of(2) {
-        say(&format!("unblocking {key}"));
-        assert!(store.unblock(key).await.unwrap());
-        say(&format!("unblocked {key}"));
-    }
-}
-
-/// A process that says what it does.
-struct Talker {
-    process: Child,
-    lines: BufReader<ChildStdout>,
-}
-
-impl Talker {
-    /// A process that uses the store: this program again.
-    fn using(file: &Path, rounds: usize) -> Command {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command
-            .args(["kills::no_kill_damages_the_file_or_loses_what_was_acknowledged", "--exact", "--nocapture"])
-            .env(FILE, file)
-            .env(ROUNDS, rounds.to_string());
-        command
-    }
-
-    fn start(command: &mut Command) -> Self {
-        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap());
-        Self { process, lines }
-    }
-
-    /// Reads until it says this.
-    fn says(&mut self, event: &str, heard: &mut Acknowledged) {
-        let mut line = String::new();
-        while !line.starts_with(event) {
-            line.clear();
-            assert_ne!(self.lines.read_line(&mut line).unwrap(), 0, "it says {event}");
-            heard.hear(line.trim_end());
-        }
-    }
-
-    /// Kills it, and returns whether it had ended well by itself. What it had said is heard.
-    fn kill(mut self, heard: &mut Acknowledged) -> bool {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let mut rest = String::new();
-        self.lines.read_to_string(&mut rest).unwrap();
-        // A line without an end was being written.
-        rest.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).for_each(|line| heard.hear(line));
-        self.process.wait().unwrap().success()
-    }
-}
-
 /// When a process is killed.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
@@ -205,11 +62,11 @@ enum Moment {
     Migration,
     /// While it serves a call through the built library.
     Library,
-    /// While the tool copies the file, beside a process that writes.
+    /// While the tool copies the file while another process writes.
     Backup,
-    /// While the tool changes the block list, beside a process that writes.
+    /// While the tool changes the block list while another process writes.
     Blocks,
-    /// While the tool reads, beside a process that writes.
+    /// While the tool reads while another process writes.
     Reads,
 }
 
@@ -224,7 +81,7 @@ const MOMENTS: [Moment; 8] = [
     Moment::Reads,
 ];
 
-/// Kills one process after the other on a file.
+/// Kills one process after the other that uses a file.
 struct KillLoop {
     number: usize,
     random: TestRng,
@@ -330,12 +187,12 @@ impl KillLoop {
     fn kill_at_creation(&mut self, what: &str) {
         let file = self.folder.path().join(format!("new-{}.db", self.turn));
         let mut heard = Acknowledged::default();
-        let mut user = Talker::start(&mut Talker::using(&file, 1));
+        let mut user = Victim::start(&mut Victim::using(&file, 1));
         user.says("opening", &mut heard);
         self.pause(40);
         user.kill(&mut heard);
         // The next process goes on with whatever is there.
-        let mut next = Talker::start(&mut Talker::using(&file, 1));
+        let mut next = Victim::start(&mut Victim::using(&file, 1));
         next.says("closing", &mut heard);
         next.kill(&mut heard);
         heard.is_in(&file, what);
@@ -343,7 +200,7 @@ impl KillLoop {
 
     fn kill_while_used(&mut self, rounds: usize, from: &str, most_ms: u64) {
         let mut heard = std::mem::take(&mut self.heard);
-        let mut user = Talker::start(&mut Talker::using(&self.file(), rounds));
+        let mut user = Victim::start(&mut Victim::using(&self.file(), rounds));
         user.says(from, &mut heard);
         self.pause(most_ms);
         user.kill(&mut heard);
@@ -357,9 +214,9 @@ impl KillLoop {
         let older = version(&file);
         let mut heard = self.heard.clone();
         let upgraded = || {
-            let mut command = Talker::using(&file, 1);
+            let mut command = Victim::using(&file, 1);
             command.env("PHONEGATE_FAULT", "store.next_schema");
-            Talker::start(&mut command)
+            Victim::start(&mut command)
         };
         let mut user = upgraded();
         user.says("opening", &mut heard);
@@ -387,11 +244,11 @@ impl KillLoop {
         assert_eq!((version(&file), backups().count() > 0), (older + 1, true), "{what}");
     }
 
-    /// Kills the tool, and then the process beside it.
+    /// Kills the tool, and then the other process.
     fn kill_the_tool(&mut self, moment: Moment, what: &str) -> usize {
         let before = self.heard.clone();
         let mut heard = std::mem::take(&mut self.heard);
-        let mut user = Talker::start(&mut Talker::using(&self.file(), 50));
+        let mut user = Victim::start(&mut Victim::using(&self.file(), 50));
         user.says("begun", &mut heard);
         let copy = self.folder.path().join(format!("copy-{}.db", self.turn));
         let number = format!("+1425555{:04}", 1000 + self.turn);
@@ -404,7 +261,7 @@ impl KillLoop {
         if let Moment::Blocks = moment {
             heard.hear(&format!("blocking {key}"));
         }
-        let tool = Talker::start(&mut Calls::of(&self.config()).command(arguments));
+        let tool = Victim::start(&mut Calls::of(&self.config()).command(arguments));
         self.pause(150);
         let done = tool.kill(&mut Acknowledged::default());
         if done && matches!(moment, Moment::Blocks) {

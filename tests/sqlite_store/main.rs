@@ -8,8 +8,10 @@ mod kills;
 mod number_keys;
 mod others;
 mod pins;
+mod recounts;
 #[path = "../support/mod.rs"]
 mod support;
+mod victim;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -32,8 +34,11 @@ const NUMBER: &str = "+1 4255551212";
 
 const OWNER: Owner = Owner(uuid::Uuid::from_u128(1));
 
-/// Undoes version 5 of the schema.
+/// Undoes versions 6 and 5 of the schema.
 const UNDO_5: &str = "
+    ALTER TABLE attempts RENAME COLUMN is_latest TO current;
+    ALTER TABLE attempts RENAME COLUMN holds_number TO rings;
+    ALTER TABLE attempts RENAME COLUMN claim_unacked TO handed_over;
     DROP TABLE alerts; DROP TABLE denials; ALTER TABLE attempts DROP COLUMN country;
     ALTER TABLE attempts DROP COLUMN call_limit; ALTER TABLE attempts DROP COLUMN locked_until_at;
     ALTER TABLE attempts DROP COLUMN used_by; ALTER TABLE blocks RENAME TO scoped_blocks;
@@ -137,7 +142,7 @@ fn a_clock_that_is_set_back_neither_admits_nor_delays_calls() {
     SET_BACK.store(5, Ordering::Relaxed);
     assert!(matches!(begin(&store, 3), Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerNumber, .. })));
     drop(store);
-    // In the next process, too; and the time goes on, though the wall clock lies hours behind.
+    // Also in the next process. The time goes on, although the wall clock is hours behind.
     let store = SqliteStore::open_with_clock(&file, moved_clock).unwrap();
     let Begun::Refused(Refusal::Limit { limit: CallLimit::CallsPerNumber, after }) = begin(&store, 4) else {
         panic!("the limit is undone")
@@ -258,7 +263,7 @@ fn what_is_deleted_is_not_in_the_file_any_more() {
         since: SystemTime::now(),
         until: None,
     };
-    // Whoever closes it last writes the log back into the file.
+    // The last process that closes the file writes the log back into it.
     let store = SqliteStore::open(&file).unwrap();
     wait(store.block(&block)).unwrap();
     drop(store);
@@ -330,13 +335,13 @@ fn a_clock_set_back_between_processes_gives_no_more_time() {
         AttemptState::Ended { ago, .. } => ago,
         other => panic!("{other:?}"),
     };
-    assert!(left(&store) > LEASE && ago(&store) < LEASE * 6, "as long as nobody sets it");
+    assert!(left(&store) > LEASE && ago(&store) < LEASE * 6, "until the clock is set");
     drop(store);
-    // How long no process was there, nobody knows.
+    // It is not known for how long no process was running.
     let store = SqliteStore::open(&file).unwrap();
     assert_eq!(left(&store), Duration::ZERO);
     assert!(ago(&store) > DAY);
-    // Nor does the store's clock go on where the next process is there only much later.
+    // The same if the next process starts only much later.
     let store = SqliteStore::open_with_clock(&file, || SystemTime::now() + Duration::from_secs(7200)).unwrap();
     assert_eq!(left(&store), Duration::ZERO);
     let orphans = wait(store.claim_orphans(Owner(uuid::Uuid::from_u128(2)), 9)).unwrap();

@@ -1,4 +1,4 @@
-//! Number keys in a file: those of a gate that starts, those of an older file, and when one is forgotten.
+//! Number keys in a file (S14): those of a gate that starts, those of an older file, and when one is removed.
 
 use phonegate::admission::NumberHasher;
 use phonegate::call::{KeyFingerprint, PhoneNumber};

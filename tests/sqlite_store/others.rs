@@ -10,7 +10,7 @@ fn a_process_that_locks_the_file_blocks_no_call_for_long() {
     let gate = gate(&file, no_limits(), json!({}));
     let other = Connection::open(&file).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    // Whoever waited for the store here would get its refusal.
+    // A host that waited for the store here would get its error.
     assert_eq!(gate.initiate(id(1), NUMBER), CallStatus::Pending);
     assert_eq!(gate.snapshot(id(1)).status, CallStatus::Pending);
     let (status, text) = gate.ends(id(1));
@@ -25,10 +25,10 @@ fn a_process_that_locks_the_file_blocks_no_call_for_long() {
         gate.ends(id(n)).0 == CallStatus::Success
     });
     let log = gate.end();
-    // Whether it was told as down depends on how much it was asked meanwhile.
-    let told = |event: &str| log.iter().filter(|line| line["event"] == event).count();
-    assert_eq!(told("backend_down"), told("backend_up"), "{log:?}");
-    // The refused one is in the audit all the same.
+    // Whether it was reported as down depends on how often it was used meanwhile.
+    let count = |event: &str| log.iter().filter(|line| line["event"] == event).count();
+    assert_eq!(count("backend_down"), count("backend_up"), "{log:?}");
+    // The refused one is in the audit, too.
     let rows = rows(&SqliteStore::open(&file).unwrap());
     let first = rows.iter().find(|row| row.attempt.id == id(1)).unwrap();
     assert!(matches!(&first.outcome, RowOutcome::Failed(failure) if failure.reason() == FailureReason::CannotPlace));
@@ -131,7 +131,7 @@ fn commits(file: &Path) -> usize {
     let log = std::fs::read(file.with_extension("db-wal")).unwrap();
     let number = |bytes: &[u8], at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
     let frames = log[32..].chunks_exact(24 + number(&log, 8) as usize);
-    // Frames with another salt are left from before the last checkpoint. The last frame of a commit tells a size.
+    // Frames with another salt are left from before the last checkpoint. The last frame of a commit has a size.
     frames.filter(|frame| frame[8..16] == log[16..24] && number(frame, 4) != 0).count()
 }
 
@@ -148,7 +148,7 @@ fn what_waits_for_the_disk_shares_one_commit() {
         let owners = (1..=100).map(|n| store.renew(Owner(uuid::Uuid::from_u128(n))));
         let mut renewing = std::pin::pin!(futures_util::future::join_all(owners));
         let all_have_asked = tokio::time::timeout(Duration::from_millis(100), &mut renewing).await;
-        assert!(all_have_asked.is_err(), "nobody has got the file");
+        assert!(all_have_asked.is_err(), "no process has the file");
         other.execute_batch("ROLLBACK").unwrap();
         renewing.await.into_iter().for_each(|renewed| renewed.unwrap());
     });
@@ -172,12 +172,12 @@ fn a_call_behind_too_many_others_is_refused_at_once() {
     wait(async {
         let mut begins =
             std::pin::pin!(futures_util::future::join_all(calls.iter().map(|new| store.begin(new, &limits))));
-        assert!(begins.as_mut().now_or_never().is_none(), "nobody has got the file");
+        assert!(begins.as_mut().now_or_never().is_none(), "no process has the file");
         let refused = store.begin(&behind, &limits).now_or_never();
         let Some(Err(error)) = refused else { panic!("{refused:?}") };
         assert_eq!(error.kind(), StoreErrorKind::Busy);
         assert_eq!(error.detail(), "4096 calls are already waiting to begin");
-        // What is needed to end a call waits its turn.
+        // An operation that ends a call waits for its turn.
         let mut renewed = std::pin::pin!(store.renew(OWNER));
         assert_eq!(renewed.as_mut().now_or_never(), None);
         other.execute_batch("ROLLBACK").unwrap();

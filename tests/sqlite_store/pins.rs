@@ -8,7 +8,7 @@ use phonegate::store::{KeyUse, NewPin, PepperFingerprint, PinGuess, PinLimits, P
 
 use super::*;
 
-/// Names the file in a process that is to be killed.
+/// The variable that names the file in a process that will be killed.
 const FILE: &str = "PHONEGATE_PINS_FILE";
 
 const LIMITS: PinLimits = PinLimits { max_failures: 40, lock: Duration::from_secs(1800) };

@@ -22,7 +22,7 @@ fn a_refusal_is_recorded_and_holds_no_number() {
         assert_eq!((second.number.as_deref(), second.number_key), (None, None));
         // It counts for no limit.
         assert_eq!(store.begin(&new(attempt(3, 1), number(1)), &limits).await, Ok(Begun::New));
-        // One that has begun after all is over then, whoever has it, and does not count either.
+        // If it has begun nevertheless, it ends, whichever owner it has, and does not count either.
         store.record(&[update(attempt(3, 1), 9, refused(Some(number(1))))]).await.unwrap();
         assert_eq!(ended(&store, id(3)).await, (1, stored(failed(FailureReason::Throttled))));
         assert_eq!(store.begin(&new(attempt(4, 1), number(1)), &limits).await, Ok(Begun::New));
@@ -66,7 +66,7 @@ fn a_change_recorded_twice_happens_once() {
         for updates in [&updates[..3], &updates[..], &updates[2..], &updates[..]] {
             store.record(updates).await.unwrap();
         }
-        // What is told of an attempt that is not there is told to nobody.
+        // A change of an unknown attempt changes nothing.
         store
             .record(&[update(attempt(9, 9), 1, step(CallEvent::Ringing)), update(attempt(9, 9), 1, placed("CA9"))])
             .await

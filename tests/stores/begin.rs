@@ -108,7 +108,7 @@ fn a_number_is_released_some_time_after_the_deadline() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         assert_eq!(begin(&store, &new(attempt(3, 1), number(1))).await, Begun::New);
-        // Of one that has not ended, the end was lost: whoever asks takes it up, though its owner is alive.
+        // The end of a call that is still pending was lost: any owner claims it, even if its owner is alive.
         assert_eq!(begin(&store, &new(attempt(4, 1), number(2))).await, Begun::New);
         store.renew(OWNER).await.unwrap();
         let left = store.claim_orphans(ANOTHER, 10).await.unwrap();

@@ -5,8 +5,8 @@ use phonegate_approval::policy::Method;
 use super::*;
 use crate::support::approval::{attempts, verified};
 
-/// The time of a lease passes, in which another node does what nodes do.
-async fn a_lease_runs_out(open: &Open) {
+/// Waits until a lease has expired, while another node writes as nodes do.
+async fn a_lease_expires(open: &Open) {
     let store = open();
     for _ in 0..7 {
         store.renew(Owner(Uuid::from_u128(99))).await.unwrap();
@@ -25,7 +25,7 @@ fn orphans_are_claimed_with_all_that_was_recorded() {
         for n in [1, 2, 3] {
             assert_eq!(begin(&store, &new(attempt(n, 1), number(n))).await, Begun::New);
         }
-        // One has a backend by which nothing can be looked up: it refused.
+        // One has only a backend that refused it, so it cannot be followed.
         let refused =
             AttemptChange::Step { event: CallEvent::BackendRefused, backend: Some("trunk".into()), text: None };
         let codes = Arc::new(attempts(Method::Code).to_stored());
@@ -34,7 +34,7 @@ fn orphans_are_claimed_with_all_that_was_recorded() {
         store.record(&[update(attempt(1, 1), 1, placed), update(attempt(2, 1), 1, refused)]).await.unwrap();
         assert!(store.end(&end(attempt(3, 1), verified())).await.unwrap().is_done());
         assert_eq!(claim_orphans(&another, ANOTHER, 10).await, [], "its lease has only begun");
-        a_lease_runs_out(open).await;
+        a_lease_expires(open).await;
         let mut orphans = another.claim_orphans(ANOTHER, 10).await.unwrap();
         orphans.sort_by_key(|orphan| orphan.attempt.id);
         let orphan = |n, placed: Option<&str>, left| Orphan {
@@ -53,8 +53,8 @@ fn orphans_are_claimed_with_all_that_was_recorded() {
         assert_eq!(claim_orphans(&open(), A_THIRD, 10).await, [], "the new owner is alive");
         assert!(!store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done(), "the old one has no say");
         assert!(another.end(&EndRequest { owner: ANOTHER, ..end(attempt(1, 1), verified()) }).await.unwrap().is_done());
-        // And of that one, in its turn.
-        a_lease_runs_out(open).await;
+        // And the calls of that owner, when its lease expires.
+        a_lease_expires(open).await;
         assert_eq!(claim_orphans(&another, A_THIRD, 10).await, [attempt(2, 1)]);
     });
 }
@@ -83,7 +83,7 @@ fn a_call_that_is_just_overdue_stays_with_its_live_owner() {
         assert_eq!(begin(&store, &NewAttempt { deadline, ..new(attempt(1, 1), number(1)) }).await, Begun::New);
         tokio::time::sleep(2 * deadline).await;
         store.renew(OWNER).await.unwrap();
-        assert_eq!(claim_orphans(&another, ANOTHER, 10).await, [], "it may be hanging up");
+        assert_eq!(claim_orphans(&another, ANOTHER, 10).await, [], "its owner may be hanging up");
         assert!(store.end(&end(attempt(1, 1), failed(FailureReason::DeadlinePassed))).await.unwrap().is_done());
     });
 }
@@ -95,9 +95,9 @@ fn each_orphan_is_claimed_once_within_the_limit() {
         for n in 1..=20 {
             assert_eq!(begin(&store, &new(attempt(n, 1), number(n))).await, Begun::New);
         }
-        a_lease_runs_out(open).await;
+        a_lease_expires(open).await;
         assert_eq!(claim_orphans(&store, OWNER, 10).await, [], "its own are no orphans, however late it is");
-        a_lease_runs_out(open).await;
+        a_lease_expires(open).await;
         assert_eq!(claim_orphans(&store, ANOTHER, 0).await, []);
         let mut takers = JoinSet::new();
         for n in 10..14 {

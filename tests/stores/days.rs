@@ -76,7 +76,7 @@ fn calls_to_a_number_within_a_day_are_limited() {
         }
         begin_and_end(&stores[0], 3, extension(1, 7), &to_number(2)).await;
         begin_and_end(&stores[1], 4, number(1), &to_number(3)).await;
-        // A shorter window than a day forgets none of its calls.
+        // A shorter window than a day removes none of its calls.
         let window = Duration::from_millis(100);
         tokio::time::sleep(Duration::from_millis(1200)).await;
         let limits = Limits { calls_per_number: 1, per_number_window: window, ..to_number(4) };

@@ -217,7 +217,7 @@ fn an_administrator_unlocks_a_number() {
             store.locks().await.unwrap().into_iter().map(|lock| lock.number).collect::<Vec<_>>(),
             [number(2).key]
         );
-        // Its locks and its denials are forgotten.
+        // Its locks and its denials are removed.
         assert_eq!(call(&store, 3, number(1), denied(), DENIALS).await, Ended::UNLOCKED);
         assert_eq!(another.unlock(&[number(1).key]).await, Ok(false), "it has a denial, and is not locked");
         assert_eq!(call(&store, 4, number(1), denied(), DENIALS).await, Ended::UNLOCKED);

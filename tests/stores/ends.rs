@@ -93,7 +93,7 @@ fn attempts_before_the_current_one_never_answer() {
         assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
         assert_eq!(begin(&another, &new(attempt(1, 2), number(1))).await, Begun::New);
         assert!(is_pending(&store, attempt(1, 2)).await);
-        // Late words of the earlier one.
+        // Late changes of the earlier one.
         assert!(!store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
         let late = AttemptChange::Ended {
             owner: OWNER,
@@ -111,16 +111,16 @@ fn attempts_before_the_current_one_never_answer() {
             }
             other => panic!("{other:?}"),
         }
-        // Of refusals that are told together the last one counts.
+        // Of refusals that are recorded together, the last one is the latest attempt.
         let together = [1, 2].map(|generation| update(attempt(2, generation), generation, refused(None)));
         store.record(&together).await.unwrap();
         assert_eq!(ended(&another, id(2)).await, (2, stored(failed(FailureReason::Throttled))));
-        // Refused beside it: for the audit alone.
+        // Refused while another attempt is pending: for the audit only.
         store.record(&[update(attempt(1, 3), 1, refused(Some(number(2))))]).await.unwrap();
         assert!(is_pending(&store, attempt(1, 2)).await);
         assert!(store.end(&end(attempt(1, 2), verified())).await.unwrap().is_done());
         assert_eq!(ended(&another, id(1)).await, (2, stored(verified())));
-        // Refused before it, and told so late: no more.
+        // Refused before it began, and recorded after: for the audit only.
         store.record(&[update(attempt(1, 5), 1, refused(Some(number(1))))]).await.unwrap();
         assert_eq!(ended(&another, id(1)).await, (2, stored(verified())));
         // Refused after it.

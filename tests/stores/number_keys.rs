@@ -5,7 +5,7 @@ use phonegate::store::KeyUse;
 
 use super::*;
 
-/// The keys of a node, the current one first. 0 stands for hashing without a key.
+/// The keys of a node, the current one first. 0 means hashing without a key.
 pub(super) type Keys = &'static [u8];
 
 /// What the configuration was, and what it is.

@@ -1,11 +1,11 @@
-//! An attacker on the network: it has an address of its own, and knows everything about a call.
+//! An attacker with its own address, who knows the whole identity of a call.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use super::sipp::Callee;
 
-/// How long an attacker waits for a response, which it gets only if its request is accepted.
+/// How long an attacker waits for a response. It gets one only if its request is accepted.
 const RESPONSE_WITHIN: Duration = Duration::from_millis(1000);
 
 /// The identity of a call, as the trunk knows it.
@@ -19,7 +19,7 @@ pub struct Dialog {
     /// The Via of the INVITE, with its branch.
     via: String,
     cseq: String,
-    /// Where PhoneGate receives SIP.
+    /// The address at which PhoneGate receives SIP.
     gate: SocketAddr,
 }
 
@@ -51,13 +51,13 @@ impl Dialog {
         }
     }
 
-    /// A request as the callee would send it, from `us`, without Content-Length and the empty line.
-    pub fn request(&self, (transport, us): (&str, SocketAddr), cseq: u32, method: &str) -> String {
+    /// Returns a request as the callee would send it, from `source`, without Content-Length and the empty line.
+    pub fn request(&self, (transport, source): (&str, SocketAddr), cseq: u32, method: &str) -> String {
         let Self { call_id, caller, callee, gate, .. } = self;
         format!(
-            "{method} sip:{gate} SIP/2.0\r\nVia: SIP/2.0/{transport} {us};branch=z9hG4bK{method}{cseq}\r\n\
+            "{method} sip:{gate} SIP/2.0\r\nVia: SIP/2.0/{transport} {source};branch=z9hG4bK{method}{cseq}\r\n\
              From: {callee}\r\nTo: {caller}\r\nCall-ID: {call_id}\r\nCSeq: {cseq} {method}\r\nMax-Forwards: 70\r\n\
-             Contact: <sip:attacker@{us}>\r\n"
+             Contact: <sip:attacker@{source}>\r\n"
         )
     }
 
@@ -138,12 +138,12 @@ impl Attacker {
         self.send(dialog, response.as_bytes());
     }
 
-    /// Sends bytes to where PhoneGate receives SIP in this call.
+    /// Sends bytes to PhoneGate's SIP address in this call.
     pub fn send(&self, dialog: &Dialog, bytes: &[u8]) {
         self.socket.send_to(bytes, dialog.gate).unwrap();
     }
 
-    /// The next message that it receives, unless there is none.
+    /// Returns the next received message, if one arrives in time.
     pub fn receives(&self) -> Option<String> {
         let mut buffer = [0; 65_536];
         let (length, _) = self.socket.recv_from(&mut buffer).ok()?;

@@ -9,7 +9,7 @@ use phonegate::approval::Approver;
 use phonegate::backend::{self, CallRef, PlaceError, TelephonyBackend};
 use phonegate::call::{Attempt, Call, CallId, Failure, Outcome};
 use phonegate::clock::{Deadline, Moment};
-use phonegate::config::{self, ConfigError, NumbersConfig};
+use phonegate::config::{self, BackendType, ConfigError, NumbersConfig, Types};
 use phonegate::prompts::Prompts;
 use phonegate_approval::policy::Method;
 use serde_json::{Value, json};
@@ -18,14 +18,14 @@ use uuid::Uuid;
 
 use super::approval::attempts;
 
-/// A backend, and threads of its own.
-pub struct Line {
+/// A backend with a runtime of its own.
+pub struct TestBackend {
     pub backend: Arc<dyn TelephonyBackend>,
     pub runtime: Runtime,
     pub approver: Approver,
 }
 
-impl Line {
+impl TestBackend {
     /// The backend with these settings.
     pub fn new(settings: &Value) -> Self {
         Self::with_network(settings, &json!({})).unwrap_or_else(|error| panic!("{error}"))
@@ -33,14 +33,20 @@ impl Line {
 
     /// The backend with these settings, on such a network.
     pub fn with_network(settings: &Value, network: &Value) -> Result<Self, ConfigError> {
+        Self::of(&phonegate::TYPES, settings, network)
+    }
+
+    /// The backend of one of these types.
+    pub fn of(types: &Types, settings: &Value, network: &Value) -> Result<Self, ConfigError> {
+        let is_for_tests = |kind: &BackendType| kind.is_for_tests() && settings["type"] == kind.name();
         let config = json!({
             "use": ["line"],
-            "allow_test_backends": matches!(settings["type"].as_str(), Some("simulated" | "file")),
+            "allow_test_backends": types.backends.iter().any(is_for_tests),
             "backends": { "line": settings },
             "network": network,
             "numbers": { "default_country": "US" },
         });
-        let config = config::parse(&super::gate::with_test_defaults(config).to_string(), &phonegate::TYPES)?;
+        let config = config::parse(&super::gate::with_test_defaults(config).to_string(), types)?;
         let prompts = Prompts::load(&config.prompts, config.approval.method.into(), Path::new("/"))?;
         let mut backends = backend::build_in_use(&config, &prompts, Path::new("/"))?;
         let named = backends.pop().expect("the configuration uses one backend");
@@ -68,12 +74,12 @@ impl Line {
     pub fn fails(&self, reference: &CallRef) -> Failure {
         match self.follow(reference) {
             Outcome::Failed(failure) => failure,
-            Outcome::Verified(_) => panic!("nobody is verified"),
+            Outcome::Verified(_) => panic!("the call is verified"),
         }
     }
 }
 
-/// A call to this number, with a minute's time.
+/// A call to this number, with a deadline in a minute.
 pub fn call(n: u128, generation: u64, number: &str) -> Call {
     let numbers = NumbersConfig { default_country: Some("US".to_owned()), ..NumbersConfig::default() };
     let attempt = Attempt { id: CallId::new(Uuid::from_u128(n)).unwrap(), generation };

@@ -1,4 +1,4 @@
-//! A callee played by baresip: a telephone that answers by itself and presses keys when it is told to.
+//! A callee played by baresip: a telephone that picks up by itself, and presses keys on command.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -87,7 +87,7 @@ impl Phone {
         let mut control = TcpStream::connect(("127.0.0.1", self.control)).unwrap();
         control.write_all(format!("{}:{command},", command.len()).as_bytes()).unwrap();
         control.set_read_timeout(Some(super::PATIENCE)).unwrap();
-        // It tells of its calls' events there too, before the answer and between.
+        // baresip also reports the events of its calls there, before and within the response.
         let (mut told, mut part) = (String::new(), [0; 1024]);
         while !(told.contains("\"response\":true") && told.ends_with("},")) {
             let length = control.read(&mut part).unwrap();
@@ -97,14 +97,14 @@ impl Phone {
         told
     }
 
-    /// What it wrote about its calls.
+    /// Returns what it wrote about its calls.
     pub fn log(&self) -> String {
         ["stdout.log", "stderr.log"]
             .map(|name| String::from_utf8_lossy(&std::fs::read(self.folder.path().join(name)).unwrap()).into_owned())
             .concat()
     }
 
-    /// The samples that it heard in its last call, after the call.
+    /// Returns the samples that it received in its last call. Waits for the end of the call.
     pub fn heard(&self) -> Vec<i16> {
         super::wait_until("baresip has ended the call", || self.log().contains("terminated"));
         let files = self.folder.path().read_dir().unwrap().map(|entry| entry.unwrap().path());
@@ -116,7 +116,7 @@ impl Phone {
 
 impl Drop for Phone {
     fn drop(&mut self) {
-        // It runs until it is told to end.
+        // It runs until it is killed.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

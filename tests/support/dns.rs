@@ -10,10 +10,10 @@ use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
 use hickory_resolver::proto::rr::rdata::{A, CNAME, NAPTR, SRV};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 
-/// Where it listens.
+/// The address of the name server.
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 53));
 
-/// The longest answer over UDP. A longer one is asked for again over TCP.
+/// Maximum length of a response over UDP. A longer one is truncated, and requested again over TCP.
 const MAX_DATAGRAM: usize = 512;
 
 /// A running name server. It ends with the test's process.
@@ -60,12 +60,12 @@ impl NameServer {
         Self { is_silent, records }
     }
 
-    /// Has these records from now on.
+    /// Replaces the records.
     pub fn change(&self, records: Vec<Record>) {
         *self.records.lock().unwrap() = records;
     }
 
-    /// Answers nothing from now on.
+    /// Stops responding.
     pub fn fall_silent(&self) {
         self.is_silent.store(true, Ordering::Relaxed);
     }
@@ -97,22 +97,22 @@ fn name(text: &str) -> Name {
     Name::from_str(text).unwrap()
 }
 
-/// The address of a host.
+/// Returns an A record.
 pub fn a(owner: &str, address: &str) -> Record {
     Record::from_rdata(name(owner), 60, RData::A(A(address.parse().unwrap())))
 }
 
-/// A host that is another one.
+/// Returns a CNAME record.
 pub fn cname(owner: &str, target: &str) -> Record {
     Record::from_rdata(name(owner), 60, RData::CNAME(CNAME(name(target))))
 }
 
-/// A server of a service.
+/// Returns an SRV record.
 pub fn srv(owner: &str, priority: u16, port: u16, target: &str) -> Record {
     Record::from_rdata(name(owner), 60, RData::SRV(SRV::new(priority, 1, port, name(target))))
 }
 
-/// A service of a domain, such as `SIPS+D2T`.
+/// Returns a NAPTR record for a service such as `SIPS+D2T`.
 pub fn naptr(owner: &str, order: u16, service: &str, replacement: &str) -> Record {
     let text = |text: &str| text.as_bytes().into();
     let rule = NAPTR::new(order, 1, text("s"), text(service), text(""), name(replacement));

@@ -1,4 +1,4 @@
-//! Floods: SIP requests and garbage of 8 KB, each other than the one before.
+//! Floods: SIP messages and garbage of 8 KB, no two alike.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -18,10 +18,10 @@ pub const MIN_RATE: u64 = 12_000;
 /// Datagrams a second that are sent if the machine allows it.
 const RATE: u64 = 15_000;
 
-/// Datagrams that are sent at a stretch.
+/// Datagrams that are sent without a pause.
 const BURST: u64 = 30;
 
-/// In the place of a method: a response.
+/// Marks a response in a list of methods.
 const RESPONSE: &str = "a response";
 
 /// What is replaced by a number in each message.
@@ -171,7 +171,7 @@ impl DatagramFlood {
         Self { sent, thread, responses, response_bytes, is_over, listener }
     }
 
-    /// Whether it goes on.
+    /// Returns whether the flood is running.
     pub fn is_running(&self) -> bool {
         !self.thread.is_finished()
     }
@@ -181,7 +181,7 @@ impl DatagramFlood {
         self.sent.load(Ordering::Relaxed)
     }
 
-    /// Waits for its end. Fails if the machine was too slow for it.
+    /// Waits for the end of the flood. Fails if the machine was too slow to send it.
     pub fn ends(self) -> Flooded {
         let lasted = self.thread.join().unwrap();
         self.is_over.store(true, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use phonegate::admission::Admission;
 use phonegate::call::{CallId, CallStatus, PhoneNumber};
-use phonegate::config::{self, ConfigError, Loaded, NumbersConfig};
+use phonegate::config::{self, ConfigError, Loaded, NumbersConfig, Types};
 use phonegate::gate::{CallRequest, Gate, LogTo};
 use phonegate::registry::{Registry, Snapshot};
 use serde_json::{Value, json};
@@ -53,20 +53,26 @@ impl TestGate {
         Self::start_with(config, Arc::new(Registry::new(Duration::from_secs(600))))
     }
 
+    /// As `start`, with backends of these types.
+    pub fn start_of(types: &Types, config: Value) -> Self {
+        let registry = Arc::new(Registry::new(Duration::from_secs(600)));
+        Self::try_start(types, config, registry).unwrap_or_else(|error| panic!("{error}"))
+    }
+
     /// As `start`, on a registry that is there.
     pub fn start_with(config: Value, registry: Arc<Registry>) -> Self {
-        Self::try_start(config, registry).unwrap_or_else(|error| panic!("{error}"))
+        Self::try_start(&phonegate::TYPES, config, registry).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// Why no gate starts with this configuration.
     pub fn why_not(config: Value) -> String {
-        match Self::try_start(config, Arc::new(Registry::new(Duration::from_secs(600)))) {
+        match Self::try_start(&phonegate::TYPES, config, Arc::new(Registry::new(Duration::from_secs(600)))) {
             Ok(_) => panic!("it starts"),
             Err(error) => error.to_string(),
         }
     }
 
-    fn try_start(config: Value, registry: Arc<Registry>) -> Result<Self, ConfigError> {
+    fn try_start(types: &Types, config: Value, registry: Arc<Registry>) -> Result<Self, ConfigError> {
         let mut config = with_test_defaults(config);
         let folder = tempfile::tempdir().unwrap();
         let object = config.as_object_mut().unwrap();
@@ -76,7 +82,7 @@ impl TestGate {
         object.entry("log").or_insert(json!({ "level": "trace", "directory": "log" }));
         let path = folder.path().join("phonegate.json");
         std::fs::write(&path, config.to_string()).unwrap();
-        let loaded: Loaded = config::load(&path, &phonegate::TYPES).unwrap();
+        let loaded: Loaded = config::load(&path, types).unwrap();
         let log_to = LogTo { file_name: "phonegate.log", tee: None, system: None };
         let gate = Gate::start(loaded, registry, log_to)?;
         Ok(Self { gate: Arc::new(gate), folder })

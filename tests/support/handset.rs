@@ -1,4 +1,4 @@
-//! The audio of a callee: it hears what is said, and sends what a test wants. Its signalling is sipp's.
+//! The audio of a callee: receives packets, and sends those of a test. Its signalling is sipp's.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Mutex;
@@ -49,12 +49,12 @@ impl Handset {
         Self { socket, next: Mutex::new((1000, 16_000)), srtp: Mutex::default() }
     }
 
-    /// A callee that rings and picks up with this audio, and sees us hang up.
+    /// Starts a callee that rings, picks up with this audio, and receives BYE.
     pub fn callee(&self, formats: &str) -> Callee {
         self.callee_of(formats, 1)
     }
 
-    /// As `callee`, for so many calls, one after the other. [`Handset::hear_out`] is called between them.
+    /// As `callee`, for this number of calls, one after the other. Call [`Handset::hear_out`] between them.
     pub fn callee_of(&self, formats: &str, calls: u32) -> Callee {
         let steps =
             [Step::Invite, Step::Answer(180, "Ringing", ""), Step::PickUpWith(self.sdp(formats)), Step::Receive("BYE")];
@@ -113,7 +113,7 @@ impl Handset {
         Heard { payload_type, sequence, timestamp, marker, payload: payload.to_vec(), from }
     }
 
-    /// Returns whether a packet has arrived that was not heard yet.
+    /// Returns whether an unread packet has arrived.
     pub fn has_heard(&self) -> bool {
         self.socket.set_nonblocking(true).unwrap();
         let has_heard = self.socket.peek_from(&mut [0; 1]).is_ok();
@@ -121,15 +121,15 @@ impl Handset {
         has_heard
     }
 
-    /// Hears what is left of a call that has ended.
+    /// Discards the remaining packets of a call that has ended.
     pub fn hear_out(&self) {
         while self.has_heard() {
             self.hear();
         }
     }
 
-    /// Hears the first prompt begin, and the second after it: what is pressed then is not too early. A busy gate sends up to
-    /// 200 ms of audio at once, and a key is dated back by its duration, so some packets more are heard.
+    /// Waits for the start of the first prompt, and for a second after it: later keys are not early. A busy gate sends up to
+    /// 200 ms of audio at once, and a press is dated back by its duration, so some more packets are awaited.
     pub fn hear_prompt(&self) -> Heard {
         let first = self.hear_speech();
         for _ in 0..75 {
@@ -138,7 +138,7 @@ impl Handset {
         first
     }
 
-    /// Hears the first packet that is not silent.
+    /// Waits for the first packet that is not silent.
     pub fn hear_speech(&self) -> Heard {
         loop {
             let heard = self.hear();
@@ -148,7 +148,7 @@ impl Handset {
         }
     }
 
-    /// Hears a prompt of the tests to its end, and returns the code that it spoke: once, though the first prompt of an attempt speaks it twice.
+    /// Waits for the end of a prompt of the tests, and returns the code that it spoke twice.
     pub fn hear_code(&self, length: usize) -> String {
         let mut digits = String::new();
         // The digit of the last packet, and whether it is in the code already.
@@ -237,7 +237,7 @@ impl Handset {
         next.1
     }
 
-    /// Waits, hearing nothing.
+    /// Waits without reading packets.
     pub fn wait(&self, time: Duration) {
         std::thread::sleep(time);
     }

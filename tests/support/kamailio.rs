@@ -1,4 +1,4 @@
-//! A SIP proxy and registrar, Kamailio: it asks for a password, takes registrations, and routes calls on.
+//! A SIP proxy and registrar, Kamailio: it challenges requests, accepts registrations, and forwards calls.
 
 use std::process::{Child, Command, Stdio};
 
@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::ports::free_port;
 
-/// The password that it wants.
+/// The password that it accepts.
 pub const PASSWORD: &str = "open-sesame";
 
 /// A running proxy.
@@ -17,8 +17,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy that asks by this digest algorithm. It routes a call to the telephone that has registered with the
-    /// number, and else to a port of this machine.
+    /// Starts a proxy that challenges with this digest algorithm. It forwards a call to the telephone that is registered for
+    /// the number, otherwise to a port of this machine.
     pub fn start(algorithm: &str, to_port: u16) -> Self {
         let port = free_port();
         let config = CONFIG
@@ -44,7 +44,7 @@ impl Proxy {
     fn with_config(config: &str, port: u16) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("kamailio.cfg"), config).unwrap();
-        // It is installed where only root has it in the path.
+        // It is installed in a folder that is only in root's path.
         let found = Command::new("/usr/sbin/kamailio").arg("-v").output().is_ok();
         assert!(found, "this test needs kamailio: apt-get install kamailio");
         let process = Command::new("/usr/sbin/kamailio")
@@ -77,7 +77,7 @@ impl Proxy {
         self.port
     }
 
-    /// What it wrote.
+    /// Returns its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }

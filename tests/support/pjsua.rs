@@ -117,7 +117,7 @@ impl Phone {
         super::press_until(|| self.send(&json!({ "do": "press", "keys": key })), has_ended);
     }
 
-    /// What it wrote: each message, and what its parts did.
+    /// Returns its log: each message, and what its parts did.
     pub fn log(&self) -> String {
         let read = |name| std::fs::read(self.folder.path().join(name)).unwrap_or_default();
         ["log", "stderr"].map(|name| String::from_utf8_lossy(&read(name)).into_owned()).concat()

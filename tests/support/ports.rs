@@ -20,7 +20,7 @@ pub fn free_port() -> u16 {
 /// The first of `count` ports in a row, an even one; all are free for UDP and TCP.
 pub fn free_ports(count: u16) -> u16 {
     let mut taken = TAKEN.lock().unwrap();
-    // Elsewhere for each process, so that a port is not used again at once.
+    // The start differs by process, so that a port is not reused immediately.
     let start = std::process::id() * 64 % RANGE.len() as u32;
     let firsts = RANGE.step_by(2).cycle().skip(start as usize / 2).take(RANGE.len() / 2);
     for first in firsts.filter(|first| first + count <= RANGE.end) {
@@ -35,7 +35,7 @@ pub fn free_ports(count: u16) -> u16 {
     panic!("no {count} ports of {RANGE:?} are free");
 }
 
-/// An address of this machine on which nobody listens.
+/// Returns an address of this machine on which no program listens.
 pub fn nobody() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
@@ -58,7 +58,7 @@ fn mark(port: u16) -> Option<UnixListener> {
     UnixListener::bind_addr(&address).ok()
 }
 
-/// Whether no other program has it.
+/// Returns whether no other program uses the port.
 fn is_free(port: u16) -> bool {
     TcpListener::bind(("127.0.0.1", port)).is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok()
 }

@@ -26,13 +26,13 @@ const PIECES: [&str; 11] = [
     "enter_pin_then",
 ];
 
-/// The frequency of the tone that stands for a digit of a code, in Hz.
+/// Returns the frequency of the tone that replaces the recording of a digit, in Hz.
 pub fn digit_tone(digit: u32) -> f32 {
     1_500.0 + 100.0 * digit as f32
 }
 
-/// Tones instead of sentences, so that the tests need not listen for minutes: of 400 Hz for the first piece, and of
-/// 100 Hz more for each other. A farewell lasts half a second; a prompt with its pauses less than two.
+/// Tones instead of sentences, so that the tests are short: of 400 Hz for the first piece, and of 100 Hz more for each
+/// next one. A farewell lasts half a second, and a prompt with its pauses less than two seconds.
 static PROMPTS: LazyLock<TempDir> = LazyLock::new(|| {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("en-US")).unwrap();
@@ -47,7 +47,7 @@ static PROMPTS: LazyLock<TempDir> = LazyLock::new(|| {
     folder
 });
 
-/// Writes a tone of so many Hz and seconds.
+/// Writes a tone of this frequency in Hz and duration in seconds.
 pub fn tone(path: &Path, hertz: f32, seconds: f32) {
     let spec =
         hound::WavSpec { channels: 1, sample_rate: 8000, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
@@ -69,7 +69,7 @@ pub fn config(trunk: Value, deadline_s: u64) -> Value {
     })
 }
 
-/// Short prompts, said twice.
+/// Short prompts, with two prompts before silence fails a call.
 pub fn prompts() -> Value {
     json!({ "directory": PROMPTS.path(), "repeat": 2, "attempts": 2 })
 }
@@ -79,7 +79,7 @@ pub fn gate(trunk: Value) -> TestGate {
     TestGate::start(config(trunk, 60))
 }
 
-/// Places a call and waits for its end: None where it was verified, else the reason and the text.
+/// Places a call and waits for its end. Returns the reason and the text of the failure, `None` if it was verified.
 pub fn ending(gate: &TestGate) -> Option<(FailureReason, String)> {
     gate.initiate(id(1), NUMBER);
     gate.ends(id(1));

@@ -1,4 +1,4 @@
-//! A callee played by sipp: a second SIP implementation, which answers as its scenario says.
+//! A callee played by sipp, another SIP implementation, which follows a scenario.
 //!
 //! Over UDP every message may arrive twice or late (RFC 3261, section 17), and on a busy machine many do. The callee
 //! repeats its own requests and final answers until they are answered, and ignores a message that it has received
@@ -25,17 +25,17 @@ pub enum Step {
     PickUp,
     /// As `PickUp`, with this description instead of the usual one.
     PickUpWith(String),
-    /// As `PickUp`, with this header besides, or instead of the usual CSeq.
+    /// As `PickUp`, with this additional header, or with this CSeq.
     PickUpAs(&'static str),
-    /// Picks up without saying where the callee is.
+    /// Picks up with a 200 without Contact.
     AnswerWithoutContact,
     /// A header for the next `Offer`.
     Header(&'static str),
-    /// Receives the ACK of a refusal.
+    /// Receives the ACK of a rejection.
     Ack,
-    /// Waits for so many milliseconds.
+    /// Waits for this number of milliseconds.
     Wait(u32),
-    /// Presses keys (RFC 4733), half a second apart, and goes on at once after the last one.
+    /// Presses keys (RFC 4733), half a second apart, and continues without waiting for the last one.
     Press(&'static str),
     /// Sends an INFO with this type and body, and receives its answer.
     Info(&'static str, &'static str),
@@ -53,7 +53,7 @@ pub enum Step {
     Authorized(&'static str, &'static str),
     /// Receives a request of this method whose lines match this expression, and answers it.
     ReceiveWith(&'static str, &'static str),
-    /// What sipp's own language says. It removes blanks at the end of a line: `[$blank]` is one.
+    /// A part of a scenario in sipp's own language. sipp removes blanks at the end of a line; `[$blank]` is a blank.
     Raw(String),
 }
 
@@ -172,7 +172,7 @@ impl Callee {
         format!("sip:{host}:{};transport={}", self.port, self.transport)
     }
 
-    /// Waits until every call was played, and fails with what went wrong where one was not.
+    /// Waits until all calls were played, and returns the log of messages. Fails if a call did not follow the scenario.
     pub fn finish(mut self) -> String {
         let mut judged = 0;
         super::wait_until("sipp has played its scenario", || {
@@ -295,7 +295,7 @@ pub fn request_with(method: &str, headers: &str, kind: &str, body: &str) -> Step
     Step::Raw(request(method, kind, body).replace("Max-Forwards", &format!("{headers}Max-Forwards")))
 }
 
-/// An answer to the INVITE, as a step, and the ACK where it is final.
+/// Returns a response to the INVITE as a step, with the ACK if it is final.
 pub fn answer_with(code: u16, phrase: &str, headers: &str, body: &str) -> Step {
     let answer = respond(code, phrase, headers, body);
     Step::Raw(if code < 200 { answer } else { repeated(&answer) + &receive("ACK", "", "") })

@@ -26,8 +26,8 @@ pub fn unexpected(messages: &str, errors: &str) -> Vec<String> {
             found.push(message.to_owned());
         }
     }
-    // Of a BYE and a CANCEL, sipp says in its log of errors alone that it did not expect them. That log has no ends of
-    // lines: what follows the Call-ID is the time of the next entry.
+    // sipp reports an unexpected BYE or CANCEL only in its log of errors. That log has no line ends: the Call-ID is
+    // followed by the time of the next entry.
     for notice in errors.split("Continuing call on").skip(1) {
         let Some((words, id)) = notice.split_once(" for call: ") else { continue };
         let method = words.rsplit(' ').next().unwrap_or_default();

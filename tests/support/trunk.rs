@@ -1,6 +1,6 @@
-//! A trunk in the test's own process, over UDP or TCP: it lets phones ring, and answers when the test says so.
+//! A trunk in the test's own process, over UDP or TCP: its phones ring, and pick up when the test says so.
 //!
-//! It accepts everything, so it is for tests that disturb a call. Tests of the protocol use [`sipp`](super::sipp).
+//! It accepts every request, so it is for tests that disturb a call. Tests of the protocol use [`sipp`](super::sipp).
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::attacker::Dialog;
 use super::handset::Handset;
 
-/// How often the trunk looks whether an answer must be repeated, or whether the test is over.
+/// How often the trunk checks whether a 200 must be sent again, and whether the test is over.
 const TICK: Duration = Duration::from_millis(250);
 
 /// A trunk that runs until it is dropped.
@@ -27,14 +27,14 @@ pub struct Trunk {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// The way back to the service.
+/// Sends back to the service.
 #[derive(Clone)]
-enum Way {
+enum ReturnPath {
     Datagrams(Arc<UdpSocket>, SocketAddr),
     Connection(Arc<Mutex<TcpStream>>),
 }
 
-impl Way {
+impl ReturnPath {
     fn send(&self, message: &[u8]) -> std::io::Result<()> {
         match self {
             Self::Datagrams(socket, to) => socket.send_to(message, to).map(drop),
@@ -62,7 +62,7 @@ struct Shared {
 
 struct Call {
     invite: String,
-    way: Way,
+    path: ReturnPath,
     /// The 200, until its ACK has arrived.
     unacknowledged: Option<String>,
     is_acknowledged: bool,
@@ -158,7 +158,7 @@ impl RingingCall<'_> {
     pub fn pick_up(&self, handset: &Handset) {
         self.with(|call| {
             let answer = response(&call.invite, "200 OK", &handset.sdp("0 101"));
-            call.way.send(answer.as_bytes()).unwrap();
+            call.path.send(answer.as_bytes()).unwrap();
             call.unacknowledged = Some(answer);
         });
         super::wait_until("the answer is acknowledged", || self.with(|call| call.is_acknowledged));
@@ -192,8 +192,8 @@ fn receive_datagrams(shared: &Arc<Shared>) -> (SocketAddr, JoinHandle<()>) {
         let mut buffer = [0; 65_536];
         while !shared.is_over.load(Ordering::Relaxed) {
             if let Ok((length, from)) = socket.recv_from(&mut buffer) {
-                let way = Way::Datagrams(Arc::clone(&socket), from);
-                handle(shared, &String::from_utf8_lossy(&buffer[..length]), &way);
+                let path = ReturnPath::Datagrams(Arc::clone(&socket), from);
+                handle(shared, &String::from_utf8_lossy(&buffer[..length]), &path);
             }
         }
     };
@@ -216,19 +216,19 @@ fn accept_connections(shared: &Arc<Shared>) -> (SocketAddr, JoinHandle<()>) {
             *shared.connection.lock() = Some(Arc::clone(&connection));
             shared.connections.fetch_add(1, Ordering::Relaxed);
             // It ends with the connection.
-            spawn(shared, move |shared| read_connection(shared, reader, &Way::Connection(connection)));
+            spawn(shared, move |shared| read_connection(shared, reader, &ReturnPath::Connection(connection)));
         }
     };
     (address, spawn(shared, accept))
 }
 
-fn read_connection(shared: &Shared, mut stream: TcpStream, way: &Way) {
+fn read_connection(shared: &Shared, mut stream: TcpStream, path: &ReturnPath) {
     let (mut unread, mut buffer) = (Vec::new(), [0; 65_536]);
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
         unread.extend_from_slice(&buffer[..length]);
         while let Some(end) = end_of_message(&unread) {
             let message: Vec<u8> = unread.drain(..end).collect();
-            handle(shared, &String::from_utf8_lossy(&message), way);
+            handle(shared, &String::from_utf8_lossy(&message), path);
         }
     }
 }
@@ -239,12 +239,12 @@ fn end_of_message(unread: &[u8]) -> Option<usize> {
     (unread.len() >= head + length).then_some(head + length)
 }
 
-fn handle(shared: &Shared, message: &str, way: &Way) {
+fn handle(shared: &Shared, message: &str, path: &ReturnPath) {
     let method = message.split(' ').next().unwrap_or_default();
     let mut calls = shared.calls.lock();
     let known = calls.get_mut(header(message, "Call-ID"));
-    // As on the way: what cannot be sent is lost.
-    let respond = |status: &str| drop(way.send(response(message, status, "").as_bytes()));
+    // What cannot be sent counts as lost in the network.
+    let respond = |status: &str| drop(path.send(response(message, status, "").as_bytes()));
     match (method, known) {
         // It has come again.
         ("INVITE", Some(_)) | ("SIP/2.0", _) => {}
@@ -252,7 +252,7 @@ fn handle(shared: &Shared, message: &str, way: &Way) {
             respond("180 Ringing");
             let call = Call {
                 invite: message.to_owned(),
-                way: way.clone(),
+                path: path.clone(),
                 unacknowledged: None,
                 is_acknowledged: false,
                 requests: Vec::new(),
@@ -270,7 +270,7 @@ fn handle(shared: &Shared, message: &str, way: &Way) {
             respond("200 OK");
             if let Some(call) = call {
                 if method == "CANCEL" {
-                    drop(way.send(response(&call.invite, "487 Request Terminated", "").as_bytes()));
+                    drop(path.send(response(&call.invite, "487 Request Terminated", "").as_bytes()));
                 }
                 call.requests.push(message.to_owned());
             }
@@ -283,9 +283,9 @@ fn repeat_answers(shared: &Arc<Shared>) {
     while !shared.is_over.load(Ordering::Relaxed) {
         std::thread::sleep(TICK);
         for call in shared.calls.lock().values() {
-            if let (Way::Datagrams(..), Some(answer)) = (&call.way, &call.unacknowledged) {
-                // As on the way: what cannot be sent is lost.
-                let _ = call.way.send(answer.as_bytes());
+            if let (ReturnPath::Datagrams(..), Some(answer)) = (&call.path, &call.unacknowledged) {
+                // What cannot be sent counts as lost in the network.
+                let _ = call.path.send(answer.as_bytes());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What one call may say and expects.
+//! The attempts of one call: what is spoken, and what approves.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::policy::{CODE_DIGITS, Method, Policy, ROUNDS};
 use crate::script::Script;
 use crate::secret::{Code, Entry, Pin, RandomError};
 
-/// The first part of a [`StoredAttempts`]. Another form gets another number.
+/// Version of the form of [`StoredAttempts`], and its first part.
 const FORM: &str = "1";
 
 /// The attempts of one call: for each, what is spoken and what approves.
@@ -78,9 +78,9 @@ impl Attempts {
         StoredAttempts(text)
     }
 
-    /// Reads what another process stored.
+    /// Restores attempts that another process stored.
     ///
-    /// `policy` is that of this process. If the other process had other rules, the call cannot be judged: a store must
+    /// `policy` is that of this process. If the other process had another policy, the call cannot be judged: a store must
     /// not choose the method.
     ///
     /// # Errors
@@ -140,7 +140,7 @@ impl fmt::Debug for Attempts {
     }
 }
 
-/// What the digits of an entry are worth.
+/// The judgement of the digits of an entry.
 pub(crate) enum Judged {
     /// They approve.
     Right,
@@ -173,7 +173,7 @@ pub enum RestoreError {
 }
 
 impl StoredAttempts {
-    /// Takes what was read from a store. [`Attempts::restore`] checks it.
+    /// Wraps a text that was read from a store. [`Attempts::restore`] checks it.
     pub fn from_text(text: String) -> Self {
         Self(Zeroizing::new(text))
     }

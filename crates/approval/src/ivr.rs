@@ -4,22 +4,21 @@
 //!
 //! - An entry is what is pressed until `#` or a pause of [`PAUSE`]. The end of a prompt does not end it. Only the whole
 //!   entry counts: for the code 471, `4471#` is wrong.
-//! - Early keys poison. A key is early before the first digit of its attempt's code begins to be spoken; without a
-//!   spoken code, until a second of the prompt was spoken ([`UNTIL_HEARD`]). With `pin_and_code` the code decides. An entry
-//!   with an early key is never an approval: it is a fraud report, or wrong. Early keys are never dropped, or the rest
-//!   of the entry could be right.
+//! - A key is early before the first digit of its attempt's code is spoken; without a code, until a second of the prompt
+//!   was spoken ([`UNTIL_HEARD`]). With `pin_and_code`, the code decides. An entry with an early key never approves: it is
+//!   a fraud report, or wrong. Early keys are not dropped, because the rest of the entry could then be right.
 //! - The fraud key and then `#` is a fraud report, from the first sample of a prompt.
-//! - A fraud report that is cut in two is never an approval. If a pause ended an entry, early keys of the next prompt
-//!   continue it: the fraud key, a pause, and `#` before the user can have heard the new prompt is a fraud report. An
-//!   entry that continues is poisoned, and does not use another attempt. After the last attempt there is no next prompt;
-//!   the call then goes on for another [`PAUSE`], in which only the rest of the report counts.
-//! - The first key stops the prompt, but not before the code was spoken once: a user who presses along must hear the
-//!   next digit.
+//! - A fraud report that a pause cuts in two never approves. If a pause ended an entry, early keys of the next prompt
+//!   continue it: the fraud key, a pause, and `#` before the user can have heard the new prompt is a fraud report. A
+//!   continued entry never approves, and does not use another attempt. After the last attempt there is no next prompt;
+//!   the call then continues for another [`PAUSE`], in which only the rest of a report counts.
+//! - The first key stops the prompt, but not before the code was spoken once: a user who presses each digit as it is
+//!   spoken must hear the next one.
 //! - While a PIN is checked, a fraud report still counts: an entry that is in progress delays the verdict until it
 //!   ends, and if a pause ends it after the fraud key, the PIN does not approve.
 
+mod pressed;
 mod prompt;
-mod typing;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -28,23 +27,22 @@ use crate::attempts::{Attempts, Judged};
 use crate::script::{Piece, Script};
 use crate::secret::Key;
 use crate::verdict::{Approval, Denial, PinAnswer, PinCheck};
+use pressed::PressedEntry;
 use prompt::Prompt;
-use typing::Typing;
 
 /// An entry ends after this long without a key, and so does the wait for a first key after a prompt.
 pub const PAUSE: Duration = Duration::from_secs(3);
 
-/// The time in which a user cannot yet have heard what a prompt says, and is perhaps still pressing a key for the last
-/// one.
+/// Time from the start of a prompt in which a key cannot be a response to it. It may belong to the prompt before.
 pub const UNTIL_HEARD: Duration = Duration::from_secs(1);
 
-/// The longest entry, from its first key. A longer one ends the call: no user needs it.
+/// Maximum duration of an entry from its first key. A longer one ends the call.
 pub const MAX_ENTRY: Duration = Duration::from_secs(60);
 
-/// The longest check of a PIN.
+/// Maximum duration of the check of a PIN.
 pub const MAX_PIN_CHECK: Duration = Duration::from_secs(10);
 
-/// The longest time between two reports of a prompt's progress. A recording has at most 60 s.
+/// Maximum time between two reports of a prompt's progress. A recording has at most 60 s.
 pub const MAX_PIECE: Duration = Duration::from_secs(90);
 
 /// Identifies one [`Output::Speak`], so that a late report about an earlier prompt has no effect.
@@ -84,10 +82,10 @@ pub enum Output<'a> {
 /// [`handle_timeout`](Self::handle_timeout) when [`next_timeout`](Self::next_timeout) is reached.* Any other order is
 /// safe: it can deny an approval, and never create one.
 ///
-/// Times count from any fixed origin. A time before an earlier one counts as that one, except that a key stays as early
-/// as it is. A call ends after at most `attempts` wrong entries and `repeats` prompts without a key; each entry, prompt
-/// and check has a limit, so the call has one, too. Its deadline is up to the caller, as is what is pressed before the
-/// first prompt (an extension is dialled then).
+/// Times are measured from any fixed origin. A time before an earlier one is treated as that one, except that a key stays
+/// early. A call ends after at most `attempts` wrong entries and `repeats` prompts without a key. Each entry, prompt and
+/// check has a time limit, and so has the call. The caller sets its deadline, and discards keys that were pressed before
+/// the first prompt, when an extension is dialled.
 ///
 /// ```
 /// use std::time::Duration;
@@ -110,29 +108,29 @@ pub enum Output<'a> {
 pub struct Ivr<'a> {
     attempts: &'a Attempts,
     now: Duration,
-    /// Prompts that ended without a key.
-    silent: u8,
-    /// Wrong entries, which is also how many attempts are used.
-    wrong: u8,
+    /// Number of prompts that ended without a key.
+    silent_prompts: u8,
+    /// Number of wrong entries, and so of used attempts.
+    wrong_entries: u8,
     prompt: Prompt,
     /// The entry in progress.
-    typing: Option<Typing>,
-    /// The last entry, if a pause ended it: early keys continue it.
-    unfinished: Option<Typing>,
+    entry: Option<PressedEntry>,
+    /// The last entry, if a pause ended it. Early keys continue it.
+    unfinished: Option<PressedEntry>,
     check: Option<PinWait>,
     outputs: VecDeque<Output<'a>>,
-    /// Whether no attempt is left, and the call goes on only to hear the rest of a fraud report.
-    is_closing: bool,
+    /// Whether no attempt is left, and the call continues only for the rest of a fraud report.
+    awaits_report: bool,
     is_over: bool,
 }
 
 /// A PIN that is being checked.
 struct PinWait {
     since: Duration,
-    /// Set if it is held back until the entry in progress ends.
+    /// The result, if it waits for the end of the entry in progress.
     answer: Option<PinAnswer>,
-    /// Whether half a fraud report was pressed since. Then the PIN does not approve.
-    is_doubtful: bool,
+    /// Whether the first half of a fraud report was pressed since. Then the PIN does not approve.
+    has_partial_report: bool,
 }
 
 impl<'a> Ivr<'a> {
@@ -141,21 +139,21 @@ impl<'a> Ivr<'a> {
         let mut ivr = Self {
             attempts,
             now,
-            silent: 0,
-            wrong: 0,
+            silent_prompts: 0,
+            wrong_entries: 0,
             prompt: Prompt::new(now),
-            typing: None,
+            entry: None,
             unfinished: None,
             check: None,
             outputs: VecDeque::new(),
-            is_closing: false,
+            awaits_report: false,
             is_over: false,
         };
         ivr.speak(false);
         ivr
     }
 
-    /// Returns the next thing to do.
+    /// Returns the next output.
     pub fn poll_output(&mut self) -> Option<Output<'a>> {
         self.outputs.pop_front()
     }
@@ -164,8 +162,8 @@ impl<'a> Ivr<'a> {
     pub fn next_timeout(&self) -> Option<Duration> {
         let check = self.check.as_ref().filter(|check| check.answer.is_none());
         let check_ends = check.map(|check| check.since.saturating_add(MAX_PIN_CHECK));
-        let other = match (&self.typing, self.prompt.reported) {
-            (Some(typing), _) => Some(typing.ends()),
+        let other = match (&self.entry, self.prompt.reported) {
+            (Some(entry), _) => Some(entry.ends()),
             (None, _) if self.check.is_some() => None,
             (None, Some(reported)) => Some(reported.saturating_add(MAX_PIECE)),
             (None, None) => Some(self.prompt.ended.saturating_add(PAUSE)),
@@ -173,16 +171,17 @@ impl<'a> Ivr<'a> {
         check_ends.into_iter().chain(other).min().filter(|_| !self.is_over)
     }
 
-    /// Time passed.
+    /// Handles the timeouts until `now`.
     pub fn handle_timeout(&mut self, now: Duration) {
         self.now = self.now.max(now);
-        // Each round ends the conversation, or what has timed out: what it begins times out later than now.
+        // Each round ends the conversation or the timeout that is due. What it starts times out later than now.
         while self.next_timeout().is_some_and(|at| at <= self.now) {
             self.time_out();
         }
     }
 
-    /// A piece of a prompt began to be spoken, at `now`, though it may be reported later. `index` counts the pieces of the script from 0.
+    /// Handles the start of a piece of a prompt. `now` is when it started, which may be reported later. `index` is its
+    /// position in the script, from 0.
     pub fn piece_began(&mut self, now: Duration, prompt: PromptId, index: usize) {
         self.handle_timeout(now);
         if let Some(script) = self.script().filter(|_| self.prompt.is_speaking(prompt)) {
@@ -191,10 +190,10 @@ impl<'a> Ivr<'a> {
         }
     }
 
-    /// The first second ([`UNTIL_HEARD`]) of a prompt was spoken, from the beginning of its first piece. Time in which
-    /// nothing was sent, because the peer held the call, does not count.
+    /// Handles that the first second ([`UNTIL_HEARD`]) of a prompt was spoken, from the start of its first piece. Time in
+    /// which nothing was sent, because the peer held the call, does not count.
     ///
-    /// A prompt that is shorter is heard when it ends, and not before a second has passed.
+    /// A shorter prompt counts as heard when it ends, but not before a second has passed.
     pub fn first_second_spoken(&mut self, now: Duration, prompt: PromptId) {
         self.handle_timeout(now);
         if let Some(script) = self.script().filter(|_| self.prompt.is_speaking(prompt)) {
@@ -202,7 +201,7 @@ impl<'a> Ivr<'a> {
         }
     }
 
-    /// A prompt was spoken to its end. Not called for one that was stopped.
+    /// Handles the end of a prompt. Not called for a prompt that was stopped.
     pub fn prompt_ended(&mut self, now: Duration, prompt: PromptId) {
         self.first_second_spoken(now, prompt);
         if self.prompt.is_speaking(prompt) {
@@ -210,29 +209,29 @@ impl<'a> Ivr<'a> {
         }
     }
 
-    /// A key was pressed. `at` is when the press began; it may be reported later.
+    /// Handles a key. `at` is when the press began, which may be reported later.
     pub fn key_pressed(&mut self, at: Duration, key: Key) {
         self.handle_timeout(at);
         if self.is_over {
             return;
         }
-        let is_early = self.check.is_some() || self.is_closing || self.prompt.is_early(at);
-        let unfinished = self.unfinished.take().filter(|_| is_early).map(Typing::continued);
-        let mut typing = self.typing.take().or(unfinished).unwrap_or_else(|| Typing::new(self.now));
-        typing.is_poisoned |= is_early;
+        let is_early = self.check.is_some() || self.awaits_report || self.prompt.is_early(at);
+        let unfinished = self.unfinished.take().filter(|_| is_early).map(PressedEntry::continued);
+        let mut entry = self.entry.take().or(unfinished).unwrap_or_else(|| PressedEntry::new(self.now));
+        entry.has_early_key |= is_early;
         match key {
-            Key::Pound => self.entry_ended(typing, true),
+            Key::Pound => self.entry_ended(entry, true),
             _ => {
-                typing.push(self.now, key);
-                self.typing = Some(typing);
+                entry.push(self.now, key);
+                self.entry = Some(entry);
                 self.stop_for_key();
-                // One that was continued may already be too long.
+                // A continued entry may already be too long.
                 self.handle_timeout(self.now);
             }
         }
     }
 
-    /// The PIN of [`Output::CheckPin`] was checked.
+    /// Handles the result of [`Output::CheckPin`].
     pub fn pin_checked(&mut self, now: Duration, check: PinCheck, answer: PinAnswer) {
         drop(check);
         self.handle_timeout(now);
@@ -243,18 +242,18 @@ impl<'a> Ivr<'a> {
     }
 
     fn time_out(&mut self) {
-        if let Some(typing) = self.typing.take_if(|typing| typing.ends() <= self.now) {
-            if typing.is_endless() {
-                self.report_wrong_entry(&typing);
+        if let Some(entry) = self.entry.take_if(|entry| entry.ends() <= self.now) {
+            if entry.is_too_long() {
+                self.report_wrong_entry(&entry);
                 self.end(Err(Denial::WrongEntry { counts_against_pin: false }));
             } else {
-                self.entry_ended(typing, false);
+                self.entry_ended(entry, false);
             }
         } else if self.check.is_some() {
             self.end(Err(Denial::PinNotChecked));
         } else if self.prompt.reported.is_some() {
             self.end(Err(Denial::PlaybackStalled));
-        } else if self.is_closing {
+        } else if self.awaits_report {
             self.end(Err(Denial::WrongEntry { counts_against_pin: false }));
         } else {
             self.prompt_was_silent();
@@ -262,79 +261,79 @@ impl<'a> Ivr<'a> {
     }
 
     fn prompt_was_silent(&mut self) {
-        self.silent = self.silent.saturating_add(1);
-        if self.silent < self.attempts.policy().repeats() {
+        self.silent_prompts = self.silent_prompts.saturating_add(1);
+        if self.silent_prompts < self.attempts.policy().repeats() {
             self.speak(true);
-        } else if self.wrong == 0 {
+        } else if self.wrong_entries == 0 {
             self.end(Err(Denial::NoEntry));
         } else {
             self.end(Err(Denial::WrongEntry { counts_against_pin: false }));
         }
     }
 
-    /// `#` or a pause ended an entry.
-    fn entry_ended(&mut self, typing: Typing, by_pound: bool) {
-        let is_fraud_report = typing.is_fraud_report(self.attempts.policy().fraud_key());
+    /// Handles the end of an entry by `#` or by a pause.
+    fn entry_ended(&mut self, entry: PressedEntry, by_pound: bool) {
+        let is_fraud_report = entry.is_fraud_report(self.attempts.policy().fraud_key());
         if by_pound && is_fraud_report {
             return self.end(Err(Denial::FraudReported));
         }
         if let Some(check) = &mut self.check {
-            check.is_doubtful |= is_fraud_report;
-            self.unfinished = (!by_pound).then_some(typing);
+            check.has_partial_report |= is_fraud_report;
+            self.unfinished = (!by_pound).then_some(entry);
             return self.finish_check();
         }
         self.stop_speaking();
-        if by_pound && !typing.is_poisoned {
-            match self.attempts.judge_digits(self.attempt(), typing.entry()) {
+        if by_pound && !entry.has_early_key {
+            match self.attempts.judge_digits(self.attempt(), entry.keys()) {
                 Judged::Right => return self.end(Ok(Approval::of_entry())),
                 Judged::NeedsPin(pin) => {
-                    self.check = Some(PinWait { since: self.now, answer: None, is_doubtful: false });
+                    self.check = Some(PinWait { since: self.now, answer: None, has_partial_report: false });
                     return self.outputs.push_back(Output::CheckPin(PinCheck::new(pin)));
                 }
                 Judged::Wrong => {}
             }
         }
-        self.report_wrong_entry(&typing);
-        self.unfinished = (!by_pound).then_some(typing);
+        self.report_wrong_entry(&entry);
+        self.unfinished = (!by_pound).then_some(entry);
         self.ask_again();
     }
 
-    /// Uses the answer about a PIN, unless an entry is in progress.
+    /// Applies the result of the check of a PIN, unless an entry is in progress.
     fn finish_check(&mut self) {
-        if self.typing.is_some() {
+        if self.entry.is_some() {
             return;
         }
         let Some(answer) = self.check.as_ref().and_then(|check| check.answer) else { return };
-        let is_doubtful = self.check.take().is_some_and(|check| check.is_doubtful);
+        let has_partial_report = self.check.take().is_some_and(|check| check.has_partial_report);
         match answer.judge() {
             Err(Denial::WrongEntry { counts_against_pin }) => self.use_attempt(counts_against_pin),
-            Ok(_) if is_doubtful => self.use_attempt(false),
+            Ok(_) if has_partial_report => self.use_attempt(false),
             result => return self.end(result),
         }
         self.ask_again();
     }
 
-    /// An entry was wrong without a check of its PIN. One that continues has used its attempt.
-    fn report_wrong_entry(&mut self, typing: &Typing) {
-        if !typing.is_continued {
+    /// Reports a wrong entry whose PIN was not checked. A continued entry has used its attempt already.
+    fn report_wrong_entry(&mut self, entry: &PressedEntry) {
+        if !entry.is_continued {
             self.use_attempt(self.attempts.policy().method().has_pin());
         }
     }
 
     fn use_attempt(&mut self, counts_against_pin: bool) {
-        self.wrong = self.wrong.saturating_add(1);
+        self.wrong_entries = self.wrong_entries.saturating_add(1);
         self.outputs.push_back(Output::WrongEntry { counts_against_pin });
     }
 
-    /// Speaks the prompt of the next attempt, or ends the conversation if there is none. If the last attempt ended with
-    /// half a fraud report, the user has a pause more to complete it.
+    /// Speaks the prompt of the next attempt, or ends the conversation if there is none. If the last attempt ended with the
+    /// first half of a fraud report, the user has another [`PAUSE`] to complete it.
     fn ask_again(&mut self) {
         let policy = self.attempts.policy();
-        let is_half_report = self.unfinished.as_ref().is_some_and(|typing| typing.is_fraud_report(policy.fraud_key()));
-        if self.wrong < policy.attempts() {
+        let is_half_report = self.unfinished.as_ref().is_some_and(|entry| entry.is_fraud_report(policy.fraud_key()));
+        if self.wrong_entries < policy.attempts() {
             self.speak(false);
-        } else if is_half_report && !self.is_closing {
-            self.is_closing = true;
+        } else if is_half_report && !self.awaits_report {
+            self.awaits_report = true;
             self.prompt.end(self.now);
         } else {
             self.end(Err(Denial::WrongEntry { counts_against_pin: false }));
@@ -349,7 +348,7 @@ impl<'a> Ivr<'a> {
 
     /// Stops the prompt if a key was pressed and the user can have heard what to press.
     fn stop_for_key(&mut self) {
-        if self.typing.is_some() && self.prompt.may_stop {
+        if self.entry.is_some() && self.prompt.may_stop {
             self.stop_speaking();
         }
     }
@@ -364,7 +363,7 @@ impl<'a> Ivr<'a> {
     fn end(&mut self, result: Result<Approval, Denial>) {
         self.stop_speaking();
         self.is_over = true;
-        (self.typing, self.unfinished, self.check) = (None, None, None);
+        (self.entry, self.unfinished, self.check) = (None, None, None);
         let farewell = match result {
             Ok(_) => Piece::Verified,
             Err(Denial::FraudReported) => Piece::FraudReported,
@@ -373,9 +372,9 @@ impl<'a> Ivr<'a> {
         self.outputs.push_back(Output::Ended { result, farewell });
     }
 
-    /// The current attempt. The first is 1.
+    /// Returns the current attempt. The first is 1.
     fn attempt(&self) -> u8 {
-        self.wrong.saturating_add(1)
+        self.wrong_entries.saturating_add(1)
     }
 
     fn script(&self) -> Option<Script<'a>> {

@@ -2,10 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-/// How many digits a code may have.
+/// Allowed numbers of digits of a code.
 pub const CODE_DIGITS: RangeInclusive<u8> = 1..=4;
 
-/// How many attempts, and how many repeats, a call may have.
+/// Allowed numbers of attempts, and of repeats, of a call.
 pub const ROUNDS: RangeInclusive<u8> = 1..=10;
 
 /// What the user must press to approve.
@@ -136,12 +136,12 @@ impl Policy {
         self.method
     }
 
-    /// Returns how many digits a code has: 0 if the method has no code.
+    /// Returns the number of digits of a code: 0 if the method has no code.
     pub fn code_digits(&self) -> u8 {
         if self.method.has_code() { self.code_digits } else { 0 }
     }
 
-    /// Returns how many entries the user may make.
+    /// Returns the maximum number of entries.
     pub fn attempts(&self) -> u8 {
         self.attempts
     }

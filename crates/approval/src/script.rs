@@ -1,4 +1,4 @@
-//! What is spoken in one attempt.
+//! The recordings that are played in one attempt.
 
 use std::fmt;
 use std::iter;
@@ -104,7 +104,7 @@ impl fmt::Debug for Piece {
 /// A code for [`pieces`] with every digit.
 pub const ALL_DIGITS: &str = "0123456789";
 
-/// What is spoken at once in an attempt: its prompt, or the repeat of it after silence.
+/// The pieces of one prompt of an attempt, or of its repeat after silence.
 ///
 /// | method | first prompt | after a wrong entry | repeat |
 /// |---|---|---|---|
@@ -113,8 +113,8 @@ pub const ALL_DIGITS: &str = "0123456789";
 /// | `pound` | `Intro`, `PressPound`, `NotYou` | `WrongKey`, `PressPound` | `PressPound` |
 /// | `pin` | the same with `EnterPin` in place of `PressPound` | | |
 ///
-/// A code is spoken twice before the user must know it. What a user has heard already is left out, since all prompts of a
-/// call must end before its deadline. The pauses are up to the caller.
+/// A code is spoken twice in its first prompt. A repeat leaves out what the user has heard, because all prompts of a call
+/// must end before its deadline. The caller adds pauses.
 #[derive(Clone, Copy)]
 pub struct Script<'a> {
     method: Method,

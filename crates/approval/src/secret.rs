@@ -26,7 +26,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::policy::{CODE_DIGITS, Policy};
 
-/// How many digits a PIN may have.
+/// Allowed numbers of digits of a PIN.
 pub const PIN_DIGITS: RangeInclusive<u8> = 4..=12;
 
 /// Maximum digits of a PIN.
@@ -44,8 +44,8 @@ const TOO_LONG: u8 = MAX_ENTRY as u8 + 1;
 /// Recorded for a key that is no digit.
 const NO_DIGIT: u8 = b'?';
 
-/// Bytes that may be drawn for one digit. With random bytes, 4 of 256 are rejected, so a source that needs more is
-/// none.
+/// Maximum bytes that are drawn for one digit. Of random bytes, at most 4 of 256 are rejected, so a source that needs more
+/// is not random.
 const MAX_DRAWS: usize = 64;
 
 /// Why no code could be made.
@@ -158,7 +158,7 @@ impl Pin {
         Self::new(digits.as_bytes())
     }
 
-    /// The PIN that these digits are. `None` if they cannot be one.
+    /// Returns these digits as a PIN. `None` if they cannot be one.
     fn new(digits: &[u8]) -> Option<Self> {
         let len = u8::try_from(digits.len()).ok().filter(|len| PIN_DIGITS.contains(len))?;
         let mut pin = Self { digits: [0; MAX_PIN], len };
@@ -218,7 +218,7 @@ impl Entry {
     /// Reads the entry that a provider reports. No text is refused: one that is not only digits makes the entry wrong.
     pub fn from_text(text: &str) -> Self {
         let mut entry = Self::default();
-        // More make it no more wrong.
+        // A longer text is as wrong.
         text.chars().take(usize::from(TOO_LONG)).for_each(|key| entry.push(Key::from_char(key)));
         entry
     }
@@ -240,7 +240,7 @@ impl Entry {
         self.len == 0
     }
 
-    /// The keys. `None` if there were too many.
+    /// Returns the keys. `None` if there were too many.
     fn keys(&self) -> Option<&[u8]> {
         self.keys.get(..usize::from(self.len))
     }

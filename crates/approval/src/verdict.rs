@@ -122,7 +122,7 @@ impl JudgedBy {
 }
 
 impl Approval {
-    /// The approval of an entry that this crate compared.
+    /// Creates the approval of an entry that this crate compared.
     pub(crate) fn of_entry() -> Self {
         Self { judged_by: JudgedBy::PhoneGate }
     }
@@ -133,8 +133,8 @@ impl Approval {
     }
 }
 
-/// An approval that a store brought back. It was judged before, perhaps by another process; it proves nothing, and
-/// cannot become an [`Approval`].
+/// An approval that was read from a store. It was judged earlier, perhaps by another process. It proves nothing, and cannot
+/// become an [`Approval`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StoredApproval {
     /// Who judged. `None` if it was recorded by a version that did not record this.
@@ -153,7 +153,7 @@ pub struct PinCheck {
     pin: Pin,
 }
 
-/// The answer of the caller, who keeps the PINs.
+/// The result of the caller's check of a PIN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinAnswer {
     /// It is the PIN of the number, which is not locked.
@@ -230,7 +230,7 @@ impl Attempts {
         }
     }
 
-    /// The denial of an entry whose PIN was not checked.
+    /// Returns the denial of an entry whose PIN was not checked.
     pub(crate) fn wrong_entry(&self) -> Denial {
         Denial::WrongEntry { counts_against_pin: self.policy().method().has_pin() }
     }

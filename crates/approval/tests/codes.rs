@@ -184,7 +184,7 @@ fn an_attempt_that_does_not_exist_has_no_script() {
 }
 
 #[test]
-fn the_two_sayings_of_a_code_are_equal() {
+fn a_code_is_spoken_twice_alike() {
     for seed in 0..100 {
         let attempts = attempts(policy(Method::PinAndCode).with_code_digits(4).unwrap(), seed);
         let digits: Vec<_> = attempts.script(1).unwrap().pieces().filter(|piece| piece.is_digit()).collect();
@@ -193,7 +193,7 @@ fn the_two_sayings_of_a_code_are_equal() {
 }
 
 #[test]
-fn a_policy_refuses_values_out_of_range() {
+fn a_policy_rejects_values_out_of_range() {
     let policy = Policy::default();
     for digits in [0, 5, 255] {
         assert_eq!(policy.with_code_digits(digits), Err(PolicyError::CodeDigits));

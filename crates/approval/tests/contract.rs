@@ -1,4 +1,4 @@
-//! What a backend may report, and what it is worth; and attempts that another process judges.
+//! Which answers a backend may report, and how they are judged; and attempts that another process judges.
 
 mod support;
 
@@ -33,7 +33,7 @@ fn worth(attempts: &Attempts, attempt: u8, digits: &str, ended_by: EndedBy) -> R
 }
 
 #[test]
-fn exactly_the_right_entry_of_its_attempt_approves() {
+fn only_the_right_entry_of_its_attempt_approves() {
     for method in Method::ALL {
         for seed in 0..50 {
             let digits = u8::try_from(seed % 4 + 1).unwrap();
@@ -66,7 +66,7 @@ fn exactly_the_right_entry_of_its_attempt_approves() {
 
 /// Every entry of up to four digits, with every code of three.
 #[test]
-fn one_entry_of_all_approves() {
+fn exactly_one_entry_approves() {
     for method in [Method::Code, Method::Pound] {
         let attempts = attempts(policy(method), 3);
         let all = (0..=4usize).flat_map(|len| (0..10usize.pow(len as u32)).map(move |n| (len, n)));
@@ -229,7 +229,7 @@ fn a_store_cannot_choose_the_rules() {
 
 /// Every text that differs in one byte, or is cut, is refused, or is another code that is allowed.
 #[test]
-fn a_damaged_stored_form_is_refused() {
+fn a_damaged_stored_form_is_rejected() {
     let restore = |text: &str| Attempts::restore(Policy::default(), &StoredAttempts::from_text(text.to_owned()));
     let text = attempts(Policy::default(), 1).to_stored().as_text().to_owned();
     assert!(restore(&text).is_ok());

@@ -1,12 +1,12 @@
-//! Time that neither a moved clock nor a sleeping machine can stretch.
+//! Deadlines that are never late, whether the machine sleeps or its clock is set.
 //!
-//! The monotonic clock may stand still while the machine sleeps, and the wall clock may be moved either way; the time
-//! since the machine was started counts sleep, but is coarse. A span is the longest of what the three of them
-//! measured: doubt ends a deadline early, never late.
+//! The monotonic clock may stop while the machine sleeps. The wall clock may be set either way. The time since boot
+//! includes sleep, but is coarse on Windows. A span is the longest that the three clocks measured, so that a deadline
+//! may end early, but never late. `docs/design/clocks.md` has the whole picture.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// One reading of the clocks.
+/// A reading of all three clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
     monotonic: Instant,
@@ -20,12 +20,12 @@ impl Moment {
         Self { monotonic: Instant::now(), since_boot: phonegate_os::since_boot(), wall: SystemTime::now() }
     }
 
-    /// The wall clock's part, for logs.
+    /// Returns the reading of the wall clock.
     pub fn wall(self) -> SystemTime {
         self.wall
     }
 
-    /// The time since `earlier`, by the clock that says most. Zero where all say that `earlier` lies ahead.
+    /// Returns the time since `earlier`, by the clock that measured most. Zero if every clock is behind `earlier`.
     pub fn since(self, earlier: Moment) -> Duration {
         let monotonic = self.monotonic.saturating_duration_since(earlier.monotonic);
         let wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
@@ -33,12 +33,12 @@ impl Moment {
         monotonic.max(wall).max(since_boot)
     }
 
-    /// Was it read before another one, whatever was set in between?
+    /// Returns whether it was read before another moment of this process, even if a clock was set in between.
     pub fn is_before(self, other: Moment) -> bool {
         self.monotonic < other.monotonic
     }
 
-    /// This moment with its clocks moved ahead, each by its own span: for tests of sleep and of a clock that was set.
+    /// Returns this moment with each clock moved ahead by its own span, for tests of sleep and of a clock that is set.
     pub fn moved(self, monotonic: Duration, since_boot: Duration, wall: Duration) -> Moment {
         Moment {
             monotonic: self.monotonic + monotonic,
@@ -48,7 +48,7 @@ impl Moment {
     }
 }
 
-/// The end of the time that a call has.
+/// The end of the time that a call may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     start: Moment,
@@ -56,35 +56,35 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// The longest that a passed deadline can stay unnoticed by [`Deadline::wait`] after the machine slept.
+    /// How late [`Deadline::wait`] may return if the machine slept.
     const TICK: Duration = Duration::from_millis(500);
 
-    /// A deadline that lies `span` after `start`.
+    /// Returns the deadline `span` after `start`.
     pub fn after(start: Moment, span: Duration) -> Self {
         Self { start, span }
     }
 
-    /// When the time began.
+    /// Returns the beginning.
     pub fn start(&self) -> Moment {
         self.start
     }
 
-    /// How long it is in all.
+    /// Returns the whole duration.
     pub fn span(&self) -> Duration {
         self.span
     }
 
-    /// The time left at `now`; zero once it has passed.
+    /// Returns the time left at `now`. Zero after the deadline.
     pub fn left(&self, now: Moment) -> Duration {
         self.span.saturating_sub(now.since(self.start))
     }
 
-    /// Has it passed at `now`?
+    /// Returns whether it has passed at `now`.
     pub fn passed(&self, now: Moment) -> bool {
         self.left(now).is_zero()
     }
 
-    /// Waits until it has passed. A timer counts by the monotonic clock alone, so the wall clock is asked in between.
+    /// Waits until it has passed. A timer uses the monotonic clock only, so the other clocks are read every 500 ms.
     pub async fn wait(&self) {
         loop {
             let left = self.left(Moment::now());

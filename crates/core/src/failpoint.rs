@@ -1,7 +1,7 @@
 //! Injects faults in debug builds, for tests. A release build has none of it.
 //!
 //! The environment variable `PHONEGATE_FAULT` holds a list of faults, separated by commas. Each is the name of a
-//! failpoint, such as `backend.place`, or a name and a value: `library.hash=0f3a…`. What a fault does is up to its
+//! failpoint, such as `backend.place`, or a name and a value: `install.library_hash=0f3a…`. What a fault does is up to its
 //! failpoint: [`hit`] panics, the others behave as their code says.
 
 /// The environment variable that holds the faults.
@@ -48,13 +48,13 @@ mod tests {
 
     #[test]
     fn a_list_names_failpoints_and_values() {
-        let faults = "store.next_schema,library.hash=0f=3a,install.fail=make shim";
+        let faults = "store.next_schema,install.library_hash=0f=3a,install.fail=make shim";
         for (name, expected) in [
             ("store.next_schema", Some(None)),
-            ("library.hash", Some(Some("0f=3a"))),
+            ("install.library_hash", Some(Some("0f=3a"))),
             ("install.fail", Some(Some("make shim"))),
             ("store.next", None),
-            ("library", None),
+            ("install.library", None),
             ("", None),
         ] {
             assert_eq!(parse(faults, name), expected.map(|value| value.map(str::to_owned)), "{name}");

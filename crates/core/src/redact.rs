@@ -1,8 +1,8 @@
-//! Text from elsewhere (a provider's message, a file's line) made fit to be shown: it is data, never trusted.
+//! Makes text of other programs safe to show, such as a provider's message or a line of a file.
 
 use crate::call::shown_digits;
 
-/// The longest foreign text that is shown, in characters.
+/// Maximum length of the result, in characters.
 const MAX_CHARS: usize = 200;
 
 /// Minimum length of a digit run that is masked in text about a call: extensions and numbers of small countries can be
@@ -13,21 +13,21 @@ const CALL_DIGITS: usize = 4;
 /// readable.
 const NUMBER_DIGITS: usize = 7;
 
-/// Sanitizes foreign text about a call, such as a provider's message: removes control characters, masks runs of four and
+/// Sanitizes text about a call, such as a provider's message: removes control characters, masks runs of four and
 /// more digits, and shortens it to 200 characters.
 pub fn sanitize_untrusted(text: &str) -> String {
     sanitize(text, CALL_DIGITS)
 }
 
-/// Sanitizes foreign text about a connection or a setting, such as an error of the operating system: like
+/// Sanitizes text about a connection or a setting, such as an error of the operating system: like
 /// [`sanitize_untrusted`], but runs of up to six digits stay readable.
 pub fn diagnostic_text(text: &str) -> String {
     sanitize(text, NUMBER_DIGITS)
 }
 
 fn sanitize(text: &str, fewest: usize) -> String {
-    // Masking comes before cutting, so that a cut number is no shorter run of digits.
-    let bounded: String = text.chars().take(MAX_CHARS * 4).map(|c| if is_unseen(c) { ' ' } else { c }).collect();
+    // Mask before cutting: a number that is cut could become too short to be masked.
+    let bounded: String = text.chars().take(MAX_CHARS * 4).map(|c| if is_invisible(c) { ' ' } else { c }).collect();
     let masked = mask_runs(bounded.trim(), fewest);
     match masked.char_indices().nth(MAX_CHARS) {
         None => masked,
@@ -35,14 +35,14 @@ fn sanitize(text: &str, fewest: usize) -> String {
     }
 }
 
-/// Control characters, and those that only change how others are shown: line and paragraph separators, directions,
-/// zero widths.
-fn is_unseen(c: char) -> bool {
+/// Returns whether it is a control character, or one that only changes how others are shown: line and paragraph
+/// separators, directions, zero widths.
+fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Masks runs of seven and more digits, with or without blanks and the like between them.
+/// Masks runs of seven and more digits, with or without separators between them.
 pub fn mask_numbers(text: &str) -> String {
     mask_runs(text, NUMBER_DIGITS)
 }
@@ -135,12 +135,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_is_not_seen_remains() {
+    fn invisible_characters_are_removed() {
         assert_eq!(sanitize_untrusted("a\r\nb\0c\u{202e}d\u{1b}[31m"), "a  b c d [31m");
     }
 
     #[test]
-    fn two_hundred_characters_remain_at_most() {
+    fn at_most_200_characters_remain() {
         let shown = sanitize_untrusted(&"ä".repeat(5_000));
         assert_eq!(shown.chars().count(), 200);
         assert!(shown.ends_with('…'));

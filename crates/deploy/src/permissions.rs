@@ -82,9 +82,11 @@ pub fn check_other_paths(loaded: &Loaded, known: &[PathBuf]) -> Vec<PermissionPr
 /// what to do about it.
 fn check(path: &Path, account: Option<&Account>, lacking: &str) -> Option<PermissionProblem> {
     let text = match exposure(path, account) {
-        Ok(Exposure { lacking: true, .. }) => Some(format!("{} has no entry of its own that {lacking}", name(account))),
+        Ok(Exposure { lacks_grant: true, .. }) => {
+            Some(format!("{} has no entry of its own that {lacking}", name(account)))
+        }
         Ok(exposure) => exposure
-            .in_words()
+            .describe()
             .map(|others| format!("{others}; only administrators and the account of MIM's service should")),
         Err(error) => Some(format!("its permissions cannot be read: {error}")),
     };
@@ -108,11 +110,11 @@ pub fn check_state_folder(folder: &Path, account: Option<&Account>) -> io::Resul
     let exposure = exposure(folder, account)?;
     Ok(match exposure.why_unsafe() {
         Some(why) => Some(StateFolderProblem::Unsafe(why)),
-        None if exposure.lacking => Some(StateFolderProblem::NotWritable(format!(
+        None if exposure.lacks_grant => Some(StateFolderProblem::NotWritable(format!(
             "{} has no entry of its own that lets it write there",
             name(account)
         ))),
-        None => exposure.in_words().map(StateFolderProblem::Readable),
+        None => exposure.describe().map(StateFolderProblem::Readable),
     })
 }
 

@@ -141,7 +141,7 @@ fn another_stream_is_never_a_digit_while_the_peer_is_heard() {
         call.talk(1);
         call.deliver(port(NAMED), &audio(ATTACKER, sequence));
         press(&mut call, port(NAMED), ATTACKER, sequence);
-        // The longest pause that is no silence.
+        // The longest pause that does not count as silence.
         call.now += Duration::from_millis(979);
         press(&mut call, port(NAMED), ATTACKER, sequence);
     }
@@ -155,7 +155,7 @@ fn another_stream_is_never_a_digit_while_the_peer_is_heard() {
     assert_eq!(call.digits, "?#");
 }
 
-/// A packet that guesses the stream of the peer, but not its place in it, belongs to no press.
+/// A packet with the SSRC of the peer, but a guessed sequence number, belongs to no press.
 #[test]
 fn forged_single_packets_beside_a_press_do_not_change_it() {
     let mut call = Call::answered(PLAIN);
@@ -251,8 +251,8 @@ fn forged_srtp_is_never_a_digit() {
     call.check_keys("afterwards");
 }
 
-/// Everything that the peer sent is sent again: at once, after a pause, from elsewhere, after other streams, and after
-/// the peer took another key and came back to the first.
+/// All packets of the peer are sent again: immediately, after a pause, from elsewhere, after other streams, and after the peer
+/// changed its key and changed it back.
 #[test]
 fn replayed_srtp_is_never_a_digit() {
     let mut call = Call::encrypted();

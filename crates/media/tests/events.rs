@@ -58,7 +58,7 @@ fn one_packet_of_a_press_makes_the_entry_unclear() {
 }
 
 #[test]
-fn doubled_packets_press_no_key_twice() {
+fn duplicate_packets_add_no_digit() {
     for copies in 2..5 {
         let mut call = Call::answered(PLAIN);
         for digit in ['1', '1', '#'] {
@@ -85,7 +85,7 @@ fn doubled_packets_press_no_key_twice() {
 /// A duration has 16 bits, which is 8.2 s. Then RFC 4733, section 2.5.1.3, begins a segment with another timestamp;
 /// other peers stay at the longest duration, or let it wrap.
 #[test]
-fn a_key_that_is_held_for_long_is_one_key() {
+fn a_long_press_is_one_digit() {
     let with_ends = |mut packets: Vec<(u16, bool)>, duration| {
         packets.extend([(duration, true); 3]);
         packets
@@ -108,7 +108,7 @@ fn a_key_that_is_held_for_long_is_one_key() {
 
 /// Section 2.5.1.2 of RFC 4733 forbids it, and peers do it.
 #[test]
-fn a_press_whose_timestamps_advance_is_one_key() {
+fn a_press_whose_timestamps_advance_is_one_digit() {
     let mut call = Call::answered(PLAIN);
     for digit in ['4', '4', '#'] {
         call.talk(5);

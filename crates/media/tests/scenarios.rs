@@ -13,7 +13,7 @@ use support::*;
 
 /// Transfers and music on hold begin new streams, one while the other still sends.
 #[test]
-fn keys_count_in_every_stream_of_an_encrypted_call() {
+fn digits_count_in_every_stream_of_an_encrypted_call() {
     let mut call = Call::encrypted();
     for ssrc in 0..20 {
         call.ssrc = PEER + ssrc;
@@ -26,7 +26,7 @@ fn keys_count_in_every_stream_of_an_encrypted_call() {
 }
 
 #[test]
-fn keys_count_in_every_stream_after_a_pause() {
+fn digits_count_in_every_stream_after_a_pause() {
     let mut call = Call::answered(PLAIN);
     for ssrc in 0..20 {
         call.ssrc = PEER + ssrc;
@@ -37,7 +37,7 @@ fn keys_count_in_every_stream_after_a_pause() {
 
 /// Formats that were not offered, unsolicited attributes, and every spelling of the others.
 #[test]
-fn an_answer_with_more_than_was_offered_takes_keys() {
+fn an_answer_with_more_than_was_offered_is_accepted() {
     for (media, audio_type, event_type) in [
         ("m=audio 4000 RTP/AVP 0 13 101", 0, 101),
         ("m=audio 4000 RTP/AVP 18 9 8 101\r\na=rtpmap:18 G729/8000\r\na=fmtp:18 annexb=no", 8, 101),
@@ -64,7 +64,7 @@ fn an_answer_with_more_than_was_offered_takes_keys() {
 }
 
 #[test]
-fn an_answer_that_names_no_place_for_audio_is_refused() {
+fn an_answer_without_an_audio_address_is_rejected() {
     let mut local = LocalSession::new(([192, 0, 2, 1], 4002).into(), 5, Encryption::Off);
     for (media, error) in [
         ("m=audio 0 RTP/AVP 0 101\r\n", SdpError::Rejected),
@@ -75,9 +75,9 @@ fn an_answer_that_names_no_place_for_audio_is_refused() {
     }
 }
 
-/// An address for the media alone goes before that of the session.
+/// The address of the media description takes precedence over that of the session.
 #[test]
-fn media_comes_from_the_address_of_its_own_line() {
+fn the_media_address_precedes_that_of_the_session() {
     let mut call = Call::answered("m=audio 4000 RTP/AVP 0 101\r\nc=IN IP4 192.0.2.77\r\n");
     call.press('1');
     assert_eq!(call.digits, "", "from the address of the session");
@@ -87,7 +87,7 @@ fn media_comes_from_the_address_of_its_own_line() {
 
 /// A peer may send with its own number or with that of the offer.
 #[test]
-fn the_peers_own_event_number_presses_keys() {
+fn the_peers_own_event_type_is_accepted() {
     for own in [35, 63, 96, 97, 127] {
         let mut call =
             Call::answered(&format!("m=audio 4000 RTP/AVP 0 {own}\r\na=rtpmap:{own} telephone-event/8000\r\n"));
@@ -103,7 +103,7 @@ fn the_peers_own_event_number_presses_keys() {
 
 /// With and without learning of ports, before and after the answer.
 #[test]
-fn a_stray_packet_of_early_media_takes_nothing() {
+fn a_stray_packet_of_early_media_has_no_effect() {
     for learns_port in [false, true] {
         for is_early in [false, true] {
             let mut call = Call::offered(Encryption::Off, learns_port);
@@ -122,7 +122,7 @@ fn a_stray_packet_of_early_media_takes_nothing() {
 }
 
 #[test]
-fn two_keys_with_one_timestamp_are_two_keys() {
+fn two_digits_with_one_timestamp_are_two_digits() {
     let mut call = Call::answered(PLAIN);
     call.talk(5);
     for digit in ['1', '2', '3', '#'] {
@@ -132,7 +132,7 @@ fn two_keys_with_one_timestamp_are_two_keys() {
 }
 
 #[test]
-fn the_same_key_twice_with_one_timestamp_is_two_keys() {
+fn the_same_digit_twice_with_one_timestamp_is_two_digits() {
     let mut call = Call::answered(PLAIN);
     call.press_as('5', 777, &PRESS);
     call.talk(10);
@@ -142,7 +142,7 @@ fn the_same_key_twice_with_one_timestamp_is_two_keys() {
 
 /// Some peers restart their timestamps after a re-INVITE, within one stream.
 #[test]
-fn keys_count_after_timestamps_jump_back() {
+fn digits_count_after_timestamps_jump_back() {
     let mut call = Call::answered(PLAIN);
     call.timestamp = 4_000_000_000;
     call.check_keys("before");
@@ -156,7 +156,7 @@ fn keys_count_after_timestamps_jump_back() {
 }
 
 #[test]
-fn a_first_answer_on_hold_takes_keys_after_the_re_invite() {
+fn digits_count_after_a_first_answer_on_hold() {
     for hold in ["a=inactive\r\n", "a=sendonly\r\n", "a=recvonly\r\n", "c=IN IP4 0.0.0.0\r\n", "a=sendonly \r\n"] {
         let mut call = Call::offered(Encryption::Off, false);
         assert!(call.receive_answer(&description(&format!("{PLAIN}{hold}"))).is_on_hold(), "{hold}");
@@ -170,7 +170,7 @@ fn a_first_answer_on_hold_takes_keys_after_the_re_invite() {
 
 /// Packets of a peer whose direction says that it does not send are dropped.
 #[test]
-fn a_peer_on_hold_presses_no_key() {
+fn a_peer_on_hold_sends_no_digits() {
     for (hold, expected) in
         [("a=inactive\r\n", ""), ("a=recvonly\r\n", ""), ("c=IN IP4 0.0.0.0\r\n", ""), ("a=sendonly\r\n", "1")]
     {
@@ -182,7 +182,7 @@ fn a_peer_on_hold_presses_no_key() {
 }
 
 #[test]
-fn odd_but_readable_descriptions_take_keys() {
+fn odd_but_readable_descriptions_are_accepted() {
     for sdp in [
         "v=0 \r\no=- 1 1 IN IP4 192.0.2.9 \r\ns=- \r\nc=IN IP4 192.0.2.9 \r\nb=AS:64 \r\nt=0 0 \r\nm=audio 4000 RTP/AVP 0 101 \r\na=sendrecv \r\n".to_owned(),
         description("m=audio  4000  RTP/AVP  0  101\r\n"),
@@ -204,7 +204,7 @@ fn odd_but_readable_descriptions_take_keys() {
 
 /// A peer that accepted events may still send digits as tones in the audio.
 #[test]
-fn tones_in_the_audio_are_no_keys_but_are_noticed() {
+fn tones_in_the_audio_are_detected_but_are_no_digits() {
     for (audio_type, encode) in
         [(0, audio_codec_algorithms::encode_ulaw as fn(i16) -> u8), (8, audio_codec_algorithms::encode_alaw)]
     {
@@ -233,7 +233,7 @@ fn tones_in_the_audio_are_no_keys_but_are_noticed() {
 
 /// Our offer in the 200 to a re-INVITE without a description, and the answer in its ACK.
 #[test]
-fn the_answer_in_an_ack_decides_address_codec_and_keys() {
+fn the_sdp_answer_in_an_ack_sets_address_codec_and_master_key() {
     let mut call = Call::answered(PLAIN);
     call.check_keys("before");
     let offer = call.local.offer();
@@ -262,7 +262,7 @@ fn the_answer_in_an_ack_decides_address_codec_and_keys() {
 
 /// The peer offers another key in a re-INVITE, with the transport and the suites of an encrypted call.
 #[test]
-fn an_offer_of_the_peer_brings_its_new_key() {
+fn an_offer_of_the_peer_sets_its_new_master_key() {
     let mut call = Call::encrypted();
     call.check_keys("before");
     for (seed, suite) in [(21, "AES_CM_128_HMAC_SHA1_32"), (31, "AES_CM_128_HMAC_SHA1_80")] {

@@ -58,7 +58,7 @@ fn info_digits_of_encrypted_calls_need_tls() {
     assert_eq!((read(false), read(true)), (Err(InfoError::NotAccepted), Ok('#')));
 }
 
-/// A peer behind a translator that encrypts: its audio counts from any port, and ours has to go back there.
+/// With SRTP, the audio of a peer behind NAT counts from any port, and the audio of this side is sent there.
 #[test]
 fn the_port_of_authentic_audio_is_learned_from_one_packet() {
     for learns_port in [false, true] {
@@ -97,7 +97,7 @@ fn early_media_of_another_port_is_forgotten_at_the_answer() {
 }
 
 #[test]
-fn keys_before_the_answer_are_ignored() {
+fn digits_before_the_answer_are_ignored() {
     let mut call = Call::offered(Encryption::Off, false);
     call.receive_answer(&description(PLAIN));
     call.press('1');
@@ -117,15 +117,15 @@ fn keys_before_the_answer_are_ignored() {
     }
 }
 
-/// The caller cannot apply what the description's judge would have refused.
+/// The session does not apply a description that the check of descriptions would have rejected.
 #[test]
-fn an_encrypted_call_takes_no_description_without_a_key() {
+fn an_encrypted_call_rejects_a_description_without_a_key() {
     let plain = LocalSession::new(([192, 0, 2, 1], 4002).into(), 5, Encryption::Off)
         .check_answer(description(PLAIN).as_bytes())
         .unwrap();
     let mut call = Call::encrypted();
     assert_eq!(call.media.set_remote(&plain), Err(SrtpError::Unencrypted));
-    call.check_keys("the key before stays");
+    call.check_keys("the earlier key stays");
     let mut required = MediaSession::new(&Encryption::Required(keys(1)), OWN, false).unwrap();
     assert_eq!(required.set_remote(&plain), Err(SrtpError::Unencrypted));
     let mut optional = Call::offered(Encryption::Optional(keys(1)), false);
@@ -194,7 +194,7 @@ fn the_reports_of_the_peer_are_read() {
 }
 
 #[test]
-fn the_summary_says_what_came() {
+fn the_summary_counts_what_was_received() {
     let mut call = Call::answered(PLAIN);
     assert!(call.summary().is_without_rtp() && call.summary().is_silent());
     let lost = call.packet(0, 0, &[0xff; 160]);
@@ -231,7 +231,7 @@ fn a_session_can_be_sent_to_another_thread() {
 }
 
 #[test]
-fn keys_and_digits_stay_out_of_debug() {
+fn debug_output_has_neither_master_keys_nor_digits() {
     let mut call = Call::encrypted();
     call.check_keys("pressed");
     let shown = format!("{:?} {:?}", call.media, call.local);

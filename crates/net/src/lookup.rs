@@ -24,8 +24,8 @@ pub async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     run_blocking(&LOOKUPS, move || (host.as_str(), port).to_socket_addrs().map(Iterator::collect)).await?
 }
 
-/// Runs `work` on a thread for blocking work. Its permit is returned when the work has ended, even if the caller has given
-/// up.
+/// Runs `work` on a thread for blocking work. Its permit is returned when the work has ended, even if the caller
+/// no longer waits.
 async fn run_blocking<T: Send + 'static>(
     permits: &'static Semaphore,
     work: impl FnOnce() -> T + Send + 'static,

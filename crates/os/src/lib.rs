@@ -1,5 +1,5 @@
-//! What differs by operating system: where this library lies, where state goes, who may use a file, what keeps the
-//! library loaded, and what Windows alone has: sealed secrets, an event log and a proxy for the whole machine.
+//! What differs by operating system: the path of this library, the folder for state, permissions, how to keep the
+//! library loaded, and what only Windows has: sealed secrets, the Event Log and a proxy for the machine.
 //!
 //! This is the lowest crate of the workspace: it imports no other one.
 
@@ -46,16 +46,16 @@ pub use windows::{
 pub use library::LibraryVersion;
 pub use permissions::{Exposure, Grant, HOST_SERVICE};
 
-/// The machine's name, by which a node of a farm is known.
+/// Returns the machine's name, which identifies a node of a farm.
 pub fn machine_name() -> String {
     gethostname::gethostname().to_string_lossy().into_owned()
 }
 
-/// The machine's proxy as WinHTTP has it, which any of several forms may be in.
+/// The machine's proxy, as WinHTTP stores it. It has several forms.
 pub struct MachineProxy {
     /// `proxy:3128`, or `http=proxy:3128;https=other:3128`, with or without `http://`; separated by `;` or blanks.
     pub proxies: String,
-    /// Hosts that are reached without it: `<local>;*.contoso.local`.
+    /// Hosts that are reached without the proxy: `<local>;*.contoso.local`.
     pub bypass: String,
 }
 

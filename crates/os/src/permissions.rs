@@ -1,14 +1,14 @@
-//! Who may use a file or a folder, in words that hold for every operating system.
+//! Permissions of files and folders, in terms that hold for every operating system.
 
 use super::Account;
 
-/// The service of Windows that the host is.
+/// The name of the host, a service of Windows.
 pub const HOST_SERVICE: &str = "FIMService";
 
-/// To whom something of ours is granted, beside administrators.
+/// The account that may use a file or a folder, besides administrators.
 #[derive(Debug, Clone, Copy)]
 pub enum Grant<'a> {
-    /// Nobody else.
+    /// No further account.
     Administrators,
     /// The user that this process runs as.
     CurrentUser,
@@ -22,22 +22,22 @@ impl<'a> From<Option<&'a Account>> for Grant<'a> {
     }
 }
 
-/// Who can use a file or a folder beyond those who should.
+/// Which accounts can use a file or a folder although they should not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exposure {
-    /// Its owner, where that is somebody else.
+    /// Its owner, if that is another account.
     pub owner: Option<String>,
-    /// Who can read it.
+    /// The other accounts that can read it.
     pub readers: Vec<String>,
-    /// Who can change it.
+    /// The other accounts that can change it.
     pub writers: Vec<String>,
-    /// Whether the account that should be able to read it, or to change what is in it where it is a folder, has no entry
-    /// for that. What it may do as a member of a group is not looked at.
+    /// Whether the account that needs the permission to read the file, or to change the folder's content, has no entry
+    /// for that. Permissions that it has as a member of a group are not examined.
     pub lacks_grant: bool,
 }
 
 impl Exposure {
-    /// Who else could have put something there. None where nobody could.
+    /// Describes which account could have written to it. `None` if no other one could.
     pub fn why_unsafe(&self) -> Option<String> {
         match (&self.owner, self.writers.as_slice()) {
             (Some(owner), _) => Some(format!("it belongs to {owner}")),
@@ -46,7 +46,7 @@ impl Exposure {
         }
     }
 
-    /// Who beyond those who should can use it, and for what. None where nobody can.
+    /// Describes which account can use it, and for what. `None` if no other one can.
     pub fn describe(&self) -> Option<String> {
         self.why_unsafe().or_else(|| match self.readers.as_slice() {
             [] => None,

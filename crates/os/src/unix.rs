@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use super::{Exposure, Grant};
 
-/// More than a user's entry has, in bytes.
+/// Size of the buffer for a user's entry, in bytes. Entries are shorter.
 const MAX_ENTRY_BYTES: usize = 16_384;
 
 /// Maximum links that are followed to find a file, as in Linux's own look-up (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// The path of the library that this code is in, or of the program where it is linked into one.
+/// Returns the path of the library that contains this code, or of the program if it is linked into one.
 pub fn module_path() -> Option<PathBuf> {
     let info = own_image()?;
     // SAFETY: dladdr filled `dli_fname` with a NUL-terminated path that lives as long as the image, which is this code.
@@ -41,12 +41,12 @@ fn own_image() -> Option<libc::Dl_info> {
     let address = (own_image as fn() -> Option<libc::Dl_info>) as *const libc::c_void;
     // SAFETY: the address is code of this image, and `info` is a valid place for the answer.
     let found = unsafe { libc::dladdr(address, info.as_mut_ptr()) };
-    // SAFETY: all zeroes is a valid Dl_info (null pointers), and dladdr wrote valid fields where it found something.
+    // SAFETY: all zeroes is a valid Dl_info (null pointers), and dladdr wrote valid fields if it found something.
     let info = unsafe { info.assume_init() };
     (found != 0 && !info.dli_fname.is_null()).then_some(info)
 }
 
-/// The folder for logs and state, by the XDG base directory specification: `$XDG_STATE_HOME/phonegate`, else
+/// Returns the folder for logs and state, by the XDG base directory specification: `$XDG_STATE_HOME/phonegate`, else
 /// `~/.local/state/phonegate`.
 pub fn state_folder() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -55,10 +55,10 @@ pub fn state_folder() -> Option<PathBuf> {
         .map(|folder| folder.join("phonegate"))
 }
 
-/// Makes a folder that only this user can use, or checks that an existing one is safe from others.
+/// Creates a folder that only this user can use, or checks that others cannot write to an existing one.
 ///
 /// # Errors
-/// Where it cannot be made, is not a folder, belongs to somebody else, or can be written to by others.
+/// If it cannot be created, is not a folder, belongs to another user, or others can write to it.
 pub fn ensure_private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let meta = std::fs::metadata(path)?;
@@ -70,28 +70,28 @@ pub fn ensure_private_dir(path: &Path) -> io::Result<()> {
     if meta.mode() & 0o022 != 0 {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            "other users can write to the folder; take that permission away (chmod go-w)",
+            "other users can write to the folder; remove that permission (chmod go-w)",
         ));
     }
     Ok(())
 }
 
-/// How to open a file that only this user can read.
+/// Returns options that create a file which only this user can read.
 pub fn private_file() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);
     options
 }
 
-/// Lets everybody read a file, whatever the process's umask says.
+/// Lets every user read a file, whatever the umask of this process.
 ///
 /// # Errors
-/// Where this process may not.
+/// If this process may not change its permissions.
 pub fn make_world_readable(file: &File) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o644))
 }
 
-/// The time since the machine was started, sleep included. Zero where the system does not tell.
+/// Returns the time since the machine started, including sleep. Zero if the system does not report it.
 pub fn since_boot() -> Duration {
     #[cfg(target_os = "linux")]
     const CLOCK: libc::clockid_t = libc::CLOCK_BOOTTIME;
@@ -106,7 +106,7 @@ pub fn since_boot() -> Duration {
     }
 }
 
-/// The user that this process runs as; behind sudo, also who asked for that.
+/// Returns the name of the user that this process runs as; behind sudo, also of the user who ran sudo.
 pub fn user_name() -> String {
     // SAFETY: geteuid has no preconditions and cannot fail.
     let me = unsafe { libc::geteuid() };
@@ -126,63 +126,63 @@ fn name_of(user: libc::uid_t) -> Option<String> {
     if failed != 0 || found.is_null() {
         return None;
     }
-    // SAFETY: it found the user, and so filled the entry; the name ends with a NUL and lies in `texts`.
+    // SAFETY: the user was found, so the entry is filled; the name ends with a NUL and is in `texts`.
     let name = unsafe { CStr::from_ptr((*found).pw_name) };
     Some(name.to_string_lossy().into_owned())
 }
 
-/// Is stdout a pipe that nobody reads any more, or a terminal that is gone?
+/// Returns whether stdout is a pipe whose reader is gone, or a terminal that is gone.
 pub fn is_stdout_closed() -> bool {
     let mut stdout = libc::pollfd { fd: libc::STDOUT_FILENO, events: 0, revents: 0 };
-    // SAFETY: it is one valid pollfd, as is said; that its descriptor may be closed is told in the answer.
-    let told = unsafe { libc::poll(&mut stdout, 1, 0) };
-    told > 0 && stdout.revents & (libc::POLLERR | libc::POLLHUP) != 0
+    // SAFETY: it is one valid pollfd, and the count is one. A closed descriptor is reported in `revents`.
+    let ready = unsafe { libc::poll(&mut stdout, 1, 0) };
+    ready > 0 && stdout.revents & (libc::POLLERR | libc::POLLHUP) != 0
 }
 
-/// An account that something is granted to. Here a file is its owner's alone, so there is none.
+/// An account with permissions of its own. It has no values on Unix, where only its owner may use a private file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Account {}
 
 impl Account {
-    /// The account that a service of Windows runs as.
+    /// Returns `None`: there is no such service.
     ///
     /// # Errors
-    /// None here, where there is no such service.
+    /// None here.
     pub fn of_service(_service: &str) -> io::Result<Option<Self>> {
         Ok(None)
     }
 
-    /// As an administrator knows it.
+    /// Returns the name that administrators know it by.
     pub fn name(&self) -> &str {
         match *self {}
     }
 }
 
-/// Makes a folder that only this user can use.
+/// Creates a folder that only this user can use.
 ///
 /// # Errors
-/// Where it exists already, or cannot be made.
+/// If it exists, or cannot be created.
 pub fn create_private_folder(path: &Path, _grant: Grant<'_>) -> io::Result<()> {
     DirBuilder::new().mode(0o700).create(path)
 }
 
-/// Lets only its owner use a folder.
+/// Restricts a folder to its owner.
 ///
 /// # Errors
-/// Where this process may not.
+/// If this process may not change its permissions.
 pub fn protect_folder(path: &Path, _grant: Grant<'_>) -> io::Result<()> {
     std::fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
-/// Makes a file that only this user can use, opened for writing.
+/// Creates a file that only this user can use, and opens it for writing.
 ///
 /// # Errors
-/// Where it exists already, or cannot be made.
+/// If it exists, or cannot be created.
 pub fn create_private_file(path: &Path, _grant: Grant<'_>) -> io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Makes sure that the names in a folder are on the disk.
+/// Writes the names in a folder to the disk.
 ///
 /// # Errors
 /// If the folder cannot be opened, or the disk fails.
@@ -190,7 +190,7 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-/// Who may use a file or a folder, to be kept, or given to another one.
+/// The permissions of a file or a folder, to apply to another one.
 pub struct SavedAccess {
     permissions: Permissions,
     owner: u32,
@@ -198,19 +198,19 @@ pub struct SavedAccess {
 }
 
 impl SavedAccess {
-    /// Who may use what lies at a path.
+    /// Reads the permissions of the file at `path`.
     ///
     /// # Errors
-    /// Where that cannot be read.
+    /// If they cannot be read.
     pub fn of(path: &Path) -> io::Result<Self> {
         let meta = std::fs::metadata(path)?;
         Ok(Self { permissions: meta.permissions(), owner: meta.uid(), group: meta.gid() })
     }
 
-    /// Lets the same ones use what lies at a path.
+    /// Applies the permissions to the file at `path`.
     ///
     /// # Errors
-    /// Where this process may not.
+    /// If this process may not change its permissions.
     pub fn apply(&self, path: &Path) -> io::Result<()> {
         let meta = std::fs::metadata(path)?;
         if (meta.uid(), meta.gid()) != (self.owner, self.group) {
@@ -220,10 +220,10 @@ impl SavedAccess {
     }
 }
 
-/// Who can use what lies at a path, beyond root and this user.
+/// Returns which users besides root and this one can use the file at `path`.
 ///
 /// # Errors
-/// Where that cannot be read.
+/// If its permissions cannot be read.
 pub fn exposure(path: &Path, _grant: Grant<'_>) -> io::Result<Exposure> {
     Ok(exposure_of(&std::fs::metadata(path)?))
 }
@@ -243,12 +243,12 @@ fn exposure_of(meta: &Metadata) -> Exposure {
     }
 }
 
-/// Who else than root and this user could change what lies at a path, or put something else there: the path that they
-/// can change, which may be a folder above, and who they are. None if nobody can.
+/// Finds a user other than root and this one who can change the file at a path or replace it. Returns the path that
+/// this user can change, which may be a folder above the file, and a description of the user. `None` if there is none.
 ///
-/// Every folder above the path counts, and of each link on the way to the file, the link itself and every folder above
-/// it. Above the file, a folder in which everybody can create files is safe if it is sticky, as /tmp is: others can
-/// rename and remove only what belongs to them there, and what leads to the file must belong to root or this user.
+/// Every folder above the path is examined, and for each link on the way to the file, the link itself and every folder
+/// above it. Above the file, a folder in which every user can create files is safe if it is sticky, as /tmp is: other
+/// users can rename and remove only their own files there, and each step to the file must belong to root or this user.
 ///
 /// Here the host runs as this user, so `trusts_host` changes nothing.
 ///
@@ -306,7 +306,7 @@ fn why_unsafe(path: &Path, is_above: bool) -> io::Result<Option<String>> {
     const STICKY: u32 = 0o1000;
     let meta = std::fs::symlink_metadata(path)?;
     let exposure = if meta.is_symlink() {
-        // Anybody may follow it, whatever its mode says; its owner decides where it leads.
+        // Every user may follow it, whatever its mode; only its owner decides where it leads.
         Exposure { readers: Vec::new(), writers: Vec::new(), ..exposure_of(&meta) }
     } else if is_above && meta.mode() & STICKY != 0 {
         Exposure { writers: Vec::new(), ..exposure_of(&meta) }

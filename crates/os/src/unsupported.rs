@@ -1,4 +1,4 @@
-//! What Windows alone has, where there is none of it.
+//! Unix stand-ins for what only Windows has. They return an error or nothing.
 
 use std::convert::Infallible;
 use std::io;
@@ -9,14 +9,14 @@ use zeroize::Zeroizing;
 use super::{EventSeverity, MachineProxy};
 
 fn unsupported() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "Windows alone has it")
+    io::Error::new(io::ErrorKind::Unsupported, "only Windows supports this")
 }
 
 /// Secrets sealed by the Data Protection API.
 pub mod dpapi {
     use super::{Zeroizing, io, unsupported};
 
-    /// Seals nothing.
+    /// Returns an error: only Windows seals secrets.
     ///
     /// # Errors
     /// Always.
@@ -24,7 +24,7 @@ pub mod dpapi {
         Err(unsupported())
     }
 
-    /// Opens nothing.
+    /// Returns an error: only Windows opens sealed secrets.
     ///
     /// # Errors
     /// Always.
@@ -33,11 +33,11 @@ pub mod dpapi {
     }
 }
 
-/// The Windows Event Log, of which there is never one here.
+/// The Windows Event Log. It has no values, because it can never be opened here.
 pub struct EventLog(Infallible);
 
 impl EventLog {
-    /// Opens nothing.
+    /// Returns an error: there is no Event Log.
     ///
     /// # Errors
     /// Always.
@@ -45,7 +45,7 @@ impl EventLog {
         Err(unsupported())
     }
 
-    /// Never called, since there is nothing open.
+    /// Is never called, because nothing can be opened.
     ///
     /// # Errors
     /// None.
@@ -54,15 +54,15 @@ impl EventLog {
     }
 }
 
-/// Changes nothing: on Unix the folder of a program is not searched for libraries.
+/// Does nothing: Unix does not search the folder of a program for libraries.
 pub fn restrict_library_search() {}
 
-/// There is no Windows.
+/// Returns `None`: there is no Windows.
 pub fn windows_folder() -> Option<PathBuf> {
     None
 }
 
-/// There are no settings of WinHTTP.
+/// Returns `None`: there are no settings of WinHTTP.
 pub fn machine_proxy() -> Option<MachineProxy> {
     None
 }

@@ -9,7 +9,7 @@ use phonegate_sip::agent::{AgentError, CallEvent, Config, EndCause, Event, Outbo
 use server::{Server, agent, outbound_call};
 
 #[test]
-fn answered_call_is_hung_up_and_leaves_nothing() {
+fn established_call_is_hung_up_and_leaves_nothing() {
     let (mut agent, flow) = agent(Config::default());
     let (mut server, now) = (Server::default(), Duration::from_secs(1));
     let id = agent.place_call(now, flow, outbound_call()).unwrap();

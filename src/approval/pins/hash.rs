@@ -16,7 +16,7 @@ const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// How each hash begins. Other costs are refused: the store must not decide how much memory a check takes.
+/// The beginning of each hash. Other costs are refused: the store must not decide how much memory a check takes.
 const START: &str = "$argon2id$v=19$m=19456,t=2,p=1$";
 
 const SALT_LEN: usize = 16;
@@ -70,7 +70,7 @@ fn compute(pepper: &Pepper, pin: &[u8], salt: &[u8; SALT_LEN]) -> Result<Zeroizi
     let count = params.block_count();
     let argon2 = Argon2::new_with_secret(pepper.as_bytes(), Algorithm::Argon2id, Version::V0x13, params)
         .map_err(|_| HashError::Refused)?;
-    // A host with too little memory must not be aborted.
+    // A failed allocation would abort the host.
     let mut memory: Vec<Block> = Vec::new();
     memory.try_reserve_exact(count).map_err(|_| HashError::NoMemory)?;
     memory.resize(count, Block::default());

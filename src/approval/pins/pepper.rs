@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::config::{ConfigError, PEPPER, PinConfig};
 use crate::store::PepperFingerprint;
 
-/// The prefix of what is hashed for the fingerprint, so that the hash is of no use for anything else.
+/// The prefix of the text that is hashed for the fingerprint, so that the hash is of no use for anything else.
 const FINGERPRINT: &[u8] = b"phonegate pepper fingerprint\0";
 
 /// The secret that every hash of a PIN needs. Without it, an attacker who reads the store cannot find a PIN by trying
@@ -25,15 +25,15 @@ pub struct Pepper {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("has {chars} characters, and needs at least {min}; `openssl rand -hex 32` makes one", min = Pepper::MIN_CHARS)]
 pub struct PepperTooShort {
-    /// How many characters it has.
+    /// Its length in characters.
     pub chars: usize,
 }
 
 impl Pepper {
-    /// The fewest characters of a pepper: as many as 16 random bytes have in hexadecimal.
+    /// Minimum length of a pepper, in characters: 16 random bytes in hexadecimal.
     pub const MIN_CHARS: usize = 32;
 
-    /// Takes the text of a secret, without the white space around it.
+    /// Creates a pepper from the text of a secret, without the white space around it.
     ///
     /// # Errors
     /// If it is too short.

@@ -1,28 +1,28 @@
-//! Which PINs may be set.
+//! The rules for PINs that are set.
 
 use phonegate_approval::secret::{PIN_DIGITS, Pin};
 
 use crate::call::PhoneNumber;
 use crate::config::PinConfig;
 
-/// Which PINs may be set.
+/// The rules for PINs that are set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PinRules {
-    /// The fewest digits, 4 to 12.
+    /// Minimum length in digits, from 4 to 12.
     pub min_digits: u8,
 }
 
-/// Why a PIN may not be set. It does not show the PIN.
+/// The reason why a PIN may not be set. It does not show the PIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PinRefused {
-    /// It has something else than the digits 0 to 9.
+    /// It has other characters than the digits 0 to 9.
     #[error("a PIN has digits only: choose another one")]
     NotDigits,
     /// It is too short.
     #[error("the PIN is too short: choose one of {min} to {max} digits", max = PIN_DIGITS.end())]
     TooShort {
-        /// The fewest digits.
+        /// Minimum length in digits.
         min: u8,
     },
     /// It is too long.
@@ -49,10 +49,10 @@ impl From<&PinConfig> for PinRules {
 }
 
 impl PinRules {
-    /// Reads a PIN that is to be set for a number.
+    /// Checks a PIN to set for a number.
     ///
     /// # Errors
-    /// If it is no PIN, or is guessed too easily.
+    /// If it has the wrong form, or is easy to guess.
     pub fn check(&self, digits: &str, number: &PhoneNumber) -> Result<Pin, PinRefused> {
         if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
             return Err(PinRefused::NotDigits);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_guessed_first_is_refused() {
+    fn pins_that_are_guessed_first_are_refused() {
         for (digits, refused) in [
             ("", PinRefused::TooShort { min: 4 }),
             ("482", PinRefused::TooShort { min: 4 }),

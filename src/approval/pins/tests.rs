@@ -86,7 +86,7 @@ async fn every_doubt_fails_and_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_check_waits_for_other_hashes_but_not_for_ever() {
+async fn a_check_waits_for_other_hashes_for_a_limited_time() {
     let (checker, store, errors) = checker();
     let keys = number_keys(&number("1212"));
     checker.set(&number("1212"), pin("482619")).await.unwrap();

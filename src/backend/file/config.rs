@@ -16,8 +16,8 @@ use crate::config::{ApprovalConfig, BackendSettings, ConfigError, Judge};
 pub(crate) struct FileConfig {
     /// The file: one call a line, `requestId;phoneNumber;status;message`. Relative to the configuration.
     pub(super) path: PathBuf,
-    /// Whether a call is approved because the file says so, without a code that PhoneGate compares. By default
-    /// `allow_test_backends` decides; if false, the backend cannot be in `use`.
+    /// Whether an approval in the file approves a call, without a code that PhoneGate compares. By default
+    /// `allow_test_backends` decides. If false, the backend cannot be in `use`.
     #[serde(default)]
     pub(super) accept_provider_verdict: Option<bool>,
 }

@@ -90,7 +90,7 @@ pub(super) async fn run_ivr(
     audio.discard_digits();
     let mut ivr = Ivr::new(approver.attempts(), audio.now());
     let mut playing = None;
-    // At most one is pending: the next entry is judged after its result.
+    // At most one is pending: the next entry is checked after its result.
     let mut checks = FuturesUnordered::new();
     loop {
         while let Some(output) = ivr.poll_output() {

@@ -8,7 +8,7 @@
 //! 2. A final response other than 2xx becomes a failure in [`outcome`], which also decides what may be tried next. A 486,
 //!    for example, becomes [`FailureReason::Unreachable`], and no other server or backend is tried: a phone may have rung.
 //! 3. `follow` ([`call`]) waits for the 2xx, applies its SDP answer ([`media`]), and runs the dialogue ([`ivr`]).
-//! 4. [`ivr`] plays prompts, and passes digits to `phonegate_approval`, which alone judges them. [`Approver`] turns its
+//! 4. [`ivr`] plays prompts, and passes digits to `phonegate_approval`, which alone decides what they mean. [`Approver`] turns its
 //!    result into [`Outcome::Verified`]. Nothing else in this module can.
 //! 5. `clean_up` plays the farewell, and hangs up.
 //!
@@ -155,10 +155,10 @@ impl SipTrunk {
     }
 
     fn add_call(&self, state: CallState) -> CallRef {
-        // Unique in all processes: another one that takes the call up must never find a call of its own by it.
-        let name = Uuid::new_v4();
-        self.calls.lock().insert(name, Arc::new(tokio::sync::Mutex::new(state)));
-        CallRef::new(name.to_string())
+        // Unique across all processes, so that a process that claims this call after a crash finds no call of its own.
+        let id = Uuid::new_v4();
+        self.calls.lock().insert(id, Arc::new(tokio::sync::Mutex::new(state)));
+        CallRef::new(id.to_string())
     }
 
     fn call(&self, reference: &CallRef) -> Option<Arc<tokio::sync::Mutex<CallState>>> {
@@ -166,7 +166,7 @@ impl SipTrunk {
     }
 }
 
-/// The name under which a call is remembered.
+/// Returns the key of a call in [`SipTrunk::calls`].
 fn call_id(reference: &CallRef) -> Option<Uuid> {
     Uuid::try_parse(reference.as_str()).ok()
 }
@@ -193,8 +193,8 @@ impl TelephonyBackend for SipTrunk {
                 reported = failures.len();
                 match self.place_at(call, (trunk, server, &servers), on_step).await {
                     Attempt::Placed(state) => return Ok(self.add_call(state)),
-                    Attempt::Failed(refused) => {
-                        return Err(PlaceError { failure: self.with_registrations(refused.failure), ..refused });
+                    Attempt::Failed(error) => {
+                        return Err(PlaceError { failure: self.with_registrations(error.failure), ..error });
                     }
                     Attempt::TryNext(failure) => failures.push(failure),
                 }
@@ -245,7 +245,7 @@ impl TelephonyBackend for SipTrunk {
             let _ = tokio::time::timeout(FAREWELL_WITHIN, call.play_farewell()).await;
         }
         let ended = self.hang_up(reference).await;
-        call_id(reference).and_then(|name| self.calls.lock().remove(&name));
+        call_id(reference).and_then(|id| self.calls.lock().remove(&id));
         ended
     }
 
@@ -295,8 +295,8 @@ impl TelephonyBackend for SipTrunk {
                 let flow = self.flow(&server).await.map_err(cannot)?;
                 let ignored = self.settings.flow.trusted.ignored();
                 let credentials = self.settings.credentials.clone();
-                let asked = flow.shared().probe(flow.id, &trunk.uri.to_string(), PROBE_WITHIN, credentials).await;
-                let status = asked.ok_or_else(|| {
+                let status = flow.shared().probe(flow.id, &trunk.uri.to_string(), PROBE_WITHIN, credentials).await;
+                let status = status.ok_or_else(|| {
                     if !flow.is_open() {
                         return cannot(flow.why_lost());
                     }

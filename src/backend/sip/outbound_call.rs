@@ -1,4 +1,4 @@
-//! An setup call until it is established: redirections, retries and forwarding.
+//! A call until it is established: redirections, retries and forwarding.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! Maps final responses, and other ends of a call, to failures (RFC 3261, section 21).
 //!
-//! For example, 486 becomes [`FailureReason::Unreachable`], and nothing else is tried: a phone may have rung.
+//! For example, 486 becomes [`FailureReason::Unreachable`] and no other server is tried, because a phone may have rung.
 
 use phonegate_sip::agent::{EndCause, Ended, PeerText, Rejection};
 use phonegate_sip::auth::AuthError;
@@ -20,8 +20,8 @@ pub(super) enum NextAttempt {
 }
 
 /// Returns the failure of a rejected call, and what may be tried next.
-pub(super) fn refusal(refusal: &Rejection, may_have_rung: bool) -> (Failure, NextAttempt) {
-    let code = refusal.status;
+pub(super) fn rejection(rejection: &Rejection, may_have_rung: bool) -> (Failure, NextAttempt) {
+    let code = rejection.status;
     let (reason, sentence, next) = match code {
         486 | 600 => (FailureReason::Unreachable, "The line is busy", NextAttempt::Nothing),
         408 | 480 | 487 => (FailureReason::Unreachable, "Nobody answered", NextAttempt::Nothing),
@@ -55,7 +55,7 @@ pub(super) fn refusal(refusal: &Rejection, may_have_rung: bool) -> (Failure, Nex
         ),
         _ => (FailureReason::CannotPlace, "The trunk refused the call", NextAttempt::AnotherBackend),
     };
-    let failure = Failure::new(reason, format_args!("{sentence}: the trunk answered {}.", reply(refusal)));
+    let failure = Failure::new(reason, format_args!("{sentence}: the trunk answered {}.", reply(rejection)));
     (failure, if may_have_rung { NextAttempt::Nothing } else { next })
 }
 
@@ -63,7 +63,7 @@ pub(super) fn refusal(refusal: &Rejection, may_have_rung: bool) -> (Failure, Nex
 pub(super) fn end(ended: &Ended) -> (Failure, NextAttempt) {
     let next = |next| if ended.may_have_rung { NextAttempt::Nothing } else { next };
     let (reason, text) = match &ended.cause {
-        EndCause::Rejected(refused) => return refusal(refused, ended.may_have_rung),
+        EndCause::Rejected(rejected) => return rejection(rejected, ended.may_have_rung),
         EndCause::RedirectRejected(refused) => (FailureReason::CannotPlace, redirect_refused(refused)),
         EndCause::AuthenticationFailed(refused, error @ AuthError::WeakerAlgorithm { .. }) => (
             FailureReason::NotConfigured,
@@ -129,9 +129,9 @@ pub(super) fn hung_up(reason: Option<&PeerText>) -> String {
 }
 
 /// Returns a final response as text: its status, phrase and Reason, sanitized.
-pub(super) fn reply(refusal: &Rejection) -> String {
-    let reason = refusal.reason.as_ref().map(|reason| format!(", reason {}", peer_text(reason))).unwrap_or_default();
-    format!("{} {}{reason}", refusal.status, peer_text(&refusal.phrase))
+pub(super) fn reply(rejection: &Rejection) -> String {
+    let reason = rejection.reason.as_ref().map(|reason| format!(", reason {}", peer_text(reason))).unwrap_or_default();
+    format!("{} {}{reason}", rejection.status, peer_text(&rejection.phrase))
 }
 
 fn peer_text(text: &PeerText) -> String {

@@ -21,7 +21,7 @@ pub(super) enum Attempt {
     Placed(CallState),
     /// No other server may be tried.
     Failed(PlaceError),
-    /// Certainly no phone may_ring, and another server may be asked.
+    /// No phone can have rung, so another server may be tried.
     TryNext(Failure),
 }
 

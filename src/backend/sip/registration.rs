@@ -22,9 +22,9 @@ impl SipTrunk {
     /// The reason why the registrar rejects the query, or cannot be reached.
     pub(super) async fn query_registrar(&self, trunk: &Target) -> Result<(), String> {
         let flow = self.registrar(trunk).await?;
-        let asked = flow.shared().register(flow.id, self.settings.registration(trunk, false));
-        let mut asked = asked.map_err(|error| error.to_string())?;
-        match asked.next().await {
+        let query = flow.shared().register(flow.id, self.settings.registration(trunk, false));
+        let mut query = query.map_err(|error| error.to_string())?;
+        match query.next().await {
             Some(RegistrationEvent::Registered { .. }) => Ok(()),
             Some(RegistrationEvent::Failed(failure)) => Err(explain(&failure)),
             _ => Err("there was no response".to_owned()),
@@ -140,9 +140,9 @@ impl SipTrunk {
 
 fn explain(failure: &RegistrationFailure) -> String {
     match failure {
-        RegistrationFailure::Rejected(refusal) => format!("the trunk answered {}", reply(refusal)),
-        RegistrationFailure::AuthenticationFailed(refusal, error) => {
-            format!("the trunk answered {}; {error}", reply(refusal))
+        RegistrationFailure::Rejected(rejection) => format!("the trunk answered {}", reply(rejection)),
+        RegistrationFailure::AuthenticationFailed(rejection, error) => {
+            format!("the trunk answered {}; {error}", reply(rejection))
         }
         _ => "there was no response in time".to_owned(),
     }

@@ -40,13 +40,13 @@ pub(super) struct Ignored {
 }
 
 impl TrustedAddresses {
-    /// Reads the list that stands at `path` of the configuration.
+    /// Reads the list at `path` of the configuration.
     ///
     /// # Errors
     /// An entry is neither an IP address nor a range of them nor a host name.
-    pub(super) fn new(path: &str, named: &[String]) -> Result<Self, ConfigError> {
+    pub(super) fn new(path: &str, entries: &[String]) -> Result<Self, ConfigError> {
         let (mut fixed, mut hosts) = (Vec::new(), Vec::new());
-        for (index, text) in named.iter().enumerate() {
+        for (index, text) in entries.iter().enumerate() {
             let is_host = !text.is_empty()
                 && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c))
                 && text.chars().any(|c| c.is_ascii_alphabetic());

@@ -17,24 +17,24 @@ use crate::config::{ApprovalConfig, BackendSettings, ConfigError, Secret};
 pub struct TwilioStudioConfig {
     /// The account: `AC` and 32 hexadecimal digits.
     pub account_sid: String,
-    /// The API key (`SK…`) for production; absent: the account's own token authenticates.
+    /// The API key (`SK…`), for production. Absent: the account's own token authenticates.
     #[serde(default)]
     pub api_key_sid: Option<String>,
     /// The API key's secret.
     #[serde(default)]
     pub api_key_secret: Option<Secret>,
-    /// The account's token, where there is no API key.
+    /// The account's token, if there is no API key.
     #[serde(default)]
     pub auth_token: Option<Secret>,
-    /// The flow: `FW` and 32 hexadecimal digits. `phonegate twilio install-flow` makes it and prints it.
+    /// The flow: `FW` and 32 hexadecimal digits. `phonegate twilio install-flow` creates it and prints it.
     pub flow_sid: String,
-    /// The caller id, a number of the account in E.164.
+    /// The caller id: a number of the account in E.164.
     pub from: String,
     /// Another address of the service, such as a regional one.
     #[serde(default = "default_base_url")]
     pub base_url: String,
-    /// A PEM file with certificates of authorities that are trusted besides the operating system's, in place of those of
-    /// `network.ca_file`.
+    /// A PEM file with certificates of authorities that are trusted in addition to those of the operating system. It
+    /// replaces `network.ca_file`.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
 }

@@ -57,9 +57,9 @@ const CONTEXT_INTERVAL: Duration = Duration::from_secs(4);
 /// How long an Execution may stay active after its call has ended. Studio may miss the end, and then keeps it active:
 /// <https://support.twilio.com/hc/en-us/articles/360019383714>.
 ///
-/// The call is to fail within 15 s of its end. The context that shows the end is read up to 4 s after it
-/// ([`CONTEXT_INTERVAL`]); with up to 2 s between polls, the poll that ends the call comes up to 6 s later; ending the
-/// Execution takes up to 2 s ([`END_AFTER_CALL_LIMIT`]). Of the 15 s, 3 s are left for Twilio's replies to the polls.
+/// The call must fail within 15 s of its end. The context that shows the end is read up to 4 s after it
+/// ([`CONTEXT_INTERVAL`]). With up to 2 s between polls, the poll that ends the call comes up to 6 s later. Ending the
+/// Execution takes up to 2 s ([`END_AFTER_CALL_LIMIT`]). This leaves 3 s for Twilio's replies to the polls.
 const ACTIVE_AFTER_CALL: Duration = Duration::from_secs(5);
 
 /// How long the outcome of an ended call waits until its Execution is ended. No phone rings, so this may fail: the

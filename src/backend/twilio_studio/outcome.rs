@@ -12,7 +12,7 @@ use crate::telemetry::sanitize_untrusted;
 /// <https://www.twilio.com/docs/voice/api/call-resource#call-status-values>.
 const COMPLETED: &str = "completed";
 
-/// The results of flows that judged by themselves.
+/// The results of earlier flows, which judged the entry themselves.
 const EARLIER_RESULTS: [&str; 3] = ["APPROVED", "WRONG_KEY", "FRAUD"];
 
 /// The context of an Execution: <https://www.twilio.com/docs/studio/rest-api/v2/execution-context>.
@@ -51,7 +51,7 @@ struct Channel {
     address: String,
 }
 
-/// What a result must have to be that of the call.
+/// What the result of a call must contain.
 pub(super) struct Expected<'a> {
     pub(super) nonce: &'a str,
     /// The number that the Execution was started for.
@@ -73,7 +73,7 @@ impl Context {
         self.of_widgets("CallStatus")
     }
 
-    /// A variable of all widgets that have it.
+    /// Returns the values of a variable, of all widgets that have it.
     fn of_widgets(&self, name: &str) -> impl Iterator<Item = &str> {
         self.context.widgets.values().filter_map(move |widget| widget.get(name)?.as_str())
     }
@@ -85,7 +85,7 @@ impl Context {
     /// Returns what the user pressed. `is_answered` is whether the call was answered at any time.
     ///
     /// # Errors
-    /// Why nothing was pressed, or that the result is not one that this flow writes for this call.
+    /// Nothing was pressed, or the result is not one that this flow writes for this call.
     pub(super) fn answer(&self, expected: &Expected<'_>, is_answered: bool) -> Result<Answer, Failure> {
         let (reason, sentence) = match self.variable("result") {
             Some(Value::String(result)) => match result.as_str() {
@@ -115,7 +115,7 @@ impl Context {
         Err(Failure::new(reason, sentence))
     }
 
-    /// The entry that the flow reports.
+    /// Returns the entry that the flow reports.
     fn entry(&self, expected: &Expected<'_>) -> Result<Answer, Failure> {
         let foreign = |what: &str| {
             let sentence = format_args!("The result at Twilio does not belong to this call: it has another {what}.");

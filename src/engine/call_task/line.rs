@@ -125,7 +125,7 @@ impl<'a> CallTask<'a> {
         }
     }
 
-    /// Hangs up. Returns whether the phone certainly rings no more.
+    /// Hangs up. Returns whether the phone certainly no longer rings.
     pub(super) async fn hang_up(&mut self) -> bool {
         let Some(PlacedCall { backend, reference }) = &self.placed else { return false };
         end_at_provider(self.parts, self.call, backend, CallEvent::HungUp, backend.backend.hang_up(reference)).await

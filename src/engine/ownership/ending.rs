@@ -19,7 +19,7 @@ pub(super) struct FailedEnd {
 /// What follows once the end of an attempt is published or ceded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum After {
-    /// Clean up: the phone certainly rings no more.
+    /// Clean up: the phone certainly no longer rings.
     CleanUp,
     /// Hang up.
     HangUp,
@@ -78,7 +78,7 @@ impl AttemptMachine {
         self.fail_ended(failure)
     }
 
-    /// Fails a call whose phone certainly rings no more. A report of fraud is recorded before the end, so that a process
+    /// Fails a call whose phone certainly no longer rings. A report of fraud is recorded before the end, so that a process
     /// that is killed between the two does not lose it.
     pub(super) fn fail_ended(&mut self, failure: Failure) -> Action {
         if failure.reason() == FailureReason::FraudReported {
@@ -176,7 +176,7 @@ impl AttemptMachine {
         self.release_or_hold(may_ring, now)
     }
 
-    /// Releases the number of an attempt that this process owns: at once if the phone certainly rings no more, otherwise
+    /// Releases the number of an attempt that this process owns: at once if the phone certainly no longer rings, otherwise
     /// when the deadline has passed.
     pub(super) fn release_or_hold(&mut self, may_ring: MayRing, now: Conditions) -> Action {
         match (self.ownership, may_ring) {

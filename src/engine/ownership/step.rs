@@ -85,7 +85,7 @@ pub(in crate::engine) enum Input {
     Ended(bool),
     /// To [`Action::ReadState`]: the state of the attempt, `None` if it is not the latest one of its id.
     State(Result<Option<AttemptState>, StoreError>),
-    /// To [`Action::HangUp`]: whether the phone certainly rings no more.
+    /// To [`Action::HangUp`]: whether the phone certainly no longer rings.
     HungUp(bool),
     /// To [`Action::AwaitWrites`]: whether the store has all of the call.
     Written(bool),
@@ -114,7 +114,7 @@ pub(in crate::engine) enum Action {
     Pause,
     /// Block the number: fraud was reported.
     Block,
-    /// End the attempt as failed. `release`: its phone certainly rings no more.
+    /// End the attempt as failed. `release`: its phone certainly no longer rings.
     End { failure: Failure, release: bool },
     /// The same without waiting, by the queue.
     QueueEnd { failure: Failure, release: bool },

@@ -25,8 +25,8 @@ fn failed(reason: FailureReason) -> Input {
     Input::Outcome(Outcome::Failed(failure(reason)))
 }
 
-fn away() -> StoreError {
-    StoreError::unavailable("it is away")
+fn unreachable() -> StoreError {
+    StoreError::unavailable("a test")
 }
 
 fn pending() -> Input {

@@ -108,14 +108,14 @@ async fn write_changes(probe: &StoreProbe, changes: &mut Vec<RecordedChange>) {
     }
     let record =
         async |changes: &[RecordedChange]| persist(probe, StoreOperation::Record, || probe.store.record(changes)).await;
-    let mut lockouts = record(changes).await;
-    if lockouts.is_none() && changes.len() > 1 {
+    let mut locks = record(changes).await;
+    if locks.is_none() && changes.len() > 1 {
         for change in changes.chunks(1) {
             let of_change = record(change).await;
-            lockouts.get_or_insert_default().extend(of_change.into_iter().flatten());
+            locks.get_or_insert_default().extend(of_change.into_iter().flatten());
         }
     }
-    lockouts.iter().flatten().for_each(|lockout| probe.notices.locked_out(lockout));
+    locks.iter().flatten().for_each(|lock| probe.notices.number_locked(lock));
     changes.clear();
 }
 

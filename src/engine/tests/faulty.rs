@@ -1,4 +1,4 @@
-//! A store in memory that refuses, or keeps waiting, as a test says.
+//! A store in memory with the faults that a test asks for.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,27 +17,27 @@ use crate::store::{
 };
 
 pub(super) struct Faulty {
-    kept: MemoryStore,
-    /// Steps of this event are refused.
+    memory: MemoryStore,
+    /// Refuses steps of this event.
     refuses: Option<CallEvent>,
-    /// While it has no permit, what is to be noted or blocked waits, and nothing ends.
-    open: Semaphore,
+    /// While it has no permit, changes and blocks wait, and ends fail.
+    writes: Semaphore,
     pub(super) asked_to_block: Mutex<usize>,
     pub(super) can_renew: AtomicBool,
-    /// When it is set, no call ever begins, and the store is or is not at work meanwhile.
+    /// If it is set, no call ever begins. The value says whether the store is working meanwhile.
     begins_nothing: Option<bool>,
-    /// When it is set, the answer to each end is lost, after the end was written.
+    /// Whether the answer to each end is lost after the end was written.
     loses_ends: bool,
-    /// How long was to be kept at each sweep.
+    /// The time to keep at each sweep.
     pub(super) swept: Mutex<Vec<Duration>>,
 }
 
 impl Default for Faulty {
     fn default() -> Self {
         Self {
-            kept: MemoryStore::default(),
+            memory: MemoryStore::default(),
             refuses: None,
-            open: Semaphore::new(1),
+            writes: Semaphore::new(1),
             asked_to_block: Mutex::default(),
             can_renew: AtomicBool::new(true),
             begins_nothing: None,
@@ -57,7 +57,7 @@ impl Faulty {
     }
 
     pub(super) fn that_waits() -> Self {
-        Self { open: Semaphore::new(0), ..Self::default() }
+        Self { writes: Semaphore::new(0), ..Self::default() }
     }
 
     pub(super) fn that_begins_nothing(is_working: bool) -> Self {
@@ -68,22 +68,22 @@ impl Faulty {
         Self { loses_ends: true, ..Self::default() }
     }
 
-    pub(super) fn go_on(&self) {
-        self.open.add_permits(1);
+    pub(super) fn unblock_writes(&self) {
+        self.writes.add_permits(1);
     }
 
     async fn wait(&self) {
-        drop(self.open.acquire().await.unwrap());
+        drop(self.writes.acquire().await.unwrap());
     }
 }
 
-fn away() -> StoreError {
-    StoreError::unavailable("it is away")
+fn unreachable_store() -> StoreError {
+    StoreError::unavailable("a test")
 }
 
 #[async_trait]
 impl CallStore for Faulty {
-    /// Another process may take its calls up.
+    /// Another process may claim its calls.
     fn scope(&self) -> Scope {
         Scope::Machine
     }
@@ -91,16 +91,16 @@ impl CallStore for Faulty {
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
         match self.begins_nothing {
             Some(_) => std::future::pending().await,
-            None => self.kept.begin(new, limits).await,
+            None => self.memory.begin(new, limits).await,
         }
     }
 
     async fn end(&self, end: &EndRequest) -> Result<Ended, StoreError> {
-        if self.open.available_permits() == 0 {
-            return Err(away());
+        if self.writes.available_permits() == 0 {
+            return Err(unreachable_store());
         }
-        let ended = self.kept.end(end).await;
-        if self.loses_ends { Err(away()) } else { ended }
+        let ended = self.memory.end(end).await;
+        if self.loses_ends { Err(unreachable_store()) } else { ended }
     }
 
     async fn record(&self, updates: &[RecordedChange]) -> Result<Vec<Lockout>, StoreError> {
@@ -111,55 +111,55 @@ impl CallStore for Faulty {
         };
         match updates.iter().any(is_refused) {
             true => Err(StoreError::refused("strange")),
-            false => self.kept.record(updates).await,
+            false => self.memory.record(updates).await,
         }
     }
 
     async fn use_approval(&self, attempt: Attempt, owner: Owner) -> Result<bool, StoreError> {
-        self.kept.use_approval(attempt, owner).await
+        self.memory.use_approval(attempt, owner).await
     }
 
     async fn find(&self, id: CallId) -> Result<Option<LatestAttempt>, StoreError> {
-        self.kept.find(id).await
+        self.memory.find(id).await
     }
 
     async fn renew(&self, owner: Owner) -> Result<(), StoreError> {
-        if self.can_renew.load(Ordering::Relaxed) { self.kept.renew(owner).await } else { Err(away()) }
+        if self.can_renew.load(Ordering::Relaxed) { self.memory.renew(owner).await } else { Err(unreachable_store()) }
     }
 
     async fn claim_orphans(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
-        self.kept.claim_orphans(owner, most).await
+        self.memory.claim_orphans(owner, most).await
     }
 
     async fn block(&self, block: &Block) -> Result<(), StoreError> {
         *self.asked_to_block.lock() += 1;
         self.wait().await;
-        self.kept.block(block).await
+        self.memory.block(block).await
     }
 
     async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
-        self.kept.unblock(number).await
+        self.memory.unblock(number).await
     }
 
     async fn blocks(&self) -> Result<Vec<Block>, StoreError> {
-        self.kept.blocks().await
+        self.memory.blocks().await
     }
 
     async fn use_number_keys(&self, known: &[KeyFingerprint], usage: KeyUse) -> Result<(), StoreError> {
-        self.kept.use_number_keys(known, usage).await
+        self.memory.use_number_keys(known, usage).await
     }
 
     async fn rows(&self, query: &Query) -> Result<Vec<Row>, StoreError> {
-        self.kept.rows(query).await
+        self.memory.rows(query).await
     }
 
     async fn steps(&self, attempt: Attempt) -> Result<Vec<Step>, StoreError> {
-        self.kept.steps(attempt).await
+        self.memory.steps(attempt).await
     }
 
     async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {
         self.swept.lock().push(keep);
-        self.kept.sweep(keep).await
+        self.memory.sweep(keep).await
     }
 
     fn is_working(&self) -> bool {
@@ -167,31 +167,31 @@ impl CallStore for Faulty {
     }
 
     async fn check(&self) -> Result<String, StoreError> {
-        self.kept.check().await
+        self.memory.check().await
     }
 }
 
-/// Locks have no faults.
+/// Locks without faults.
 #[async_trait]
 impl LimitStore for Faulty {
     async fn locks(&self) -> Result<Vec<NumberLock>, StoreError> {
-        self.kept.locks().await
+        self.memory.locks().await
     }
 
     async fn unlock(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
-        self.kept.unlock(numbers).await
+        self.memory.unlock(numbers).await
     }
 
     async fn usage(&self) -> Result<Usage, StoreError> {
-        self.kept.usage().await
+        self.memory.usage().await
     }
 }
 
-/// Alerts have no faults.
+/// Alerts without faults.
 #[async_trait]
 impl AlertStore for Faulty {
     async fn add_alert(&self, alert: &QueuedAlert) -> Result<AlertAdded, StoreError> {
-        self.kept.add_alert(alert).await
+        self.memory.add_alert(alert).await
     }
 
     async fn claim_alerts(
@@ -200,39 +200,39 @@ impl AlertStore for Faulty {
         destinations: &[Box<str>],
         most: usize,
     ) -> Result<Vec<ClaimedAlert>, StoreError> {
-        self.kept.claim_alerts(owner, destinations, most).await
+        self.memory.claim_alerts(owner, destinations, most).await
     }
 
     async fn record_delivery(&self, owner: Owner, id: Uuid, tried: &DeliveryResult) -> Result<bool, StoreError> {
-        self.kept.record_delivery(owner, id, tried).await
+        self.memory.record_delivery(owner, id, tried).await
     }
 
     async fn alerts(&self) -> Result<Vec<ListedAlert>, StoreError> {
-        self.kept.alerts().await
+        self.memory.alerts().await
     }
 }
 
-/// PINs have no faults.
+/// PINs without faults.
 #[async_trait]
 impl PinStore for Faulty {
     async fn set_pin(&self, pin: &NewPin) -> Result<(), StoreError> {
-        self.kept.set_pin(pin).await
+        self.memory.set_pin(pin).await
     }
 
     async fn remove_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
-        self.kept.remove_pin(numbers).await
+        self.memory.remove_pin(numbers).await
     }
 
     async fn unlock_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
-        self.kept.unlock_pin(numbers).await
+        self.memory.unlock_pin(numbers).await
     }
 
     async fn pins(&self) -> Result<Vec<StoredPin>, StoreError> {
-        self.kept.pins().await
+        self.memory.pins().await
     }
 
     async fn pin_state(&self, numbers: &[NumberKey]) -> Result<PinState, StoreError> {
-        self.kept.pin_state(numbers).await
+        self.memory.pin_state(numbers).await
     }
 
     async fn begin_pin_guess(
@@ -241,14 +241,14 @@ impl PinStore for Faulty {
         pepper: PepperFingerprint,
         limits: &PinLimits,
     ) -> Result<PinGuess, StoreError> {
-        self.kept.begin_pin_guess(numbers, pepper, limits).await
+        self.memory.begin_pin_guess(numbers, pepper, limits).await
     }
 
     async fn pin_was_right(&self, numbers: &[NumberKey], compared: &PinToCompare) -> Result<bool, StoreError> {
-        self.kept.pin_was_right(numbers, compared).await
+        self.memory.pin_was_right(numbers, compared).await
     }
 
     async fn use_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError> {
-        self.kept.use_pepper(pepper).await
+        self.memory.use_pepper(pepper).await
     }
 }

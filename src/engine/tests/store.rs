@@ -1,4 +1,4 @@
-//! What a call's task does with a store that refuses, waits, or is away.
+//! Calls with a store that refuses changes, does not answer, or is unreachable.
 
 use std::sync::atomic::Ordering;
 
@@ -6,7 +6,7 @@ use super::faulty::Faulty;
 use super::*;
 use crate::store::{AttemptChange, AttemptState, LEASE, LimitStore};
 
-fn note(event: CallEvent) -> AttemptChange {
+fn step_of(event: CallEvent) -> AttemptChange {
     step(event, None, None)
 }
 
@@ -15,70 +15,70 @@ async fn kept_steps(store: &Faulty, attempt: Attempt) -> Vec<Box<str>> {
 }
 
 #[tokio::test]
-async fn what_the_store_never_takes_costs_nothing_else_and_is_told() {
+async fn a_refused_change_costs_no_other_and_is_logged() {
     let store = Arc::new(Faulty::that_refuses(CallEvent::Retried));
     let bench = Bench::on(Arc::clone(&store), Duration::ZERO, ambiguous());
     let Begun::New(attempt) = bench.begin(1, 60 * SECOND) else { panic!("it is new") };
     bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
-    // They wait for each other, and so are recorded at once.
+    // They wait for each other, so they are written together.
     let events =
         [CallEvent::Redirected, CallEvent::Ringing, CallEvent::Retried, CallEvent::Answered, CallEvent::Forwarded];
-    events.into_iter().for_each(|event| bench.engine.parts.store.record(attempt, note(event)));
+    events.into_iter().for_each(|event| bench.engine.parts.store.record(attempt, step_of(event)));
     bench.engine.flush().await;
     let kept = kept_steps(&store, attempt).await;
     let names = events.map(CallEvent::name).into_iter();
     let kept: Vec<_> = names.filter(|name| kept.iter().any(|kept| **kept == **name)).collect();
     assert_eq!(kept, ["redirected", "ringing", "answered", "forwarded"]);
-    bench.until(|bench| bench.told("store_refused")).await;
+    bench.until(|bench| bench.logs("store_refused")).await;
 }
 
 #[tokio::test]
-async fn the_reference_of_a_call_is_kept_however_much_waits_for_the_store() {
+async fn a_reference_is_recorded_however_many_writes_wait() {
     let store = Arc::new(Faulty::that_waits());
-    let bench = Bench::on(Arc::clone(&store), SECOND, Ok(CallRef::new("kept")));
+    let bench = Bench::on(Arc::clone(&store), SECOND, Ok(CallRef::new("recorded")));
     let client = &bench.engine.parts.store;
     let Begun::New(attempt) = bench.begin(1, 60 * SECOND) else { panic!("it is new") };
     bench.until(|bench| *bench.backend.placed.lock() == 1).await;
     let unknown = Attempt { id: id(2), ..attempt };
-    (0..60_000).for_each(|_| client.record(unknown, note(CallEvent::Ringing)));
-    client.record(attempt, note(CallEvent::Forwarded));
-    bench.until(|bench| bench.told("\"placed\"")).await;
-    store.go_on();
+    (0..60_000).for_each(|_| client.record(unknown, step_of(CallEvent::Ringing)));
+    client.record(attempt, step_of(CallEvent::Forwarded));
+    bench.until(|bench| bench.logs("\"placed\"")).await;
+    store.unblock_writes();
     bench.engine.flush().await;
     let kept = kept_steps(&store, attempt).await;
     assert!(kept.iter().any(|name| **name == *"placed"), "{kept:?}");
-    assert!(!kept.iter().any(|name| **name == *"forwarded"), "there is an end to what waits");
+    assert!(!kept.iter().any(|name| **name == *"forwarded"), "the queue has a maximum");
 }
 
 #[tokio::test]
-async fn who_reports_a_fraud_is_blocked_before_the_call_ends() {
+async fn fraud_blocks_the_number_before_the_call_ends() {
     let store = Arc::new(Faulty::that_waits());
-    let bench = Bench::with(Arc::clone(&store), Scripted::that_fails(FailureReason::FraudReported));
+    let bench = Bench::with(Arc::clone(&store), Scripted::failing_with(FailureReason::FraudReported));
     let Begun::New(attempt) = bench.begin(1, 60 * SECOND) else { panic!("it is new") };
-    // Whoever kills the process now leaves a call that the next one takes up, and asks the provider about.
+    // If the process is killed now, the next one claims the call and polls the provider.
     bench.until(|_| *store.asked_to_block.lock() > 0).await;
     let current = store.find(id(1)).await.unwrap().unwrap();
     assert!(current.attempt == attempt && matches!(current.state, AttemptState::Pending { .. }), "{current:?}");
     assert_eq!(bench.registry.status(id(1)), Some(CallStatus::Pending));
-    store.go_on();
+    store.unblock_writes();
     bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
     let blocked: Vec<_> = store.blocks().await.unwrap().into_iter().map(|block| block.number).collect();
     assert_eq!(blocked, [number().key()]);
 }
 
 #[tokio::test]
-async fn what_a_provider_has_of_a_call_is_deleted_only_when_the_store_has_its_end() {
-    for does_go_on in [true, false] {
+async fn the_provider_is_cleaned_up_once_the_store_has_the_end() {
+    for recovers in [true, false] {
         let store = Arc::new(Faulty::that_waits());
-        let bench = Bench::with(Arc::clone(&store), Scripted::that_fails(FailureReason::WrongKey));
+        let bench = Bench::with(Arc::clone(&store), Scripted::failing_with(FailureReason::WrongKey));
         bench.begin(1, 60 * SECOND);
         bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
         assert_eq!(*bench.backend.cleaned_up.lock(), 0);
-        if does_go_on {
-            store.go_on();
+        if recovers {
+            store.unblock_writes();
             bench.until(|bench| *bench.backend.cleaned_up.lock() == 1).await;
         } else {
-            // The next process asks there.
+            // The next process polls there.
             bench.engine.shut_down().await;
             assert_eq!(*bench.backend.cleaned_up.lock(), 0);
         }
@@ -87,9 +87,9 @@ async fn what_a_provider_has_of_a_call_is_deleted_only_when_the_store_has_its_en
 
 /// The third denial locks the number.
 #[tokio::test]
-async fn a_lock_is_logged_once_although_the_answer_was_lost() {
+async fn a_lock_is_logged_once_if_an_answer_is_lost() {
     let store = Arc::new(Faulty::that_loses_ends());
-    let bench = Bench::with(Arc::clone(&store), Scripted::that_fails(FailureReason::WrongKey));
+    let bench = Bench::with(Arc::clone(&store), Scripted::failing_with(FailureReason::WrongKey));
     for n in 1..=3 {
         bench.begin(n, 60 * SECOND);
         bench.until(|bench| bench.registry.status(id(n)) == Some(CallStatus::Failed)).await;
@@ -101,7 +101,8 @@ async fn a_lock_is_logged_once_although_the_answer_was_lost() {
     }
 }
 
-/// A first backend takes the time of a lease to refuse a call. Is a second one asked, and what is told?
+/// The first backend refuses a call after the time of a lease. Returns how many backends were asked, and the reason of the
+/// failure.
 async fn second_backend(store: Arc<Faulty>) -> (usize, FailureReason) {
     let refused = Failure::new(FailureReason::CannotPlace, "Not today.");
     let bench = Bench::on(store, LEASE, Err(PlaceError { may_ring: MayRing::No, failure: refused }));
@@ -118,35 +119,35 @@ async fn a_second_backend_is_asked_while_the_lease_is_renewed() {
 }
 
 #[tokio::test]
-async fn nobody_is_rung_for_a_call_that_may_be_another_processs_by_now() {
+async fn no_backend_is_asked_after_the_lease_is_lost() {
     let asked = second_backend(Arc::new(Faulty::that_renews(false))).await;
     assert_eq!(asked, (1, FailureReason::Interrupted));
 }
 
 #[tokio::test]
-async fn nobody_is_rung_for_a_call_that_may_have_been_taken_before_the_lease_was_renewed() {
+async fn no_backend_is_asked_after_a_gap_in_the_lease() {
     let store = Arc::new(Faulty::that_renews(false));
-    let heals = async {
+    let recovers = async {
         tokio::time::sleep(LEASE - 2 * SECOND).await;
         store.can_renew.store(true, Ordering::Relaxed);
     };
-    let ((), asked) = tokio::join!(heals, second_backend(Arc::clone(&store)));
+    let ((), asked) = tokio::join!(recovers, second_backend(Arc::clone(&store)));
     assert_eq!(asked, (1, FailureReason::Interrupted));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_store_is_swept_after_a_while_and_then_again_of_what_is_older_than_the_audit_keeps() {
+async fn the_store_is_swept_every_hour_but_not_at_the_start() {
     let store = Arc::new(Faulty::default());
     let _bench = Bench::on(Arc::clone(&store), Duration::ZERO, ambiguous());
     tokio::time::sleep(background::SWEEP_STORE_EVERY - SECOND).await;
-    assert!(store.swept.lock().is_empty(), "a machine's clock may be wrong when it starts");
+    assert!(store.swept.lock().is_empty(), "a machine's clock may be wrong at its start");
     tokio::time::sleep(background::SWEEP_STORE_EVERY + 2 * SECOND).await;
     assert_eq!(*store.swept.lock(), [90 * 24 * 3600 * SECOND; 2]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_does_not_begin_in_time_says_whether_the_store_is_busy_or_away() {
-    for (is_working, words) in [
+async fn a_call_that_cannot_begin_names_the_problem_of_the_store() {
+    for (is_working, text) in [
         (true, "Nobody was called: the store is busy: no answer within 5 s. Try again in a minute; "),
         (false, "Nobody was called: the store cannot be reached: no answer within 5 s."),
     ] {
@@ -155,8 +156,8 @@ async fn a_call_that_does_not_begin_in_time_says_whether_the_store_is_busy_or_aw
         bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
         let failure = bench.registry.snapshot(id(1)).unwrap().failure.unwrap();
         assert_eq!(failure.reason(), FailureReason::CannotPlace);
-        assert!(failure.text().starts_with(words), "{failure}");
-        bench.until(|bench| bench.told(words)).await;
+        assert!(failure.text().starts_with(text), "{failure}");
+        bench.until(|bench| bench.logs(text)).await;
         assert_eq!(*bench.backend.placed.lock(), 0);
     }
 }

@@ -32,7 +32,7 @@ struct AlertEntry {
 #[async_trait]
 impl AlertStore for MemoryStore {
     async fn add_alert(&self, alert: &QueuedAlert) -> Result<AlertAdded, StoreError> {
-        Ok(self.1.lock().add(alert, Instant::now()))
+        Ok(self.alerts.lock().add(alert, Instant::now()))
     }
 
     async fn claim_alerts(
@@ -41,15 +41,15 @@ impl AlertStore for MemoryStore {
         destinations: &[Box<str>],
         limit: usize,
     ) -> Result<Vec<ClaimedAlert>, StoreError> {
-        Ok(self.1.lock().claim(owner, destinations, limit, Instant::now()))
+        Ok(self.alerts.lock().claim(owner, destinations, limit, Instant::now()))
     }
 
     async fn record_delivery(&self, owner: Owner, id: Uuid, tried: &DeliveryResult) -> Result<bool, StoreError> {
-        Ok(self.1.lock().tried(owner, id, tried, Instant::now()))
+        Ok(self.alerts.lock().tried(owner, id, tried, Instant::now()))
     }
 
     async fn alerts(&self) -> Result<Vec<ListedAlert>, StoreError> {
-        let mut alerts: Vec<_> = self.1.lock().0.iter().map(|alert| alert.listed.clone()).collect();
+        let mut alerts: Vec<_> = self.alerts.lock().0.iter().map(|alert| alert.listed.clone()).collect();
         alerts.sort_by_key(|alert| std::cmp::Reverse(alert.raised_at));
         Ok(alerts)
     }

@@ -25,13 +25,13 @@ impl Times {
         Self(VecDeque::with_capacity(USUAL_CALLS))
     }
 
-    /// Counts a call, and forgets those that began `longest` ago.
+    /// Counts a call, and removes those that began `longest` ago.
     pub(super) fn add(&mut self, now: Instant, longest: Duration) {
         self.remove_old(now, longest);
         self.0.push_back(now);
     }
 
-    /// Forgets the calls that began `longest` ago. Returns whether any are left.
+    /// Removes the calls that began `longest` ago. Returns whether any are left.
     pub(super) fn remove_old(&mut self, now: Instant, longest: Duration) -> bool {
         while self.0.front().is_some_and(|at| now.saturating_duration_since(*at) >= longest) {
             self.0.pop_front();
@@ -73,7 +73,7 @@ impl Pending {
         self.0.remove(&(deadline, sequence));
     }
 
-    /// Forgets the calls whose deadline has passed. Returns whether any are left.
+    /// Removes the calls whose deadline has passed. Returns whether any are left.
     pub(super) fn remove_old(&mut self, now: Instant) -> bool {
         while self.0.first().is_some_and(|(deadline, _)| *deadline <= now) {
             self.0.pop_first();
@@ -129,7 +129,7 @@ impl Day {
         }
     }
 
-    /// Forgets the buckets that lie in the past as a whole. Returns whether any are left.
+    /// Removes the buckets that are older than a day as a whole. Returns whether any are left.
     pub(super) fn remove_old(&mut self, now: i64) -> bool {
         let first = now.saturating_sub(DAY).div_euclid(BUCKET);
         while self.0.front().is_some_and(|bucket| bucket.number < first) {

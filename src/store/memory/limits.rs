@@ -25,15 +25,15 @@ pub(super) struct DenialsEntry {
 #[async_trait]
 impl LimitStore for MemoryStore {
     async fn locks(&self) -> Result<Vec<NumberLock>, StoreError> {
-        Ok(self.0.lock().locks(Instant::now()))
+        Ok(self.calls.lock().locks(Instant::now()))
     }
 
     async fn unlock(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
-        Ok(self.0.lock().unlock(numbers, Instant::now()))
+        Ok(self.calls.lock().unlock(numbers, Instant::now()))
     }
 
     async fn usage(&self) -> Result<Usage, StoreError> {
-        Ok(self.0.lock().usage(Instant::now()))
+        Ok(self.calls.lock().usage(Instant::now()))
     }
 }
 

@@ -33,7 +33,10 @@ pub(super) const TYPE: StoreType = StoreType {
 
 /// A store in memory. Its clock is the monotonic clock (S10). A mutex makes each operation atomic (S2).
 #[derive(Default)]
-pub struct MemoryStore(Mutex<Calls>, Mutex<Alerts>);
+pub struct MemoryStore {
+    calls: Mutex<Calls>,
+    alerts: Mutex<Alerts>,
+}
 
 #[async_trait]
 impl CallStore for MemoryStore {
@@ -42,63 +45,63 @@ impl CallStore for MemoryStore {
     }
 
     async fn begin(&self, new: &NewAttempt, limits: &Limits) -> Result<Begun, StoreError> {
-        self.0.lock().begin(new, limits, Instant::now())
+        self.calls.lock().begin(new, limits, Instant::now())
     }
 
     async fn end(&self, end: &EndRequest) -> Result<Ended, StoreError> {
-        Ok(self.0.lock().end(end, Instant::now()))
+        Ok(self.calls.lock().end(end, Instant::now()))
     }
 
     async fn record(&self, changes: &[RecordedChange]) -> Result<Vec<Lockout>, StoreError> {
-        let mut calls = self.0.lock();
+        let mut calls = self.calls.lock();
         Ok(changes.iter().filter_map(|recorded| calls.record(recorded, Instant::now())).collect())
     }
 
     async fn use_approval(&self, attempt: Attempt, owner: Owner) -> Result<bool, StoreError> {
-        Ok(self.0.lock().use_approval(attempt, owner))
+        Ok(self.calls.lock().use_approval(attempt, owner))
     }
 
     async fn find(&self, id: CallId) -> Result<Option<LatestAttempt>, StoreError> {
-        Ok(self.0.lock().find(id, Instant::now()))
+        Ok(self.calls.lock().find(id, Instant::now()))
     }
 
     async fn renew(&self, owner: Owner) -> Result<(), StoreError> {
-        self.0.lock().renew(owner, Instant::now());
+        self.calls.lock().renew(owner, Instant::now());
         Ok(())
     }
 
     async fn claim_orphans(&self, owner: Owner, limit: usize) -> Result<Vec<Orphan>, StoreError> {
-        Ok(self.0.lock().claim_orphans(owner, limit, Instant::now()))
+        Ok(self.calls.lock().claim_orphans(owner, limit, Instant::now()))
     }
 
     async fn block(&self, block: &Block) -> Result<(), StoreError> {
-        self.0.lock().block(block.clone());
+        self.calls.lock().block(block.clone());
         Ok(())
     }
 
     async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
-        Ok(self.0.lock().unblock(number))
+        Ok(self.calls.lock().unblock(number))
     }
 
     async fn blocks(&self) -> Result<Vec<Block>, StoreError> {
-        Ok(self.0.lock().blocks())
+        Ok(self.calls.lock().blocks())
     }
 
     async fn use_number_keys(&self, known: &[KeyFingerprint], usage: KeyUse) -> Result<(), StoreError> {
-        self.0.lock().use_number_keys(known, usage)
+        self.calls.lock().use_number_keys(known, usage)
     }
 
     async fn rows(&self, query: &Query) -> Result<Vec<Row>, StoreError> {
-        Ok(self.0.lock().rows(query))
+        Ok(self.calls.lock().rows(query))
     }
 
     async fn steps(&self, attempt: Attempt) -> Result<Vec<Step>, StoreError> {
-        Ok(self.0.lock().steps(attempt))
+        Ok(self.calls.lock().steps(attempt))
     }
 
     async fn sweep(&self, keep: Duration) -> Result<(), StoreError> {
-        self.0.lock().sweep(keep, Instant::now());
-        self.1.lock().sweep(tokio::time::Instant::now());
+        self.calls.lock().sweep(keep, Instant::now());
+        self.alerts.lock().sweep(tokio::time::Instant::now());
         Ok(())
     }
 

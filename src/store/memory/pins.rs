@@ -21,20 +21,20 @@ pub(super) struct PinEntry {
 #[async_trait]
 impl PinStore for MemoryStore {
     async fn set_pin(&self, pin: &NewPin) -> Result<(), StoreError> {
-        self.0.lock().set_pin(pin)
+        self.calls.lock().set_pin(pin)
     }
 
     async fn remove_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
-        let mut calls = self.0.lock();
+        let mut calls = self.calls.lock();
         Ok(numbers.iter().filter(|number| calls.pins.remove(number).is_some()).count() > 0)
     }
 
     async fn unlock_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
-        Ok(self.0.lock().pin_of(numbers).map(|pin| pin.guesses.forgive_all()).is_some())
+        Ok(self.calls.lock().pin_of(numbers).map(|pin| pin.guesses.forgive_all()).is_some())
     }
 
     async fn pins(&self) -> Result<Vec<StoredPin>, StoreError> {
-        let mut calls = self.0.lock();
+        let mut calls = self.calls.lock();
         let now = calls.milliseconds(Instant::now());
         let stored = |(number, pin): (&NumberKey, &PinEntry)| {
             let (failures, left) = pin.guesses.state(now);
@@ -52,7 +52,7 @@ impl PinStore for MemoryStore {
     }
 
     async fn pin_state(&self, numbers: &[NumberKey]) -> Result<PinState, StoreError> {
-        let mut calls = self.0.lock();
+        let mut calls = self.calls.lock();
         let now = calls.milliseconds(Instant::now());
         Ok(match calls.pin_of(numbers).map(|pin| pin.guesses.state(now)) {
             None => PinState::NotSet,
@@ -67,7 +67,7 @@ impl PinStore for MemoryStore {
         pepper: PepperFingerprint,
         limits: &PinLimits,
     ) -> Result<PinGuess, StoreError> {
-        let mut calls = self.0.lock();
+        let mut calls = self.calls.lock();
         let now = calls.milliseconds(Instant::now());
         let Some(pin) = calls.pin_of(numbers) else { return Ok(PinGuess::NotSet) };
         if pin.new.pepper != pepper {
@@ -80,13 +80,13 @@ impl PinStore for MemoryStore {
     }
 
     async fn pin_was_right(&self, numbers: &[NumberKey], compared: &PinToCompare) -> Result<bool, StoreError> {
-        let mut calls = self.0.lock();
+        let mut calls = self.calls.lock();
         let pin = calls.pin_of(numbers).filter(|pin| pin.new.hash == compared.hash);
         Ok(pin.map(|pin| pin.guesses.was_right(compared.guess)).is_some())
     }
 
     async fn use_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError> {
-        self.0.lock().other_pepper(pepper).map_or(Ok(()), Err)
+        self.calls.lock().other_pepper(pepper).map_or(Ok(()), Err)
     }
 }
 

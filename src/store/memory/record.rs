@@ -3,8 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::calls::{AttemptEntry, Calls, row};
-use crate::call::{CallEvent, FailureReason, Outcome, Progress};
-use crate::store::{AttemptChange, DenialLimits, EndRequest, Lockout, Owner, RecordedChange, Row, RowOutcome, Step};
+use crate::call::{CallEvent, Failure, FailureReason, Outcome, Progress};
+use crate::store::{
+    AttemptChange, DenialLimits, EndRequest, Lockout, Owner, RecordedChange, Row, RowOutcome, Step, StoredNumber,
+};
 
 impl Calls {
     /// Records a change (S7).
@@ -27,29 +29,8 @@ impl Calls {
             }
             AttemptChange::Released => sequence.into_iter().for_each(|sequence| self.release(sequence)),
             AttemptChange::Refused { number, node, failure } => match sequence {
-                Some(sequence) => {
-                    let owner = self.attempts.get(&sequence).and_then(|entry| entry.owner_now)?;
-                    let outcome = Outcome::Failed(failure.clone());
-                    // No phone rang, so it counts as no denial.
-                    let denials = DenialLimits { count: 0, window: Duration::ZERO, lock: Duration::ZERO };
-                    let end = EndRequest { attempt: *attempt, owner, at: *at, outcome, release: true, denials };
-                    let withdrawn = self.finish(&end, now)?;
-                    self.subtract_withdrawn(withdrawn);
-                }
-                None => {
-                    let mut row = row(*attempt, *at, node, number.as_ref());
-                    row.ended = Some(*at);
-                    row.outcome = RowOutcome::Failed(failure.clone());
-                    let is_older = |entry: &AttemptEntry| {
-                        entry.owner_now.is_none() && entry.begun.is_none_or(|begun| begun + recorded.waited() <= now)
-                    };
-                    let is_latest = self.latest_of(attempt.id).is_none_or(is_older);
-                    let sequence = self.insert(AttemptEntry { ended_at: Some(now), ..AttemptEntry::new(row, now) });
-                    self.ended.push_back(sequence);
-                    if is_latest {
-                        self.latest.insert(attempt.id, sequence);
-                    }
-                }
+                Some(sequence) => self.withdraw(sequence, recorded, failure, now),
+                None => self.record_refusal(recorded, number.as_ref(), node, failure, now),
             },
             AttemptChange::Step { event, backend, text } => {
                 let step = Step {
@@ -74,6 +55,42 @@ impl Calls {
             }
         }
         None
+    }
+
+    /// Ends an attempt that has begun although it was refused, so that it counts for no limit (S12).
+    fn withdraw(&mut self, sequence: u64, recorded: &RecordedChange, failure: &Failure, now: Instant) {
+        let Some(owner) = self.attempts.get(&sequence).and_then(|entry| entry.owner_now) else { return };
+        let outcome = Outcome::Failed(failure.clone());
+        // No phone rang, so it counts as no denial.
+        let denials = DenialLimits { count: 0, window: Duration::ZERO, lock: Duration::ZERO };
+        let RecordedChange { attempt, at, .. } = *recorded;
+        let end = EndRequest { attempt, owner, at, outcome, release: true, denials };
+        if let Some(withdrawn) = self.finish(&end, now) {
+            self.subtract_withdrawn(withdrawn);
+        }
+    }
+
+    /// Records a refusal for the audit, and as the latest attempt of its id if it is (S6).
+    fn record_refusal(
+        &mut self,
+        recorded: &RecordedChange,
+        number: Option<&StoredNumber>,
+        node: &str,
+        failure: &Failure,
+        now: Instant,
+    ) {
+        let mut row = row(recorded.attempt, recorded.at, node, number);
+        row.ended = Some(recorded.at);
+        row.outcome = RowOutcome::Failed(failure.clone());
+        let is_older = |entry: &AttemptEntry| {
+            entry.owner_now.is_none() && entry.begun.is_none_or(|begun| begun + recorded.waited() <= now)
+        };
+        let is_latest = self.latest_of(recorded.attempt.id).is_none_or(is_older);
+        let sequence = self.insert(AttemptEntry { ended_at: Some(now), ..AttemptEntry::new(row, now) });
+        self.ended.push_back(sequence);
+        if is_latest {
+            self.latest.insert(recorded.attempt.id, sequence);
+        }
     }
 }
 

@@ -1,18 +1,19 @@
-//! `store.url`: where Redis is, and how to log in. Errors show nothing of it, since it holds a password.
+//! `store.url`: the address of Redis, and the login. Errors show nothing of it, because it contains a password.
 
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use url::{Host, form_urlencoded};
 
 use crate::config::ConfigError;
 
-/// Where Redis listens if no port is named.
-const PORT: u16 = 6379;
+/// The port of an address without one.
+const DEFAULT_PORT: u16 = 6379;
 
-const FORM: &str = "rediss://user:password@redis.contoso.local:6380";
+/// An example for errors.
+const EXAMPLE: &str = "rediss://user:password@redis.contoso.local:6380";
 
-/// Where Redis is, and how to log in.
+/// The address of Redis, and the login.
 pub(super) struct Address {
-    /// Any of which may be asked.
+    /// The servers. Any of them can be used.
     pub(super) nodes: Vec<Node>,
     pub(super) is_tls: bool,
     pub(super) login: RedisConnectionInfo,
@@ -33,7 +34,7 @@ pub(super) enum Kind {
     Single,
     /// Nodes of a cluster.
     Cluster,
-    /// Sentinels, which know where the master of this name is.
+    /// Sentinels. They know the address of the master with this name.
     Sentinel(String),
 }
 
@@ -41,18 +42,18 @@ impl Address {
     /// Reads `store.url`.
     ///
     /// # Errors
-    /// Where it is no such address, or one that everybody on the network could read along or use.
+    /// If it is not such an address, or if others on the network could read or use the connection.
     pub(super) fn parse(text: &str) -> Result<Self, ConfigError> {
         Self::read(text).map_err(|problem| ConfigError::invalid("store.url", problem))
     }
 
     fn read(text: &str) -> Result<Self, String> {
-        let malformed = || format!("is not an address like {FORM}");
+        let malformed = || format!("is not an address like {EXAMPLE}");
         let (scheme, rest) = text.trim().split_once("://").ok_or_else(malformed)?;
         let is_tls = match scheme {
             "rediss" => true,
             "redis" => false,
-            _ => return Err(format!("must begin with rediss://, as in {FORM}")),
+            _ => return Err(format!("must begin with rediss://, as in {EXAMPLE}")),
         };
         if rest.contains('#') {
             return Err("has a `#`; in a password it is written %23".to_owned());
@@ -62,13 +63,13 @@ impl Address {
         let (user, hosts) = rest.rsplit_once('@').unwrap_or(("", rest));
         let nodes: Vec<_> = hosts.split(',').map(Node::parse).collect::<Option<_>>().ok_or_else(malformed)?;
         let first = nodes.first().ok_or_else(malformed)?;
-        // The crate takes user, password and database apart.
+        // The crate parses user, password and database.
         let at = if user.is_empty() { String::new() } else { format!("{user}@") };
         let login =
             format!("redis://{at}{}:{}/{database}", Host::parse(&first.host).map_err(|_| malformed())?, first.port);
         let login = login.as_str().into_connection_info().map_err(|_| {
             format!(
-                "is not an address like {FORM}; in its user and password, other characters than letters and digits \
+                "is not an address like {EXAMPLE}; in its user and password, other characters than letters and digits \
                      are written as %40 for @"
             )
         })?;
@@ -84,12 +85,12 @@ impl Address {
         let beyond_this_machine = nodes.iter().any(|node| !node.is_loopback());
         if beyond_this_machine && !is_tls {
             return Err(format!(
-                "must begin with rediss://, which is TLS, as in {FORM} (redis:// is for this machine's own addresses alone)"
+                "must begin with rediss://, which is TLS, as in {EXAMPLE} (redis:// is for this machine's own addresses alone)"
             ));
         }
         if beyond_this_machine && login.password().is_none_or(str::is_empty) {
             return Err(format!(
-                "has no password, and so whoever reaches the server could change calls; write it as in {FORM}, or with \
+                "has no password, so everyone who can reach the server could change calls; write it as in {EXAMPLE}, or with \
                  `default` for the user"
             ));
         }
@@ -118,13 +119,13 @@ fn kind(query: &str) -> Result<Kind, String> {
 }
 
 impl Node {
-    /// Reads `host:port`, as it stands in the configuration or as Redis says it.
+    /// Parses `host:port`, from the configuration or from Redis.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        // An IPv6 address has colons itself, and brackets around it. Redis leaves those away.
+        // An IPv6 address contains colons, and has brackets around it. Redis omits the brackets.
         let (host, port) = match text.rsplit_once(':') {
             Some(("", _)) => return None,
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
-            _ => (text, PORT),
+            _ => (text, DEFAULT_PORT),
         };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let host = match bare.contains(':') {
@@ -147,12 +148,12 @@ impl Node {
         }
     }
 
-    /// Is it known by a name, and not by an address?
+    /// Returns whether its host is a name, and not an address.
     pub(super) fn is_named(&self) -> bool {
         matches!(self.parsed(), Some(Host::Domain(_)))
     }
 
-    /// Its host, without the brackets of an IPv6 address.
+    /// Returns the host, without the brackets of an IPv6 address.
     pub(super) fn bare_host(&self) -> &str {
         self.host.trim_start_matches('[').trim_end_matches(']')
     }

@@ -126,8 +126,8 @@ impl PinStore for RedisStore {
 
     async fn pin_state(&self, numbers: &[NumberKey]) -> Result<PinState, StoreError> {
         let answer = self.change_pin("state", hashes(numbers)?, &[]).await?;
-        let words: Vec<_> = answer.iter().map(String::as_str).collect();
-        Ok(match words.as_slice() {
+        let answer: Vec<_> = answer.iter().map(String::as_str).collect();
+        Ok(match answer.as_slice() {
             ["not_set"] => PinState::NotSet,
             ["locked", until] => PinState::Locked { until: from_unix(until.parse().map_err(|_| malformed())?) },
             ["open"] => PinState::Open,
@@ -143,8 +143,8 @@ impl PinStore for RedisStore {
     ) -> Result<PinGuess, StoreError> {
         let more = [pepper.to_string(), limits.max_failures.to_string(), milliseconds(limits.lock).to_string()];
         let answer = self.change_pin("guess", hashes(numbers)?, &more).await?;
-        let words: Vec<_> = answer.iter().map(String::as_str).collect();
-        Ok(match words.as_slice() {
+        let answer: Vec<_> = answer.iter().map(String::as_str).collect();
+        Ok(match answer.as_slice() {
             ["not_set"] => PinGuess::NotSet,
             ["locked", until] => PinGuess::Locked { until: from_unix(until.parse().map_err(|_| malformed())?) },
             ["compare", hash, guess] => {

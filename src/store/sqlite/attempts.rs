@@ -37,7 +37,7 @@ pub(super) fn end(tx: &Tx<'_>, end: &EndRequest) -> rusqlite::Result<Ended> {
     let found: Option<Found> = tx
         .database
         .prepare_cached(
-            "UPDATE attempts SET ended = ?4, ended_at = ?5, reason = ?6, text = ?7, rings = rings AND NOT ?8, codes = NULL,
+            "UPDATE attempts SET ended = ?4, ended_at = ?5, reason = ?6, text = ?7, holds_number = holds_number AND NOT ?8, codes = NULL,
                  judged_by = ?9, call_limit = ?10
              WHERE id = ?1 AND generation = ?2 AND owner = ?3 AND ended IS NULL AND (?6 IS NOT NULL OR deadline > ?4)
              RETURNING deadline, number_key, line_key, number",
@@ -72,7 +72,7 @@ pub(super) fn limit_name(failure: &Failure) -> Option<&'static str> {
 pub(super) fn use_approval(tx: &Tx<'_>, attempt: Attempt, owner: Owner) -> rusqlite::Result<bool> {
     tx.database
         .prepare_cached(
-            "UPDATE attempts SET used_by = ?3 WHERE id = ?1 AND generation = ?2 AND current = 1 AND ended IS NOT NULL
+            "UPDATE attempts SET used_by = ?3 WHERE id = ?1 AND generation = ?2 AND is_latest = 1 AND ended IS NOT NULL
                  AND reason IS NULL AND (used_by IS NULL OR used_by = ?3)",
         )?
         .execute(params![attempt.id, types::generation(attempt), owner])
@@ -85,7 +85,7 @@ pub(super) fn find(tx: &Tx<'_>, id: CallId) -> rusqlite::Result<Option<LatestAtt
         .prepare_cached(
             "SELECT generation, number_key, begun, deadline, started_at, ended, ended_at, reason, text, call_limit,
                  judged_by, ringing_at, answered_at
-             FROM attempts WHERE id = ?1 AND current = 1",
+             FROM attempts WHERE id = ?1 AND is_latest = 1",
         )?
         .query_row([id], |row| {
             let ended: Option<i64> = row.get("ended")?;

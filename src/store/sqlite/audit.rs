@@ -1,4 +1,4 @@
-//! What administrators ask of the database: the block list, and the story of calls.
+//! The block list (S11), and the audit.
 
 use rusqlite::types::ToSql;
 use rusqlite::{Row as Found, params};

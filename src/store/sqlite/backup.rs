@@ -1,4 +1,4 @@
-//! A copy of the file, made while the service uses it.
+//! Copies the file while the service uses it.
 
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
@@ -12,30 +12,30 @@ use super::file::BUSY_TIMEOUT;
 use super::schema;
 use crate::platform::{self, Grant};
 
-/// How the name of a copy ends until it is whole.
+/// The end of a copy's name until the copy is complete.
 pub(super) const UNFINISHED: &str = ".unfinished";
 
-/// How the name of a database's journal ends.
+/// The end of the name of a database's journal.
 pub(super) const JOURNAL: &str = "-journal";
 
-/// What to do if a copy cannot be written whose name the user has chosen.
+/// The advice if a copy with a name that the user chose cannot be written.
 pub(super) const ADVICE: &str = "; name a file in a folder that you may write to";
 
-/// Copies all that the database has into a new file, which only this user can use. What was deleted is not in it.
+/// Copies the database into a new file, which only this user can use. Deleted data is not in the copy.
 ///
-/// The copy gets its name when it is whole and on the disk: a process that is killed meanwhile leaves a file whose name
-/// ends in `.unfinished`, and its journal, which the next copy of this name replaces.
+/// The copy gets its name when it is complete and on the disk. A process that is killed before that leaves a file whose name
+/// ends in `.unfinished`, and its journal. The next copy of this name replaces them.
 ///
 /// # Errors
-/// In words: if the copy is there already or cannot be made, or this is no database of PhoneGate's. Then nothing is left
-/// of it.
+/// A message, if the copy exists already or cannot be made, or if the file is not a database of PhoneGate. No part of the
+/// copy is left.
 pub fn back_up(file: &Path, copy: &Path) -> Result<(), String> {
     let database = open(file)?;
     let unfinished = with_end(copy, UNFINISHED);
     if copy.symlink_metadata().is_ok() {
-        return Err(there_already(copy));
+        return Err(already_exists(copy));
     }
-    let cannot = |error: Error| told(copy, &error);
+    let cannot = |error: Error| cannot_write(copy, &error);
     remove_copy(&unfinished).map_err(cannot)?;
     // SQLite treats an empty file as a new one, and keeps its permissions.
     platform::create_private_file(&unfinished, Grant::CurrentUser).map_err(cannot)?;
@@ -45,13 +45,13 @@ pub fn back_up(file: &Path, copy: &Path) -> Result<(), String> {
     })
 }
 
-/// Removes what was left of a copy. Its journal goes first: SQLite would apply it to the next file of this name.
+/// Removes an incomplete copy. Its journal is removed first: SQLite would apply it to the next file of this name.
 pub(super) fn remove_copy(unfinished: &Path) -> IoResult<()> {
     remove_if_there(&with_end(unfinished, JOURNAL))?;
     remove_if_there(unfinished)
 }
 
-/// Opens a database of PhoneGate's to read it.
+/// Opens a database of PhoneGate for reading.
 pub(super) fn open(file: &Path) -> Result<Connection, String> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let ours = || {
@@ -68,20 +68,20 @@ fn fill(database: &Connection, unfinished: &Path, copy: &Path) -> Result<(), Str
     let problem = |error| format!("{}: {}", copy.display(), error_text(error));
     database.execute("VACUUM INTO ?1", [name]).map_err(problem)?;
     let written = OpenOptions::new().write(true).open(unfinished).and_then(|copy| copy.sync_all());
-    written.map_err(|error| told(copy, &error))
+    written.map_err(|error| cannot_write(copy, &error))
 }
 
 fn finish(unfinished: &Path, copy: &Path) -> Result<(), String> {
     let named = match give_name(unfinished, copy) {
         Ok(true) => fs::remove_file(unfinished),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(there_already(copy)),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(already_exists(copy)),
         named => named.map(drop),
     };
-    named.and_then(|()| sync_folder_of(copy)).map_err(|error| told(copy, &error))
+    named.and_then(|()| sync_folder_of(copy)).map_err(|error| cannot_write(copy, &error))
 }
 
 /// Gives a file another name, which no file has: a hard link never replaces a file, a rename can. Returns whether the file
-/// has both names now; it has only the new one if the file system has no hard links.
+/// has both names now. It has only the new one if the file system has no hard links.
 pub(super) fn give_name(file: &Path, name: &Path) -> IoResult<bool> {
     match fs::hard_link(file, name) {
         Ok(()) => Ok(true),
@@ -90,7 +90,7 @@ pub(super) fn give_name(file: &Path, name: &Path) -> IoResult<bool> {
     }
 }
 
-/// Makes sure that the name of a file is on the disk.
+/// Syncs the folder of a file, so that its name is on the disk.
 pub(super) fn sync_folder_of(file: &Path) -> IoResult<()> {
     match file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         Some(folder) => platform::sync_folder(folder),
@@ -112,10 +112,10 @@ fn remove_if_there(path: &Path) -> IoResult<()> {
     }
 }
 
-fn there_already(copy: &Path) -> String {
-    format!("{} is there already; name a new file", copy.display())
+fn already_exists(copy: &Path) -> String {
+    format!("{} already exists; name a new file", copy.display())
 }
 
-fn told(copy: &Path, error: &Error) -> String {
+fn cannot_write(copy: &Path, error: &Error) -> String {
     format!("cannot write {}: {error}{ADVICE}", copy.display())
 }

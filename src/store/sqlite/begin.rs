@@ -15,7 +15,9 @@ pub(super) fn begin(tx: &Tx<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite:
     let NewAttempt { attempt, started, deadline, number, owner, node } = new;
     let pending: Option<(i64, Option<NumberKey>)> = tx
         .database
-        .prepare_cached("SELECT generation, number_key FROM attempts WHERE id = ?1 AND current = 1 AND ended IS NULL")?
+        .prepare_cached(
+            "SELECT generation, number_key FROM attempts WHERE id = ?1 AND is_latest = 1 AND ended IS NULL",
+        )?
         .query_row([attempt.id], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     // S3: a repetition.
@@ -34,8 +36,8 @@ pub(super) fn begin(tx: &Tx<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite:
     let deadline = tx.now.saturating_add(milliseconds(*deadline));
     tx.database
         .prepare_cached(
-            "INSERT INTO attempts (id, generation, current, number_key, line_key, number, full_number, node, owner,
-                 started_at, begun, deadline, rings, country)
+            "INSERT INTO attempts (id, generation, is_latest, number_key, line_key, number, full_number, node, owner,
+                 started_at, begun, deadline, holds_number, country)
              VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 1, ?12)",
         )?
         .execute(params![
@@ -107,10 +109,12 @@ fn refusal(tx: &Tx<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite::Res
     }
     // S8: the number of an overdue call is released.
     tx.database
-        .prepare_cached("UPDATE attempts SET rings = 0 WHERE number_key = ?1 AND rings = 1 AND deadline + ?2 <= ?3")?
+        .prepare_cached(
+            "UPDATE attempts SET holds_number = 0 WHERE number_key = ?1 AND holds_number = 1 AND deadline + ?2 <= ?3",
+        )?
         .execute(params![number.key, milliseconds(DEADLINE_GRACE), tx.now])?;
-    let rings = tx.database.prepare_cached("SELECT 1 FROM attempts WHERE number_key = ?1 AND rings = 1")?;
-    if { rings }.exists([number.key])? {
+    let holding = tx.database.prepare_cached("SELECT 1 FROM attempts WHERE number_key = ?1 AND holds_number = 1")?;
+    if { holding }.exists([number.key])? {
         return Ok(Some(Refusal::InProgress));
     }
     // S12.
@@ -120,5 +124,5 @@ fn refusal(tx: &Tx<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite::Res
 
 /// Makes no attempt of an id the latest one.
 pub(super) fn supersede(tx: &Tx<'_>, id: CallId) -> rusqlite::Result<usize> {
-    tx.database.prepare_cached("UPDATE attempts SET current = 0 WHERE id = ?1 AND current = 1")?.execute([id])
+    tx.database.prepare_cached("UPDATE attempts SET is_latest = 0 WHERE id = ?1 AND is_latest = 1")?.execute([id])
 }

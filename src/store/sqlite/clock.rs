@@ -20,11 +20,11 @@ impl Clock {
 
     /// Returns milliseconds since 1970: at least the time in the file, and never less than before.
     pub(super) fn now(&mut self, database: &Connection) -> rusqlite::Result<i64> {
-        let kept: i64 =
+        let recorded: i64 =
             database.prepare_cached("SELECT now FROM clock WHERE only = 1")?.query_row([], |row| row.get(0))?;
         let at = Instant::now();
         let ticked = self.last.map_or(0, |(last, then)| last.saturating_add(milliseconds(at - then)));
-        let now = self.wall().max(ticked).max(kept);
+        let now = self.wall().max(ticked).max(recorded);
         self.last = Some((now, at));
         Ok(now)
     }

@@ -1,4 +1,4 @@
-//! The file: where it is, and how it is opened.
+//! The path of the file, and opening it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

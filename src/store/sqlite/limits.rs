@@ -78,7 +78,7 @@ pub(super) fn deny(
     let mut denials = before.clone();
     let until = denials.deny(tx.now, limits);
     if denials != before {
-        keep(tx, number, masked, &denials)?;
+        write(tx, number, masked, &denials)?;
     }
     Ok(until.and_then(|until| in_wall_time(tx, until)))
 }
@@ -112,7 +112,7 @@ fn find(tx: &Tx<'_>, number: NumberKey) -> rusqlite::Result<Option<NumberDenials
         .optional()
 }
 
-fn keep(tx: &Tx<'_>, number: NumberKey, masked: &str, denials: &NumberDenials) -> rusqlite::Result<()> {
+fn write(tx: &Tx<'_>, number: NumberKey, masked: &str, denials: &NumberDenials) -> rusqlite::Result<()> {
     tx.database
         .prepare_cached("INSERT OR REPLACE INTO denials VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
         .execute(params![
@@ -153,7 +153,7 @@ pub(super) fn rekey(tx: &Tx<'_>, old: NumberKey, number: &StoredNumber) -> rusql
     let mut denials = find(tx, number.key)?.unwrap_or_default();
     denials.merge(moved);
     forgive(tx, old)?;
-    keep(tx, number.key, &number.masked, &denials)
+    write(tx, number.key, &number.masked, &denials)
 }
 
 /// Removes denials that are older than [`DENIAL_RETENTION`].

@@ -26,14 +26,14 @@ pub(super) fn renew(tx: &Tx<'_>, owner: Owner) -> rusqlite::Result<()> {
 pub(super) fn claim_orphans(tx: &Tx<'_>, owner: Owner, limit: usize, acked: bool) -> rusqlite::Result<Vec<Orphan>> {
     if acked {
         tx.database
-            .prepare_cached("UPDATE attempts SET handed_over = 0 WHERE handed_over = 1 AND owner = ?1")?
+            .prepare_cached("UPDATE attempts SET claim_unacked = 0 WHERE claim_unacked = 1 AND owner = ?1")?
             .execute([owner])?;
     }
     let mut orphans = tx.database.prepare_cached(
         "SELECT id, generation, number_key, number, begun, deadline, started_at, backend, reference, codes
          FROM attempts LEFT JOIN owners USING (owner)
          WHERE ended IS NULL
-             AND (owner <> ?1 AND coalesce(lease, 0) <= ?2 OR deadline + ?4 <= ?2 OR owner = ?1 AND handed_over = 1)
+             AND (owner <> ?1 AND coalesce(lease, 0) <= ?2 OR deadline + ?4 <= ?2 OR owner = ?1 AND claim_unacked = 1)
          ORDER BY deadline LIMIT ?3",
     )?;
     let orphan = |row: &rusqlite::Row<'_>| {
@@ -54,7 +54,7 @@ pub(super) fn claim_orphans(tx: &Tx<'_>, owner: Owner, limit: usize, acked: bool
         .collect::<Result<_, _>>()?;
     for Orphan { attempt, .. } in &orphans {
         tx.database
-            .prepare_cached("UPDATE attempts SET owner = ?3, handed_over = 1 WHERE id = ?1 AND generation = ?2")?
+            .prepare_cached("UPDATE attempts SET owner = ?3, claim_unacked = 1 WHERE id = ?1 AND generation = ?2")?
             .execute(params![attempt.id, types::generation(*attempt), owner])?;
     }
     if !orphans.is_empty() {

@@ -97,7 +97,7 @@ fn guesses(row: &Row<'_>) -> rusqlite::Result<Guesses> {
     Ok(Guesses { begun: count("guesses")?, forgiven: count("forgiven")?, lock })
 }
 
-fn keep(tx: &Tx<'_>, number: NumberKey, guesses: &Guesses) -> rusqlite::Result<()> {
+fn write(tx: &Tx<'_>, number: NumberKey, guesses: &Guesses) -> rusqlite::Result<()> {
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     tx.database
         .prepare_cached(
@@ -153,7 +153,7 @@ fn remove(tx: &Tx<'_>, numbers: &[NumberKey]) -> rusqlite::Result<bool> {
 fn unlock(tx: &Tx<'_>, numbers: &[NumberKey]) -> rusqlite::Result<bool> {
     let Some(mut found) = find(tx, numbers)? else { return Ok(false) };
     found.guesses.forgive_all();
-    keep(tx, found.number, &found.guesses).map(|()| true)
+    write(tx, found.number, &found.guesses).map(|()| true)
 }
 
 fn list(tx: &Tx<'_>) -> rusqlite::Result<Vec<StoredPin>> {
@@ -198,7 +198,7 @@ fn begin_guess(
         Err(until) => PinGuess::Locked { until: wall(tx, until.saturating_sub(tx.now)) },
     };
     if found.guesses != before {
-        keep(tx, found.number, &found.guesses)?;
+        write(tx, found.number, &found.guesses)?;
     }
     Ok(Ok(answer))
 }
@@ -206,7 +206,7 @@ fn begin_guess(
 fn was_right(tx: &Tx<'_>, numbers: &[NumberKey], compared: &PinToCompare) -> rusqlite::Result<bool> {
     let Some(mut found) = find(tx, numbers)?.filter(|found| found.hash == compared.hash) else { return Ok(false) };
     found.guesses.was_right(compared.guess);
-    keep(tx, found.number, &found.guesses).map(|()| true)
+    write(tx, found.number, &found.guesses).map(|()| true)
 }
 
 /// Moves the PIN of a number to its current key. If it has one there, that is kept.

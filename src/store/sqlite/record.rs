@@ -22,7 +22,7 @@ pub(super) fn record(tx: &Tx<'_>, recorded: &RecordedChange) -> rusqlite::Result
         }
         AttemptChange::Released => {
             tx.database
-                .prepare_cached("UPDATE attempts SET rings = 0 WHERE id = ?1 AND generation = ?2")?
+                .prepare_cached("UPDATE attempts SET holds_number = 0 WHERE id = ?1 AND generation = ?2")?
                 .execute(params![id, generation])?;
         }
         AttemptChange::Refused { number, node, failure } => {

@@ -60,7 +60,7 @@ fn withdraw(tx: &Tx<'_>, recorded: &RecordedChange, begun: &BegunAttempt, failur
     let (id, generation) = (recorded.attempt.id, types::generation(recorded.attempt));
     tx.database
         .prepare_cached(
-            "UPDATE attempts SET ended = ?3, ended_at = ?4, reason = ?5, text = ?6, rings = 0, begun = NULL,
+            "UPDATE attempts SET ended = ?3, ended_at = ?4, reason = ?5, text = ?6, holds_number = 0, begun = NULL,
                  codes = NULL, call_limit = ?7
              WHERE id = ?1 AND generation = ?2",
         )?
@@ -96,7 +96,7 @@ fn insert(
     }
     tx.database
         .prepare_cached(
-            "INSERT INTO attempts (id, generation, current, number_key, line_key, number, full_number, node, started_at,
+            "INSERT INTO attempts (id, generation, is_latest, number_key, line_key, number, full_number, node, started_at,
                  ended_at, ended, reason, text, call_limit, country)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
@@ -123,6 +123,6 @@ fn insert(
 fn is_latest(tx: &Tx<'_>, id: CallId, refused_at: i64) -> rusqlite::Result<bool> {
     let newer = tx
         .database
-        .prepare_cached("SELECT 1 FROM attempts WHERE id = ?1 AND current = 1 AND (ended IS NULL OR begun > ?2)")?;
+        .prepare_cached("SELECT 1 FROM attempts WHERE id = ?1 AND is_latest = 1 AND (ended IS NULL OR begun > ?2)")?;
     { newer }.exists(params![id, refused_at]).map(|exists| !exists)
 }

@@ -1,4 +1,4 @@
-//! The way back to an older schema: the copy from before the migration takes the place of the newer file, which is kept.
+//! Restores an older schema: the backup from before the migration replaces the newer file, which is kept.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,7 +14,7 @@ use super::schema;
 use crate::call::CallId;
 use crate::platform::{self, Grant, SavedAccess};
 
-/// How the name of the copy ends until it takes the file's place.
+/// The end of the copy's name until it replaces the file.
 pub(super) const RESTORING: &str = ".restoring";
 
 /// A call that only the newer file has.
@@ -26,14 +26,14 @@ pub struct OnlyNewer {
     pub number: Option<Box<str>>,
 }
 
-/// What restoring an older file does. Made by [`Restore::plan`]; nothing has happened yet.
+/// A plan to restore an older file. Made by [`Restore::plan`], which changes nothing.
 #[derive(Debug, Clone)]
 pub struct Restore {
     /// The file of the store.
     pub file: PathBuf,
     /// Its schema version.
     pub version: u32,
-    /// The backup that takes its place.
+    /// The backup that replaces it.
     pub backup: PathBuf,
     /// The schema version of the backup.
     pub older: u32,
@@ -41,15 +41,15 @@ pub struct Restore {
     pub kept: PathBuf,
     /// The calls that only the newer file has, the first one first.
     pub calls: Vec<OnlyNewer>,
-    /// How many calls were pending when the backup was made. They end when an older PhoneGate starts.
+    /// Number of calls that were pending when the backup was made. They end when an older PhoneGate starts.
     pub pending: u64,
-    /// How many numbers are on the newer file's block list, which replaces that of the backup.
+    /// Number of entries of the newer file's block list, which replaces that of the backup.
     pub blocks: u64,
-    /// How many PINs stay in the newer file alone, since the older schema has no place for them. Otherwise they replace
-    /// those of the backup, with their failures and locks.
+    /// Number of PINs that only the newer file keeps, because the older schema has none. Otherwise they replace those of the
+    /// backup, with their failures and locks.
     pub lost_pins: u64,
-    /// How many numbers were locked when the newer file was last written, if the older schema has no place for locks.
-    /// Their phones can be called again at once. Otherwise the locks replace those of the backup.
+    /// Number of numbers that were locked when the newer file was last written, if the older schema has no locks. They can
+    /// be called again at once. Otherwise the locks replace those of the backup.
     pub lost_locks: u64,
 }
 
@@ -80,7 +80,7 @@ impl Restore {
     /// Compares a file with its newest backup of an older schema. None if there is no such backup.
     ///
     /// # Errors
-    /// In words: if either cannot be read.
+    /// A message, if either cannot be read.
     pub fn plan(file: &Path) -> Result<Option<Self>, String> {
         let newer = backup::open(file)?;
         let version = version_of(&newer)?;
@@ -130,10 +130,10 @@ impl Restore {
         }))
     }
 
-    /// Makes sure that no other process has the file open, and that all of it is in the one file.
+    /// Checks that no other process has the file open, and moves the journal into the file.
     ///
     /// # Errors
-    /// In words: if another process has it open, or it cannot be written to.
+    /// A message, if another process has it open, or if it cannot be written.
     pub fn must_be_unused(&self) -> Result<(), String> {
         let database = open(&self.file)?;
         // SQLite does this only for a connection that is alone (<https://www.sqlite.org/wal.html>, section 3.3).
@@ -152,18 +152,18 @@ impl Restore {
         }
     }
 
-    /// Keeps the newer file under another name and puts the backup in its place, with the newer block list, PINs and locks.
+    /// Gives the newer file another name and replaces it by the backup, with the newer block list, PINs and locks.
     ///
-    /// The backup itself stays. A process that is killed meanwhile leaves the newer file in place, or the older one.
+    /// The backup itself stays. A process that is killed meanwhile leaves either the newer or the older file in place.
     ///
     /// # Errors
-    /// In words: if another process has the file open, or the disk does not take the copy. Then the newer file is in its
-    /// place.
+    /// A message, if another process has the file open, or if the copy cannot be written. Then the newer file is still in
+    /// its place.
     pub fn carry_out(&self) -> Result<(), String> {
         self.must_be_as_planned()?;
         let restoring = with_end(&self.file, RESTORING);
         let done = self.prepare(&restoring).and_then(|()| {
-            // The copy took a while. A program that opened the file meanwhile would write into the replaced one.
+            // The copy took some time. A program that opened the file meanwhile would write into the replaced file.
             self.must_be_as_planned()?;
             self.swap(&restoring).map_err(|error| format!("{} cannot be replaced: {error}", self.file.display()))
         });
@@ -173,7 +173,7 @@ impl Restore {
         })
     }
 
-    /// Makes sure that nothing has been restored or migrated since the plan was made, and that the file is unused.
+    /// Checks that nothing was restored or migrated since the plan was made, and that the file is unused.
     fn must_be_as_planned(&self) -> Result<(), String> {
         self.must_be_unused()?;
         let is_planned = version_of(&open(&self.file)?)? == self.version && self.kept.symlink_metadata().is_err();
@@ -183,7 +183,7 @@ impl Restore {
         }
     }
 
-    /// Makes the file that takes the place.
+    /// Makes the file that replaces the newer one.
     fn prepare(&self, restoring: &Path) -> Result<(), String> {
         let copied = || {
             remove_copy(restoring)?;

@@ -13,12 +13,13 @@ use crate::store::StoreError;
 
 /// The migrations. The first one leads from an empty file to version 1, each other one to the next version. A released
 /// migration is never changed.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
+    include_str!("schema_6.sql"),
 ];
 
 /// The migration to a newer version, for tests of upgrades. The fault `store.next_schema` adds it.

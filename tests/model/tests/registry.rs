@@ -75,7 +75,7 @@ fn of_two_requests_for_one_number_exactly_one_dials() {
 }
 
 #[test]
-fn an_attempt_is_settled_once_and_a_reader_never_sees_it_change_again() {
+fn an_attempt_ends_once_and_never_changes_again() {
     loom::model(|| {
         let registry = registry();
         let attempt = begun(&registry, id(1), number(1));
@@ -94,7 +94,7 @@ fn an_attempt_is_settled_once_and_a_reader_never_sees_it_change_again() {
 }
 
 #[test]
-fn a_late_approval_of_an_earlier_attempt_never_approves_the_next_one() {
+fn a_late_approval_never_approves_the_next_attempt() {
     loom::model(|| {
         let registry = registry();
         let earlier = begun(&registry, id(1), number(1));
@@ -113,7 +113,7 @@ fn a_late_approval_of_an_earlier_attempt_never_approves_the_next_one() {
 }
 
 #[test]
-fn who_waits_is_woken_by_the_end() {
+fn a_waiting_caller_is_woken_by_the_end() {
     loom::model(|| {
         let registry = registry();
         let attempt = begun(&registry, id(1), number(1));
@@ -126,7 +126,7 @@ fn who_waits_is_woken_by_the_end() {
 }
 
 #[test]
-fn who_waits_for_an_attempt_never_gets_the_success_of_a_later_one() {
+fn waiting_for_an_attempt_never_returns_a_later_success() {
     loom::model(|| {
         let registry = registry();
         let refused = begun(&registry, id(1), number(1));
@@ -141,7 +141,7 @@ fn who_waits_for_an_attempt_never_gets_the_success_of_a_later_one() {
 }
 
 #[test]
-fn a_number_is_free_again_exactly_when_its_attempt_has_let_it_go() {
+fn a_number_is_claimable_only_after_its_attempt_releases_it() {
     loom::model(|| {
         let registry = registry();
         let attempt = begun(&registry, id(1), number(1));

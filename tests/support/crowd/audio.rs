@@ -1,4 +1,4 @@
-//! The audio of a crowd: one socket, read many packets at a time, with the time at which the system received each.
+//! The audio of a crowd: one socket, from which many packets are read at a time, each with its time of arrival.
 
 use std::io::IoSliceMut;
 use std::mem::zeroed;
@@ -15,7 +15,7 @@ pub struct Arrival {
     pub at: u64,
 }
 
-/// The most packets that are read by one system call.
+/// Maximum packets that are read by one system call.
 const BATCH: usize = 256;
 
 /// The longest packet that is read, in bytes.
@@ -131,7 +131,7 @@ pub fn silence(sequence: u16, timestamp: u32, ssrc: u32) -> Vec<u8> {
     RtpHeader { marker: false, payload_type: 0, sequence, timestamp, ssrc }.write(&[0xff; 160])
 }
 
-/// The n-th packet of the key # (RFC 4733), from 1 on. None after the last.
+/// Returns the n-th packet of a press of # (RFC 4733), from 1 on. `None` after the last.
 pub fn key(sequence: u16, timestamp: u32, ssrc: u32, n: usize) -> Option<Vec<u8>> {
     const LAST: usize = 8;
     let [high, low] = (n.min(LAST) as u16 * 160).to_be_bytes();

@@ -21,7 +21,7 @@ const PERIOD: Duration = Duration::from_millis(20);
 /// The packets of a prompt after which a key is not too early: a little more than a second.
 const UNTIL_ASKED: usize = 55;
 
-/// How long the thread rests after packets came, so that it reads many at once.
+/// How long the thread sleeps after it has read packets, so that it reads many at once.
 const REST: Duration = Duration::from_millis(1);
 
 /// T1 of SIP: a final response is repeated until it is acknowledged.

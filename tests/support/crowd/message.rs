@@ -1,4 +1,4 @@
-//! The little that a crowd reads of a SIP request, and its responses.
+//! The parts of a SIP request that a crowd reads, and its responses.
 
 use std::net::SocketAddr;
 
@@ -15,12 +15,12 @@ pub fn header<'a>(text: &'a str, name: &str) -> &'a str {
 }
 
 impl<'a> Message<'a> {
-    /// Its method.
+    /// Returns the method.
     pub fn method(&self) -> &'a str {
         self.text.split(' ').next().unwrap_or_default()
     }
 
-    /// The user part of its Request-URI.
+    /// Returns the user part of the Request-URI.
     pub fn number(&self) -> &'a str {
         let uri = self.text.split(' ').nth(1).unwrap_or_default();
         uri.trim_start_matches("sip:").split('@').next().unwrap_or_default()
@@ -30,7 +30,7 @@ impl<'a> Message<'a> {
         header(self.text, name)
     }
 
-    /// Where its session description wants the audio.
+    /// Returns the address of the audio in its session description.
     pub fn audio(&self) -> Option<SocketAddr> {
         let line = |start: &str| self.text.lines().find_map(|line| line.strip_prefix(start));
         let address = line("c=IN IP4 ")?.trim().parse().ok()?;
@@ -38,7 +38,7 @@ impl<'a> Message<'a> {
         Some(SocketAddr::new(address, port))
     }
 
-    /// A response with these headers and this description.
+    /// Returns a response with these headers and this description.
     pub fn respond(&self, status: &str, headers: &str, description: &str) -> String {
         let copied: String =
             ["Via", "From", "To", "Call-ID", "CSeq"].map(|name| format!("{name}: {}\r\n", self.header(name))).concat();
@@ -47,7 +47,7 @@ impl<'a> Message<'a> {
         format!("SIP/2.0 {status}\r\n{copied}{headers}{kind}Content-Length: {length}\r\n\r\n{description}")
     }
 
-    /// The same, with this tag of the callee.
+    /// Returns such a response with this To tag.
     pub fn respond_as(&self, status: &str, tag: &str, headers: &str, description: &str) -> String {
         let to = format!("To: {}\r\n", self.header("To"));
         self.respond(status, headers, description).replacen(&to, &format!("{};tag={tag}\r\n", to.trim_end()), 1)

@@ -1,4 +1,4 @@
-//! A gate that calls through the stand-in, and one call through it.
+//! A gate that calls through the stand-in, and a call of it.
 
 use phonegate::call::{CallStatus, FailureReason};
 use serde_json::json;
@@ -14,7 +14,7 @@ pub fn gate(twilio: &Twilio) -> TestGate {
     TestGate::start(twilio.configuration(&json!({ "approval": { "method": "pound" } })))
 }
 
-/// Calls, and returns how it ended.
+/// Places a call, and returns its end.
 pub fn call(gate: &TestGate) -> (CallStatus, Option<FailureReason>, String) {
     gate.initiate(id(1), NUMBER);
     let (status, text) = gate.ends(id(1));

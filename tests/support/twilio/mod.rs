@@ -1,4 +1,4 @@
-//! A stand-in for Twilio Studio's REST API: it keeps state as the service does, and refuses what the service refuses.
+//! A stand-in for Twilio Studio's REST API. It keeps state as the service does, and refuses what the service refuses.
 //! <https://www.twilio.com/docs/studio/rest-api/v2/execution>
 
 #[path = "../flow.rs"]
@@ -43,28 +43,28 @@ pub enum About {
 /// Changes the body of a reply.
 pub type EditBody = fn(String) -> String;
 
-/// What goes wrong with one request.
+/// The fault of one request.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// A refusal with this status and, in the body, this code and these words; and `Retry-After`.
+    /// A refusal with this status, this code and message in the body, and this `Retry-After`.
     Refuse(u16, u32, &'static str, Option<&'static str>),
-    /// The request is read, and the connection closed without a word.
+    /// The request is read, and the connection closed without a reply.
     Close,
-    /// The reply never comes.
+    /// There is never a reply.
     Hang,
-    /// The reply comes late.
+    /// The reply is late.
     Slow(Duration),
     /// This status and body instead of the service's.
     Reply(u16, String),
-    /// The service's body, changed so.
+    /// The service's body, edited.
     Edit(EditBody),
     /// The service's body with this status.
     Status(u16),
-    /// A redirect to there.
+    /// A redirect to this URL.
     Redirect(String),
 }
 
-/// A request that was read, whatever became of it.
+/// A request that was read, also if it failed.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub about: About,
@@ -86,12 +86,12 @@ pub struct Twilio {
 struct Inner {
     studio: Studio,
     faults: Vec<(About, Fault)>,
-    /// Numbers for which the request to start a call never gets its reply.
+    /// Numbers for which a request to start a call never gets a reply.
     hanging: Vec<String>,
     seen: Vec<Seen>,
-    /// How long each reply takes, in a load test. None: at once, and what was asked is kept.
+    /// Latency of each reply in a load test. `None`: none, and requests are recorded.
     latency: Option<Duration>,
-    /// How many requests it is about to answer, and the most that this ever was.
+    /// Number of concurrent requests, now and at most so far.
     open: usize,
     most_open: usize,
 }
@@ -117,7 +117,7 @@ impl Drop for Open {
 }
 
 impl Twilio {
-    /// Starts one on a free port of 127.0.0.1, until the process ends.
+    /// Starts a stand-in on a free port of 127.0.0.1. It runs until the process ends.
     pub fn start() -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -134,12 +134,12 @@ impl Twilio {
         twilio
     }
 
-    /// What answers its requests.
+    /// The router of its requests.
     fn app(&self) -> Router {
         Router::new().fallback(answer).with_state(Arc::clone(&self.inner))
     }
 
-    /// A backend's configuration for it.
+    /// The settings of a backend that uses it.
     pub fn backend(&self) -> Value {
         json!({
             "type": "twilio_studio",
@@ -151,7 +151,7 @@ impl Twilio {
         })
     }
 
-    /// A gate's configuration with these settings, whose calls go through here.
+    /// The configuration of a gate whose calls it places, with these settings.
     pub fn configuration(&self, settings: &Value) -> Value {
         let mut config = json!({
             "use": ["cloud"], "backends": { "cloud": self.backend() }, "numbers": { "default_country": "US" },
@@ -168,12 +168,12 @@ impl Twilio {
         runtime.block_on(install_flow("cloud", backend, &config, "".as_ref())).unwrap()
     }
 
-    /// Tells how the calls from now on go.
+    /// Sets how calls go from now on.
     pub fn tell(&self, story: Story) {
         self.inner.lock().unwrap().studio.story = story;
     }
 
-    /// The next request about this goes wrong.
+    /// Adds a fault to the next request about this.
     pub fn fail(&self, about: About, fault: Fault) {
         self.inner.lock().unwrap().faults.push((about, fault));
     }
@@ -183,42 +183,42 @@ impl Twilio {
         self.inner.lock().unwrap().hanging.push(number.to_owned());
     }
 
-    /// From now on every reply takes this long, and requests are not kept: there are too many of them.
+    /// Sets the latency of every reply. From now on requests are not recorded, since there are too many.
     pub fn loaded(&self, latency: Duration) {
         self.inner.lock().unwrap().latency = Some(latency);
     }
 
-    /// The most requests that it ever had to answer at once.
+    /// Maximum number of concurrent requests so far.
     pub fn most_at_once(&self) -> usize {
         self.inner.lock().unwrap().most_open
     }
 
-    /// How often it was asked to call this number.
+    /// Number of requests to call this number.
     pub fn starts_of(&self, number: &str) -> usize {
         self.seen(About::Start).iter().filter(|seen| seen.form["To"] == number).count()
     }
 
-    /// What it was asked so far.
+    /// All requests so far.
     pub fn all(&self) -> Vec<Seen> {
         self.inner.lock().unwrap().seen.clone()
     }
 
-    /// What it was asked about this so far.
+    /// All requests about this so far.
     pub fn seen(&self, about: About) -> Vec<Seen> {
         self.all().into_iter().filter(|seen| seen.about == about).collect()
     }
 
-    /// The parameters of the n-th Execution that was asked for.
+    /// The parameters of the n-th request to start an Execution.
     pub fn parameters(&self, n: usize) -> Value {
         serde_json::from_str(&self.seen(About::Start)[n].form["Parameters"]).unwrap()
     }
 
-    /// Are all Executions deleted?
+    /// Whether all Executions are deleted.
     pub fn is_clean(&self) -> bool {
         self.inner.lock().unwrap().studio.executions.is_empty()
     }
 
-    /// How many requests to end an Execution it has carried out.
+    /// Number of Executions that were ended by request.
     pub fn ends(&self) -> usize {
         self.inner.lock().unwrap().studio.ends
     }
@@ -297,7 +297,7 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Res
     }
 }
 
-/// Who it is, if the credentials are right.
+/// Returns the user, if the credentials are right.
 fn user(headers: &HeaderMap) -> Option<String> {
     let given = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Basic ")?;
     let given = String::from_utf8(base64::prelude::BASE64_STANDARD.decode(given).ok()?).ok()?;

@@ -1,4 +1,4 @@
-//! What the stand-in remembers: flows, Executions, and their contexts, which fill as the calls go on.
+//! The state of the stand-in: flows, Executions, and their contexts, which fill as the calls go on.
 
 use std::collections::HashMap;
 
@@ -9,31 +9,31 @@ use super::{ACCOUNT, FROM};
 
 pub const FLOW: &str = "FW00000000000000000000000000000001";
 
-/// The longest text of an Execution's parameters that the stand-in takes; Twilio documents no limit. A call with ten
-/// attempts has 800 bytes.
+/// Maximum length of an Execution's parameters in the stand-in. Twilio documents no limit. A call with ten attempts has 800
+/// bytes.
 const LONGEST_PARAMETERS: usize = 4_096;
 
 /// How a call goes.
 #[derive(Clone, Debug)]
 pub struct Story {
-    /// Does somebody answer?
+    /// Whether the call is answered.
     pub answered: bool,
-    /// How it ends. "APPROVED", "WRONG_KEY" and "FRAUD" are what the user does; the flow then reports the entry. Anything
-    /// else is what the flow writes as its result.
+    /// The end of the call. "APPROVED", "WRONG_KEY" and "FRAUD" are what the user does: the flow reports the entry. Any other
+    /// value is the result that the flow writes.
     pub result: Option<Value>,
     /// Replaces variables that the flow writes.
     pub variables: Value,
     /// The call goes through the flow that is installed. `result` is not used then.
     pub callee: Option<Callee>,
-    /// So many looks show it active; none: it never ends by itself.
+    /// Number of polls that show the call active. `None`: it never ends by itself.
     pub looks: Option<u32>,
-    /// After so many looks the callee has hung up, which the call's widget shows. Studio may miss that, and then the
-    /// Execution stays active: <https://support.twilio.com/hc/en-us/articles/360019383714>.
+    /// Number of polls after which the callee has hung up, which the call's widget shows. Studio may miss that, and then
+    /// the Execution stays active: <https://support.twilio.com/hc/en-us/articles/360019383714>.
     pub hung_up_after: Option<u32>,
 }
 
 impl Story {
-    /// Answered, and ended so.
+    /// Answered, with this end.
     pub fn ends(word: &str) -> Self {
         Self { answered: true, result: Some(json!(word)), looks: Some(1), ..Self::rings() }
     }
@@ -43,13 +43,13 @@ impl Story {
         Self { answered: false, result: None, variables: json!({}), callee: None, looks: None, hung_up_after: None }
     }
 
-    /// Answered and hung up, which Studio misses. The flow has ended so, if at all.
+    /// Answered and hung up, which Studio misses. The flow has this result, if any.
     pub fn stuck(word: Option<&str>) -> Self {
         let result = word.map(|word| json!(word));
         Self { answered: true, result, hung_up_after: Some(2), ..Self::rings() }
     }
 
-    /// Answered and approved, but the flow writes these variables otherwise. Null: not at all.
+    /// Answered and approved, but the flow writes other values of these variables. Null: the variable is missing.
     pub fn writes(variables: Value) -> Self {
         Self { variables, ..Self::ends("APPROVED") }
     }
@@ -64,7 +64,7 @@ pub struct Execution {
     to: String,
     parameters: Value,
     story: Story,
-    /// What the flow that is installed comes to, in a story that walks.
+    /// The end of the installed flow, if the call goes through it.
     walked: Option<Value>,
     looks: u32,
     stopped: bool,
@@ -74,7 +74,7 @@ pub struct Studio {
     pub story: Story,
     pub executions: HashMap<String, Execution>,
     pub installed: Option<Value>,
-    /// Requests to end an Execution that were carried out.
+    /// Number of Executions that were ended by request.
     pub ends: usize,
     started: u32,
     revision: u64,
@@ -90,7 +90,7 @@ impl Default for Studio {
 type Reply = Result<(u16, Value), (u16, u32, String)>;
 
 impl Studio {
-    /// The reply to a request whose credentials are right.
+    /// Returns the reply to a request whose credentials are right.
     pub fn answer(&mut self, method: &str, path: &[&str], form: &HashMap<String, String>) -> Reply {
         match (method, path) {
             ("GET", ["v2", "Flows"]) => {
@@ -199,7 +199,7 @@ impl Execution {
         })
     }
 
-    /// Empty at first; then the call, then the answer, then the result.
+    /// The context: empty at first, then with the call, the answer and the result.
     fn context(&self, sid: &str) -> Value {
         let mut widgets = json!({});
         let has_hung_up = self.story.hung_up_after.is_some_and(|looks| self.looks > looks);
@@ -209,15 +209,15 @@ impl Execution {
             let answered = self.story.answered && (self.looks > 1 || self.is_over());
             widgets["call"] = json!({ "CallStatus": if answered { "in-progress" } else { "ringing" } });
         }
-        let is_told = has_hung_up || self.is_over() && !self.stopped;
+        let has_ended = has_hung_up || self.is_over() && !self.stopped;
         let mut context = json!({
             "trigger": {}, "widgets": widgets,
             "flow": { "flow_sid": FLOW, "channel": { "address": FROM }, "variables": {}, "data": self.parameters },
             "contact": { "channel": { "address": self.to } },
         });
-        if let (true, Some(walked)) = (is_told, &self.walked) {
+        if let (true, Some(walked)) = (has_ended, &self.walked) {
             context = walked.clone();
-        } else if is_told {
+        } else if has_ended {
             context["flow"]["variables"] = self.variables();
         }
         json!({ "execution_sid": sid, "account_sid": ACCOUNT, "flow_sid": FLOW, "context": context })

@@ -16,8 +16,8 @@ use tokio_rustls::server::TlsStream;
 use super::Twilio;
 use crate::support::certificate::{Issued, for_localhost};
 
-/// Lets a stand-in answer over TLS, too, with a certificate for `localhost` of an authority that nobody knows. Returns the
-/// port, and the authority's certificate in a file.
+/// Serves a stand-in over TLS too, with a certificate for `localhost` of an authority of its own. Returns the port, and the
+/// authority's certificate in a file.
 pub fn with_tls(twilio: &Twilio) -> (u16, NamedTempFile) {
     let Issued { certificate, key, authority } = for_localhost();
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -59,7 +59,7 @@ async fn accept(listener: TcpListener, config: ServerConfig, connected: mpsc::Se
     }
 }
 
-/// The connections whose handshake is done.
+/// The connections after their handshake.
 struct Tls {
     connections: mpsc::Receiver<Connection>,
     address: SocketAddr,

@@ -1,4 +1,4 @@
-//! The prompt that is spoken, or was spoken last.
+//! The current or latest prompt, and from when on keys count in it.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use crate::script::Script;
 
 pub(super) struct Prompt {
     id: PromptId,
-    /// Whether it repeats the one before it.
+    /// Whether it repeats the prompt before.
     pub(super) is_repeat: bool,
-    /// The latest report of its progress. `None` if it is not spoken.
+    /// When its progress was last reported. `None` if it is not being spoken.
     pub(super) reported: Option<Duration>,
-    /// When it ended or was stopped, if it is not spoken.
+    /// When it ended or was stopped, if it is not being spoken.
     pub(super) ended: Duration,
-    /// Keys before this time are early. `None`: all are.
-    opens: Option<Duration>,
+    /// Keys before this time are early. `None`: every key is early.
+    keys_count_from: Option<Duration>,
     /// When its first piece began to be spoken.
     began: Option<Duration>,
     /// Whether a key may stop the prompt.
@@ -22,25 +22,25 @@ pub(super) struct Prompt {
 }
 
 impl Prompt {
-    /// No prompt.
+    /// Creates the state before the first prompt.
     pub(super) fn new(now: Duration) -> Self {
         Self {
             id: PromptId(0),
             is_repeat: false,
             reported: None,
             ended: now,
-            opens: None,
+            keys_count_from: None,
             began: None,
             may_stop: false,
         }
     }
 
-    /// A prompt, or the repeat of the last one, is to be spoken. Returns its new id.
+    /// Starts a prompt, or the repeat of the latest one, and returns its id.
     ///
-    /// If it `is_repeat`, the user has heard it: no key is early that was not early before.
+    /// The user has heard a repeated prompt before, so its keys are early only if they were before.
     pub(super) fn begin(&mut self, now: Duration, is_repeat: bool) -> PromptId {
         if !is_repeat {
-            self.opens = None;
+            self.keys_count_from = None;
             self.began = None;
             self.may_stop = false;
         }
@@ -50,7 +50,7 @@ impl Prompt {
         self.id
     }
 
-    /// A piece of it began to be spoken.
+    /// Records the start of a piece.
     pub(super) fn piece_began(&mut self, now: Duration, script: Script<'_>, index: usize) {
         let count = script.pieces().count();
         if index >= count {
@@ -59,7 +59,7 @@ impl Prompt {
         self.reported = Some(now);
         self.began.get_or_insert(now);
         if script.code_begins().is_some_and(|first_digit| index >= first_digit) {
-            self.opens.get_or_insert(now);
+            self.keys_count_from.get_or_insert(now);
         }
         self.may_stop |= script.code_begins().is_none() || index >= script.first_request_is_over();
     }
@@ -67,10 +67,10 @@ impl Prompt {
     /// Ends the time of early keys for a prompt without a code, once its first [`UNTIL_HEARD`] was spoken.
     pub(super) fn heard(&mut self, now: Duration, script: Script<'_>) {
         let Some(began) = self.began.filter(|_| script.code_begins().is_none()) else { return };
-        self.opens.get_or_insert(now.max(began.saturating_add(UNTIL_HEARD)));
+        self.keys_count_from.get_or_insert(now.max(began.saturating_add(UNTIL_HEARD)));
     }
 
-    /// It was spoken to its end, or stopped.
+    /// Records that the prompt ended or was stopped.
     pub(super) fn end(&mut self, now: Duration) {
         self.reported = None;
         self.ended = now;
@@ -84,6 +84,6 @@ impl Prompt {
 
     /// Returns whether a key that was pressed at this time was early.
     pub(super) fn is_early(&self, at: Duration) -> bool {
-        self.opens.is_none_or(|opens| at < opens)
+        self.keys_count_from.is_none_or(|from| at < from)
     }
 }

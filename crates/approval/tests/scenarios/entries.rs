@@ -87,7 +87,7 @@ fn the_next_attempt_has_the_next_code() {
 }
 
 #[test]
-fn a_repeat_says_the_same_code_and_takes_it_at_once() {
+fn a_repeat_speaks_the_same_code_and_accepts_it() {
     let attempts = method(Method::Code);
     let second_prompt = play(&attempts, &[]).prompts[1].at;
     // The user has heard the code, so no key in the repeat is early.
@@ -147,7 +147,7 @@ fn an_unclear_key_makes_its_entry_wrong() {
 
 /// A user who presses each digit as it is heard must hear the next one.
 #[test]
-fn the_prompt_runs_on_until_the_code_was_said_once() {
+fn the_prompt_continues_until_the_code_was_spoken_once() {
     let attempts = method(Method::Code);
     let opens = opens(&attempts, 0);
     let call = play(&attempts, &pressed(opens + 200, 700, &code(&attempts, 1)));

@@ -76,7 +76,7 @@ fn a_late_report_about_an_earlier_prompt_has_no_effect() {
 }
 
 #[test]
-fn the_end_of_time_is_an_end() {
+fn the_maximum_time_ends_the_call() {
     for method in Method::ALL {
         let attempts = attempts(policy(method), 1);
         let mut ivr = Ivr::new(&attempts, Duration::ZERO);

@@ -1,4 +1,4 @@
-//! Why calls fail.
+//! The reasons why calls fail.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::CallLimit;
 
-/// Why a call failed: what an administrator can look up, and the text that the host is given.
+/// Why a call failed: a reason that an administrator can look up, and a text for the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     reason: FailureReason,
@@ -15,18 +15,18 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with a sentence of ours, to which the reason's name is added.
+    /// Creates a failure from a sentence, and appends the reason's name.
     pub fn new(reason: FailureReason, sentence: impl fmt::Display) -> Self {
         Self::verbatim(reason, format!("{sentence} ({reason})"))
     }
 
-    /// A failure with a text that is shown as it is.
+    /// Creates a failure with a text that is shown unchanged.
     pub fn verbatim(reason: FailureReason, text: impl Into<Box<str>>) -> Self {
         let text = text.into();
         Self { reason, text, limit: None }
     }
 
-    /// Returns a failure as Throttled by a limit of the configuration.
+    /// Creates a failure as Throttled by a limit of the configuration.
     pub fn limited(limit: CallLimit, sentence: impl fmt::Display) -> Self {
         Self::new(FailureReason::Throttled, sentence).by_limit(Some(limit))
     }
@@ -41,17 +41,17 @@ impl Failure {
         self.limit
     }
 
-    /// What to look up.
+    /// Returns the reason.
     pub fn reason(&self) -> FailureReason {
         self.reason
     }
 
-    /// All that is known of it, as it is stored and logged. The host is given this, or [`Failure::brief`].
+    /// Returns the whole text, as it is stored and logged. The host gets this, or [`Failure::brief`].
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// A text that names the reason alone: it has no provider's words, no country and no number in it.
+    /// Returns a text that only names the reason: no text of a provider, no country and no number.
     pub fn brief(&self) -> String {
         format!("{} ({})", self.reason.sentence(), self.reason)
     }
@@ -63,17 +63,16 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The reasons for a failure. The names are written to logs; the codes are those of Azure MFA, which administrators
-/// know.
+/// The reason of a failure. The names are written to logs. The codes are those of Azure MFA, which administrators know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum FailureReason {
-    /// Answered, nothing pressed (often voicemail). Azure 4.
+    /// The call was answered, but no key was pressed (often voicemail). Azure 4.
     NoKeyPressed,
-    /// Every attempt was another entry. Azure 12.
+    /// Every entry was wrong. Azure 12.
     WrongKey,
-    /// Hung up without a key. Azure 10, 108.
+    /// The call ended without a key. Azure 10, 108.
     CallEnded,
-    /// No outcome before the deadline. Azure 11, 144.
+    /// There was no outcome before the deadline. Azure 11, 144.
     DeadlinePassed,
     /// The provider detected a machine. Azure 13.
     Voicemail,
@@ -91,9 +90,9 @@ pub enum FailureReason {
     FraudReported,
     /// The provider or trunk refused. Azure 117.
     CannotPlace,
-    /// Our limits, or the provider's. Azure 150.
+    /// A limit of the configuration or of the provider. Azure 150.
     Throttled,
-    /// The service stopped and the call could not be taken up.
+    /// The service stopped, and no other process could follow the call.
     Interrupted,
     /// The PIN of the number is locked after too many wrong ones.
     PinLocked,
@@ -101,16 +100,16 @@ pub enum FailureReason {
     PinNotSet,
     /// The approval was used up by an earlier answer (`call.single_use`).
     AlreadyUsed,
-    /// Configuration or credentials.
+    /// The configuration or the credentials cannot be used.
     NotConfigured,
-    /// No such call id.
+    /// No call has this id.
     UnknownCall,
-    /// A defect of ours.
+    /// A defect of PhoneGate.
     Internal,
 }
 
 impl FailureReason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 20] = [
         Self::NoKeyPressed,
         Self::WrongKey,
@@ -134,12 +133,12 @@ impl FailureReason {
         Self::Internal,
     ];
 
-    /// The reason of this name.
+    /// Returns the reason with this name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.name() == name)
     }
 
-    /// Its name in logs.
+    /// Returns its name in logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::NoKeyPressed => "NoKeyPressed",
@@ -165,7 +164,7 @@ impl FailureReason {
         }
     }
 
-    /// What it means for a user, who is to learn neither why a number was refused nor who places calls.
+    /// Returns a sentence for the user. It reveals neither why a number was refused nor which provider places calls.
     fn sentence(self) -> &'static str {
         match self {
             Self::NoKeyPressed => "No key was pressed.",
@@ -189,13 +188,13 @@ impl FailureReason {
         }
     }
 
-    /// Returns whether the call reached the user's phone, or its voicemail, and was not approved there. These calls count
-    /// for `limits.denials`.
+    /// Returns whether the call reached the user's phone, or its voicemail, and was not approved there. These calls
+    /// count for `limits.denials`.
     pub fn is_denial(self) -> bool {
         matches!(self, Self::WrongKey | Self::NoKeyPressed | Self::CallEnded | Self::FraudReported)
     }
 
-    /// The result code of Azure MFA with this meaning, if there was one; the first where there were two.
+    /// Returns the result code of Azure MFA with this meaning, if there is one. If there are two, the first.
     pub fn azure_code(self) -> Option<u16> {
         match self {
             Self::NoKeyPressed => Some(4),
@@ -222,7 +221,7 @@ impl FailureReason {
     }
 }
 
-/// As in a failure's text: `Unreachable, code 102`.
+/// Writes the form that a failure's text has: `Unreachable, code 102`.
 impl fmt::Display for FailureReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.azure_code() {

@@ -57,7 +57,7 @@ impl CallLimit {
     }
 }
 
-/// As in the configuration: `limits.calls_per_day`.
+/// Writes its path in the configuration: `limits.calls_per_day`.
 impl fmt::Display for CallLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "limits.{}", self.name())

@@ -1,5 +1,4 @@
-//! The vocabulary of a call: its id, its number, its progress and its outcome. Everything speaks in these types, and
-//! they depend on nothing else of PhoneGate but its clock.
+//! A call: its id, its number, its progress and its outcome.
 
 mod call_ref;
 mod country;
@@ -27,13 +26,13 @@ pub use failure::{Failure, FailureReason};
 pub use limit::CallLimit;
 pub use number_key::{HashedNumber, KeyFingerprint, NumberKey};
 
-/// The identity of a request: the host's GUID. Never nil.
+/// The id of a request: the host's GUID. Never nil.
 ///
-/// It is a number, not bytes, so that a look-up has it in registers.
+/// It is stored as a number, so that a look-up keeps it in registers.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallId(NonZeroU128);
 
-/// Why a text is not a [`CallId`].
+/// The reason why a text is not a [`CallId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CallIdError {
     /// Not a GUID in format D, N, B or P.
@@ -49,7 +48,7 @@ impl CallId {
     /// either case.
     ///
     /// # Errors
-    /// [`CallIdError`] where the text is none of these, or nil.
+    /// If the text has none of these forms, or is nil.
     pub fn parse(text: &str) -> Result<Self, CallIdError> {
         Self::parse_ascii(text.as_bytes())
     }
@@ -69,12 +68,12 @@ impl CallId {
         Self::new(uuid).ok_or(CallIdError::Nil)
     }
 
-    /// The id of a GUID, unless it is nil.
+    /// Returns the id of a GUID, unless it is nil.
     pub fn new(uuid: Uuid) -> Option<Self> {
         NonZeroU128::new(uuid.as_u128()).map(Self)
     }
 
-    /// Its sixteen bytes, in the order of the digits.
+    /// Returns the sixteen bytes, in the order of the digits.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.get().to_be_bytes()
     }
@@ -98,12 +97,12 @@ impl Serialize for CallId {
     }
 }
 
-/// One attempt at a call: its id, and the generation that tells a repeat from the attempt before it.
+/// An attempt at a call. A request that is repeated after its end has the same id, and another generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attempt {
-    /// The host's id.
+    /// The id of the request.
     pub id: CallId,
-    /// Tells it from every other attempt of this id, in whatever process.
+    /// Differs from that of every other attempt of this id, in any process.
     pub generation: u64,
 }
 
@@ -116,13 +115,13 @@ pub struct PhoneNumber {
     country_code_digits: u8,
     country: Option<Country>,
     hashed: HashedNumber,
-    /// The hashes with the other keys of the configuration: the store may have the number under any of them.
+    /// The hashes with the other keys of the configuration. The store may know the number by any of them.
     hashed_otherwise: Box<[HashedNumber]>,
 }
 
 impl PhoneNumber {
-    /// A number from its parts: `+` and digits of which the first `country_code_digits` are the country code, and the
-    /// digits to dial after the answer.
+    /// Creates a number from `+` and its digits, of which the first `country_code_digits` are the country code, and
+    /// from the digits to dial after the answer. Its hashes are made without a secret.
     pub fn new(e164: String, extension: Option<String>, country_code_digits: u8) -> Self {
         let hashed = HashedNumber::unkeyed(&e164, extension.as_deref());
         Self {
@@ -135,47 +134,47 @@ impl PhoneNumber {
         }
     }
 
-    /// The number, which is one of this country (ISO 3166-1 alpha-2).
+    /// Returns the number with its country (ISO 3166-1 alpha-2).
     pub fn in_country(self, country: &str) -> Self {
         Self { country: Country::parse(country), ..self }
     }
 
-    /// The number in E.164, with its `+`. Personal data: for the telephony provider alone.
+    /// Returns the number in E.164, with its `+`. Personal data: only for the telephony provider.
     pub fn e164(&self) -> &str {
         &self.e164
     }
 
-    /// The number within its country, without a trunk prefix. Personal data.
+    /// Returns the number within its country, without a trunk prefix. Personal data.
     pub fn national(&self) -> &str {
         self.e164.get(usize::from(self.country_code_digits) + 1..).unwrap_or_default()
     }
 
-    /// Its country, unless it is a number of no country, such as +800.
+    /// Returns its country, unless it is a number of no country, such as +800.
     pub fn country(&self) -> Option<&Country> {
         self.country.as_ref()
     }
 
-    /// The extension's digits. Personal data.
+    /// Returns the digits of the extension. Personal data.
     pub fn extension(&self) -> Option<&str> {
         self.extension.as_deref()
     }
 
-    /// Replaces the hashes, which are made without a secret at first.
+    /// Replaces the hashes.
     pub fn hashed_as(self, hashed: HashedNumber, hashed_otherwise: Box<[HashedNumber]>) -> Self {
         Self { hashed, hashed_otherwise, ..self }
     }
 
-    /// The hash that the number is known by.
+    /// Returns the hash with the current key.
     pub fn key(&self) -> NumberKey {
         self.hashed.number
     }
 
-    /// Its hash and that of its line.
+    /// Returns its hash and that of its line, with the current key.
     pub fn hashed(&self) -> HashedNumber {
         self.hashed
     }
 
-    /// The hashes with the other keys of the configuration, by which the store may know the number, too.
+    /// Returns the hashes with the other keys of the configuration. The store may know the number by one of them.
     pub fn hashed_otherwise(&self) -> &[HashedNumber] {
         &self.hashed_otherwise
     }
@@ -214,22 +213,22 @@ impl fmt::Debug for PhoneNumber {
     }
 }
 
-/// A call that a backend is to place.
+/// A call for a backend to place.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// Which attempt this is.
+    /// The attempt.
     pub attempt: Attempt,
-    /// Whom to ring.
+    /// The number to ring.
     pub number: PhoneNumber,
-    /// When it must be over.
+    /// The end of the time that it may take.
     pub deadline: Deadline,
-    /// The language in which the user is to be spoken to, as the host asked for it.
+    /// The language of the prompts, if the host asked for one.
     pub language: Option<Box<str>>,
-    /// What the user is to press. A backend that speaks by itself is given the codes; it does not judge.
+    /// What the user is to press. A backend whose provider speaks needs the codes. It does not judge the entries.
     pub attempts: Arc<Attempts>,
 }
 
-/// What the host is told. The numbers are part of the C ABI.
+/// The status that a host gets. The numbers are part of the C ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(i32)]
@@ -238,19 +237,19 @@ pub enum CallStatus {
     Pending = 0,
     /// The user approved.
     Success = 1,
-    /// Anything else.
+    /// Anything else, including any uncertainty.
     Failed = 2,
 }
 
-/// How far a pending call has come.
+/// The progress of a pending call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Progress {
-    /// A backend is asked to place it.
+    /// A backend was asked to place it.
     Dialling,
-    /// The backend has taken it; the phone rings, as far as one can know.
+    /// The backend has accepted it. The phone rings, as far as the backend can know.
     Ringing,
-    /// Somebody, or a machine, answered.
+    /// A person or a machine answered.
     Answered,
 }
 

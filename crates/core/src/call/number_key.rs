@@ -26,20 +26,20 @@ impl NumberKey {
         Self(bytes)
     }
 
-    /// Its bytes.
+    /// Returns its bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 
-    /// The key in these 32 hexadecimal digits.
+    /// Parses 32 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
-        // Uuid reads other forms, too.
+        // Uuid accepts other forms, too.
         let digits = text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
         digits.then(|| Uuid::try_parse(text).ok()).flatten().map(|uuid| Self(uuid.into_bytes()))
     }
 }
 
-/// 32 hexadecimal digits.
+/// Writes 32 hexadecimal digits.
 impl fmt::Display for NumberKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -52,7 +52,7 @@ impl fmt::Debug for NumberKey {
     }
 }
 
-/// Identifies the secret with which numbers were hashed, without revealing it. The store keeps it beside the hashes.
+/// Identifies the secret that numbers were hashed with, without revealing it. The store keeps it beside the hashes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyFingerprint([u8; 8]);
 
@@ -60,7 +60,7 @@ impl KeyFingerprint {
     /// The fingerprint for numbers that were hashed without a secret.
     pub const UNKEYED: Self = Self([0; 8]);
 
-    /// The first 8 bytes of a hash that was made with the secret.
+    /// Returns the first 8 bytes of a hash that was made with the secret.
     pub fn of_hash(hash: &[u8]) -> Self {
         let mut fingerprint = [0; 8];
         fingerprint.iter_mut().zip(hash).for_each(|(fingerprint, byte)| *fingerprint = *byte);
@@ -77,7 +77,7 @@ impl KeyFingerprint {
     }
 }
 
-/// 16 hexadecimal digits, or `none` without a secret.
+/// Writes 16 hexadecimal digits, or `none` without a secret.
 impl fmt::Display for KeyFingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {

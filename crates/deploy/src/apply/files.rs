@@ -97,7 +97,7 @@ pub(super) fn write_new(path: &Path, contents: &[u8], access: &Access<'_>) -> io
     let written = (|| {
         // Before the file has contents.
         match access {
-            Access::Like(other) => SavedAccess::of(other)?.give(path)?,
+            Access::Like(other) => SavedAccess::of(other)?.apply(path)?,
             #[cfg(unix)]
             Access::Program => {
                 fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;

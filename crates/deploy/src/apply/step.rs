@@ -76,7 +76,7 @@ fn protect(path: &Path, staged: &Staged) -> io::Result<Undo> {
     let path = path.to_owned();
     Ok(Box::new(move || {
         Staged::write(&path, &contents, &Access::Private(Grant::Administrators))?.replace()?;
-        access.give(&path)
+        access.apply(&path)
     }))
 }
 
@@ -104,7 +104,7 @@ fn make_state_folder(path: &Path, state: &StateFolder, grant: Grant<'_>) -> io::
         StateFolder::WrongPermissions(_) => {
             let before = SavedAccess::of(&path)?;
             platform::protect_folder(&path, grant)?;
-            Ok(Box::new(move || before.give(&path)))
+            Ok(Box::new(move || before.apply(&path)))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Accepted sources, and attacks from other sources.
+//! Accepted sources, and packets from other sources.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use proptest::prelude::*;
@@ -82,7 +82,7 @@ impl Call {
 }
 
 #[test]
-fn the_named_address_and_port_are_heard() {
+fn the_named_address_and_port_are_accepted() {
     let mut call = Call::new(false);
     assert_eq!(call.talk(NAMED, PEER, 0..10), 10);
     call.press(NAMED, PEER, 10);
@@ -111,7 +111,7 @@ fn sources_are_compared_by_address_and_port_alone() {
 }
 
 #[test]
-fn everything_else_is_dropped_and_counted() {
+fn every_other_packet_is_dropped_and_counted() {
     let mut call = Call::new(false);
     let elsewhere: SocketAddr = ([192, 0, 2, 10], NAMED).into();
     let audio = packet(0, PEER, 0, &[0xff; 160]);
@@ -216,7 +216,7 @@ fn a_single_packet_never_presses_a_digit() {
 }
 
 #[test]
-fn what_srtp_authenticated_counts_whatever_its_stream() {
+fn authenticated_packets_count_whatever_their_stream() {
     let mut call = Call::new(false);
     call.talk(NAMED, PEER, 0..5);
     for ssrc in 0..20u32 {

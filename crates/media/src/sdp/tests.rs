@@ -62,7 +62,7 @@ fn formats_that_were_not_offered_are_ignored() {
 }
 
 #[test]
-fn the_peers_own_event_number_counts_beside_ours() {
+fn the_peers_own_event_type_counts_beside_ours() {
     for (media, event_type, accepted) in [
         ("0 101\r\n", Some(101), vec![101]),
         ("0 96\r\na=rtpmap:96 telephone-event/8000\r\n", Some(96), vec![96, 101]),
@@ -89,7 +89,7 @@ fn the_peers_own_event_number_counts_beside_ours() {
 }
 
 #[test]
-fn an_answer_that_cannot_be_used_says_why() {
+fn an_unusable_answer_is_rejected_with_its_reason() {
     let transport = |name: &str| SdpError::Transport(name.to_owned());
     for (media, error) in [
         ("", SdpError::NoAudio),
@@ -257,7 +257,7 @@ fn each_media_of_an_offer_keeps_its_place() {
 }
 
 #[test]
-fn a_hold_is_answered_by_its_counterpart() {
+fn a_hold_is_answered_with_the_opposite_direction() {
     for (offered, answered) in [
         ("a=sendonly", "a=recvonly"),
         ("a=recvonly", "a=sendonly"),

@@ -1,4 +1,4 @@
-//! Who somebody is: accounts, and their security identifiers (SIDs) as text, such as `S-1-5-18`.
+//! Accounts, and their security identifiers (SIDs) as text, such as `S-1-5-18`.
 
 use std::io;
 
@@ -13,20 +13,20 @@ use windows_sys::Win32::System::Threading::{GetCurrentProcess, OpenProcessToken}
 pub(super) const SYSTEM: &str = "S-1-5-18";
 pub(super) const ADMINISTRATORS: &str = "S-1-5-32-544";
 pub(super) const TRUSTED_INSTALLER: &str = "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464";
-/// In a list that is inherited: whoever made the file, and its owner.
+/// In an inherited list: the account that created the file, and its owner.
 pub(super) const CREATOR_OWNER: &str = "S-1-3-0";
 pub(super) const OWNER_RIGHTS: &str = "S-1-3-4";
 
-/// More than the longest SID has, which is 68 bytes, aligned as one must be.
+/// A buffer for a SID, aligned for one. The longest SID has 68 bytes.
 type SidBuffer = [u32; 32];
 
-/// More than the longest name of an account or a domain has, in UTF-16 units.
+/// Size of the buffer for the name of an account or a domain, in UTF-16 units. Names are shorter.
 const NAME_UNITS: usize = 512;
 
-/// Where the registry keeps the services.
+/// The registry's key of the services.
 const SERVICES: &str = r"SYSTEM\CurrentControlSet\Services";
 
-/// An account that something is granted to.
+/// An account with permissions of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     name: String,
@@ -34,30 +34,30 @@ pub struct Account {
 }
 
 impl Account {
-    /// The account that a service of Windows runs as. None where there is no such service.
+    /// Returns the account that a service of Windows runs as. `None` if there is no such service.
     ///
     /// # Errors
-    /// Where nobody knows the account: the domain's controllers may be out of reach.
+    /// If the account cannot be looked up, such as when no domain controller is reachable.
     pub fn of_service(service: &str) -> io::Result<Option<Self>> {
         let Ok(key) = LOCAL_MACHINE.open(format!(r"{SERVICES}\{service}")) else { return Ok(None) };
-        // The system's own where the value is missing, as drivers have it.
+        // Drivers lack the value, and run as the system.
         let name = key.get_string("ObjectName").unwrap_or_else(|_| "LocalSystem".to_owned());
         let sid = if name.eq_ignore_ascii_case("LocalSystem") { SYSTEM.to_owned() } else { sid_of(&name)? };
         Ok(Some(Self { name, sid }))
     }
 
-    /// As an administrator knows it: `CONTOSO\svcMIM`.
+    /// Returns the name that administrators know it by: `CONTOSO\svcMIM`.
     pub fn name(&self) -> &str {
         &self.name
     }
 }
 
-/// The user that this process runs as: `CONTOSO\alice`.
+/// Returns the name of the user that this process runs as: `CONTOSO\alice`.
 pub fn user_name() -> String {
     current_user().map_or_else(|error| format!("a user that cannot be read ({error})"), |sid| name_of(&sid))
 }
 
-/// The SID of the user that this process runs as.
+/// Returns the SID of the user that this process runs as.
 pub(super) fn current_user() -> io::Result<String> {
     let mut token: HANDLE = std::ptr::null_mut();
     // SAFETY: the pseudo-handle of this process is always valid, and `token` is a place for the answer.
@@ -68,7 +68,7 @@ pub(super) fn current_user() -> io::Result<String> {
     let mut buffer = [0u64; 32];
     let size = size_of_val(&buffer) as u32;
     let mut needed = 0;
-    // SAFETY: the token is open, and the buffer has as many bytes as is said.
+    // SAFETY: the token is open, and the buffer has as many bytes as the call says.
     let got = unsafe { GetTokenInformation(token, TokenUser, buffer.as_mut_ptr().cast(), size, &mut needed) };
     let error = io::Error::last_os_error();
     // SAFETY: the handle was opened above, and is used no more.
@@ -78,17 +78,17 @@ pub(super) fn current_user() -> io::Result<String> {
     }
     // SAFETY: the call wrote a TOKEN_USER at the buffer's start, which is aligned for it.
     let user = unsafe { &*buffer.as_ptr().cast::<TOKEN_USER>() };
-    // SAFETY: its SID lies in the buffer too.
+    // SAFETY: its SID is in the buffer, too.
     unsafe { text_of(user.User.Sid) }
 }
 
-/// A SID as text.
+/// Returns a SID as text.
 ///
 /// # Safety
 /// `sid` must point to a valid SID.
 pub(super) unsafe fn text_of(sid: PSID) -> io::Result<String> {
     let mut units: *mut u16 = std::ptr::null_mut();
-    // SAFETY: the caller vouches for the SID; `units` is a place for the answer.
+    // SAFETY: the caller promises a valid SID; `units` is a place for the answer.
     if unsafe { ConvertSidToStringSidW(sid, &mut units) } == 0 {
         return Err(io::Error::last_os_error());
     }
@@ -112,7 +112,7 @@ fn sid_of(name: &str) -> io::Result<String> {
     let mut domain = [0u16; NAME_UNITS];
     let mut domain_units = NAME_UNITS as u32;
     let mut kind = 0;
-    // SAFETY: the name ends with a NUL, and each buffer has as many bytes or units as is said.
+    // SAFETY: the name ends with a NUL, and each buffer has as many bytes or units as the call says.
     let found = unsafe {
         LookupAccountNameW(
             std::ptr::null(),
@@ -126,13 +126,13 @@ fn sid_of(name: &str) -> io::Result<String> {
     };
     if found == 0 {
         let error = io::Error::last_os_error();
-        return Err(io::Error::new(error.kind(), format!("nobody knows the account {name}: {error}")));
+        return Err(io::Error::new(error.kind(), format!("the account {name} cannot be looked up: {error}")));
     }
     // SAFETY: the call wrote a SID into the buffer.
     unsafe { text_of(sid.as_mut_ptr().cast()) }
 }
 
-/// How an administrator knows the bearer of a SID; the SID itself where nobody knows a name.
+/// Returns the name of the account with a SID, or the SID itself if the name cannot be looked up.
 pub(super) fn name_of(sid: &str) -> String {
     let units = super::wide(sid);
     let mut binary: PSID = std::ptr::null_mut();
@@ -143,7 +143,7 @@ pub(super) fn name_of(sid: &str) -> String {
     let (mut name, mut domain) = ([0u16; NAME_UNITS], [0u16; NAME_UNITS]);
     let (mut name_units, mut domain_units) = (NAME_UNITS as u32, NAME_UNITS as u32);
     let mut kind = 0;
-    // SAFETY: the SID was made above, and each buffer has as many units as is said.
+    // SAFETY: the SID was made above, and each buffer has as many units as the call says.
     let found = unsafe {
         LookupAccountSidW(
             std::ptr::null(),

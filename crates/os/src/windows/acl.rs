@@ -1,4 +1,4 @@
-//! Who may use a file or a folder: access control lists.
+//! Permissions of files and folders: access control lists.
 
 use std::fs::File;
 use std::io;
@@ -30,7 +30,7 @@ use super::account::{
 };
 use crate::{Exposure, Grant};
 
-/// Whoever has one of these can change a file, what is in a folder, or who else can.
+/// Rights of which each lets an account change a file, the content of a folder, or the permissions of either.
 const WRITE: u32 = FILE_WRITE_DATA
     | FILE_APPEND_DATA
     | FILE_DELETE_CHILD
@@ -41,16 +41,15 @@ const WRITE: u32 = FILE_WRITE_DATA
     | GENERIC_ALL;
 const READ: u32 = FILE_READ_DATA | GENERIC_READ | GENERIC_ALL;
 
-/// All that a file offers, in SDDL and as a number; what "modify" and "read" mean where Windows shows them.
+/// All rights, in SDDL, and the rights that Windows shows as "modify" and "read".
 const FULL: &str = "FA";
 const MODIFY: u32 = 0x0013_01BF;
 const READ_ONLY: u32 = 0x0012_0089;
 
-/// Makes a folder for SYSTEM, administrators, and the given account, which may change what is in it. Without one:
-/// for this process's user.
+/// Creates a folder for SYSTEM, administrators and the grantee, which may change its content.
 ///
 /// # Errors
-/// Where it exists already, or cannot be made.
+/// If it exists, or cannot be created.
 pub fn create_private_folder(path: &Path, grant: Grant<'_>) -> io::Result<()> {
     let descriptor = Descriptor::parse(&private(grant, Kind::Folder)?)?;
     let path = super::wide(path);
@@ -61,19 +60,20 @@ pub fn create_private_folder(path: &Path, grant: Grant<'_>) -> io::Result<()> {
     }
 }
 
-/// Lets SYSTEM, administrators and the grantee alone use a folder and what is in it, whatever its parent says.
+/// Restricts a folder and its content to SYSTEM, administrators and the grantee, whatever the permissions of its
+/// parent.
 ///
 /// # Errors
-/// Where this process may not.
+/// If this process may not change its permissions.
 pub fn protect_folder(path: &Path, grant: Grant<'_>) -> io::Result<()> {
     let descriptor = Descriptor::parse(&list(grant, Kind::Folder)?)?;
     set(path, descriptor.list()?, true)
 }
 
-/// Makes a file that SYSTEM and administrators alone can use, and the grantee read; opened for writing.
+/// Creates a file that only SYSTEM and administrators can use and the grantee can read, and opens it for writing.
 ///
 /// # Errors
-/// Where it exists already, or cannot be made.
+/// If it exists, or cannot be created.
 pub fn create_private_file(path: &Path, grant: Grant<'_>) -> io::Result<File> {
     let descriptor = Descriptor::parse(&private(grant, Kind::File)?)?;
     let path = super::wide(path);
@@ -84,7 +84,7 @@ pub fn create_private_file(path: &Path, grant: Grant<'_>) -> io::Result<File> {
     };
     match handle {
         INVALID_HANDLE_VALUE => Err(io::Error::last_os_error()),
-        // SAFETY: the handle was opened above, and nobody else has it.
+        // SAFETY: the handle was opened above, and has no other owner.
         handle => Ok(unsafe { File::from_raw_handle(handle) }),
     }
 }
@@ -95,17 +95,17 @@ enum Kind {
     Folder,
 }
 
-/// What something new is made with: a list, and an owner.
+/// Returns the security descriptor of a new file or folder, in SDDL: its owner and its list.
 fn private(grant: Grant<'_>, kind: Kind) -> io::Result<String> {
     let list = list(grant, kind)?;
     Ok(match grant {
-        // What a privileged process makes belongs to administrators, as the host's account must see.
+        // The host checks that files of a privileged process belong to administrators.
         Grant::Administrators | Grant::Account(_) => format!("O:{ADMINISTRATORS}{list}"),
         Grant::CurrentUser => list,
     })
 }
 
-/// A protected list, in SDDL.
+/// Returns a list that inherits nothing, in SDDL.
 fn list(grant: Grant<'_>, kind: Kind) -> io::Result<String> {
     let (inherited, rights) = match kind {
         Kind::Folder => ("OICI", MODIFY),
@@ -120,43 +120,43 @@ fn list(grant: Grant<'_>, kind: Kind) -> io::Result<String> {
     Ok(format!("D:P{}{}{more}", entry(FULL, SYSTEM), entry(FULL, ADMINISTRATORS)))
 }
 
-/// Who may use a file or a folder, to be kept, or given to another one.
+/// The permissions of a file or a folder, to apply to another one.
 pub struct SavedAccess(Access);
 
 impl SavedAccess {
-    /// Who may use what lies at a path.
+    /// Reads the permissions of the file at `path`.
     ///
     /// # Errors
-    /// Where its list cannot be read.
+    /// If they cannot be read.
     pub fn of(path: &Path) -> io::Result<Self> {
         Access::read(path).map(Self)
     }
 
-    /// Lets the same ones use what lies at a path.
+    /// Applies the permissions to the file at `path`.
     ///
     /// # Errors
-    /// Where this process may not.
+    /// If this process may not change its permissions.
     pub fn apply(&self, path: &Path) -> io::Result<()> {
         set(path, self.0.list, self.0.protected)
     }
 }
 
-/// Who can use what lies at a path, beyond SYSTEM, administrators and the grantee. This process's user is nobody else
-/// where it is the grantee alone: the host, which runs as another one, could not tell it from a stranger.
+/// Returns which accounts besides SYSTEM, administrators and the grantee can use the file at `path`. The user of this
+/// process counts as another account unless it is the grantee: the host, which runs as another user, does not trust it.
 ///
 /// # Errors
-/// Where its list cannot be read.
+/// If its list cannot be read.
 pub fn exposure(path: &Path, grant: Grant<'_>) -> io::Result<Exposure> {
     examine(path, grant, READ)
 }
 
-/// Why others could have put something at a path. None where they cannot. Whoever can only read is not looked at, so
-/// that nobody's name has to be asked for, which may ask the network, as long as all is well.
+/// Describes which other account could have written to the file at `path`. `None` if none could. Accounts that can only
+/// read are not examined: looking up their names may ask the network.
 pub(super) fn why_unsafe(path: &Path, grant: Grant<'_>) -> io::Result<Option<String>> {
     Ok(examine(path, grant, 0)?.why_unsafe())
 }
 
-/// `reading`: the rights that make somebody a reader.
+/// Examines a list. An account is a reader if it has one of the rights `reading`.
 fn examine(path: &Path, grant: Grant<'_>, reading: u32) -> io::Result<Exposure> {
     let access = Access::read(path)?;
     let grantee = match grant {
@@ -186,9 +186,9 @@ fn examine(path: &Path, grant: Grant<'_>, reading: u32) -> io::Result<Exposure> 
     })
 }
 
-/// What the system tells of a file.
+/// The owner and the list of a file.
 struct Access {
-    /// Holds what the others point to.
+    /// Owns the memory that the other fields point to.
     _descriptor: Descriptor,
     owner: PSID,
     list: *const ACL,
@@ -203,7 +203,7 @@ impl Access {
         let mut descriptor: PSECURITY_DESCRIPTOR = std::ptr::null_mut();
         let what = OWNER_SECURITY_INFORMATION | DACL_SECURITY_INFORMATION;
         let no = std::ptr::null_mut();
-        // SAFETY: the path ends with a NUL, and the others are places for the answers, or null where none is wanted.
+        // SAFETY: the path ends with a NUL, and the others are places for the answers, or null for those that are not needed.
         let code = unsafe {
             GetNamedSecurityInfoW(
                 path.as_ptr(),
@@ -227,18 +227,19 @@ impl Access {
     }
 
     fn owner(&self) -> io::Result<String> {
-        // SAFETY: the owner lies in the descriptor, which lives as long as this.
+        // SAFETY: the owner is in the descriptor, which lives as long as this.
         unsafe { text_of(self.owner) }
     }
 
-    /// To whom it grants what. What it denies is left out: who is counted may then be able to do less, never more.
+    /// Returns the accounts, as SIDs, and the rights that each entry grants. Entries that deny rights are ignored: an
+    /// account may then have fewer rights than returned, never more.
     fn entries(&self) -> io::Result<Vec<(String, u32)>> {
         const EVERYBODY: &str = "S-1-1-0";
         if self.list.is_null() {
-            // No list at all lets everybody do everything.
+            // Without a list, every account has all rights.
             return Ok(vec![(EVERYBODY.to_owned(), GENERIC_ALL)]);
         }
-        // SAFETY: the list lies in the descriptor, which lives as long as this.
+        // SAFETY: the list is in the descriptor, which lives as long as this.
         let count = unsafe { (*self.list).AceCount };
         let mut entries = Vec::new();
         for index in 0..u32::from(count) {
@@ -257,7 +258,7 @@ impl Access {
                     let (rights, sid) = unsafe { ((*entry).Mask, text_of((&raw mut (*entry).SidStart).cast())?) };
                     entries.push((sid, rights));
                 }
-                // What a list of files does not have, and who can tell what it grants?
+                // Lists of files have no other kinds. What such an entry grants is not known.
                 _ => entries.push((EVERYBODY.to_owned(), GENERIC_ALL)),
             }
         }
@@ -273,7 +274,7 @@ fn set(path: &Path, list: *const ACL, protected: bool) -> io::Result<()> {
     };
     let what = DACL_SECURITY_INFORMATION | inheritance;
     let no = std::ptr::null_mut();
-    // SAFETY: the path ends with a NUL; the list is null or lies in a descriptor that the caller keeps.
+    // SAFETY: the path ends with a NUL; the list is null or in a descriptor that the caller keeps.
     succeeded(unsafe { SetNamedSecurityInfoW(path.as_ptr(), SE_FILE_OBJECT, what, no, no, list, std::ptr::null()) })
 }
 
@@ -302,7 +303,7 @@ impl Descriptor {
         }
     }
 
-    /// For what is made, which must be over before this is dropped.
+    /// Returns attributes for a new file or folder. They must not be used after this descriptor is dropped.
     fn attributes(&self) -> SECURITY_ATTRIBUTES {
         SECURITY_ATTRIBUTES {
             nLength: size_of::<SECURITY_ATTRIBUTES>() as u32,

@@ -1,6 +1,5 @@
-//! Secrets sealed by the Data Protection API with the key of this machine, so that whoever may read the text may not
-//! therefore read the secret on another one. Every program on this machine could open them: the permissions of the file
-//! that holds the text are what guards it here.
+//! Secrets sealed by the Data Protection API with the key of this machine: they cannot be opened on another machine.
+//! Every program on this machine can open them, so the permissions of the file with the sealed text must protect it.
 //!
 //! <https://learn.microsoft.com/windows/win32/api/dpapi/nf-dpapi-cryptprotectdata>
 
@@ -12,8 +11,8 @@ use windows_sys::Win32::Security::Cryptography::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
-/// Told to Windows at sealing and at opening, so that what another program has sealed is no secret of PhoneGate's.
-/// Never changed: it would make what is sealed already useless.
+/// Entropy for sealing and opening, so that only secrets that PhoneGate sealed can be opened. It must never change:
+/// sealed secrets could not be opened any more.
 const ENTROPY: &[u8] = b"PhoneGate secret, version 1";
 
 const FLAGS: u32 = CRYPTPROTECT_LOCAL_MACHINE | CRYPTPROTECT_UI_FORBIDDEN;
@@ -21,7 +20,7 @@ const FLAGS: u32 = CRYPTPROTECT_LOCAL_MACHINE | CRYPTPROTECT_UI_FORBIDDEN;
 /// Seals a secret for this machine.
 ///
 /// # Errors
-/// What Windows says.
+/// The error of Windows.
 pub fn seal(secret: &[u8]) -> io::Result<Vec<u8>> {
     let (secret, entropy) = (blob(secret)?, blob(ENTROPY)?);
     let mut sealed = CRYPT_INTEGER_BLOB::default();
@@ -44,10 +43,10 @@ pub fn seal(secret: &[u8]) -> io::Result<Vec<u8>> {
     Ok(unsafe { take(sealed) }.to_vec())
 }
 
-/// Opens what [`seal`] has sealed on this machine.
+/// Opens a secret that [`seal`] sealed on this machine.
 ///
 /// # Errors
-/// What Windows says; also where it was sealed on another machine, or by another program.
+/// The error of Windows, also if the secret was sealed on another machine or by another program.
 pub fn open(sealed: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
     let (sealed, entropy) = (blob(sealed)?, blob(ENTROPY)?);
     let mut secret = CRYPT_INTEGER_BLOB::default();
@@ -70,20 +69,20 @@ pub fn open(sealed: &[u8]) -> io::Result<Zeroizing<Vec<u8>>> {
     Ok(unsafe { take(secret) })
 }
 
-/// Bytes as these functions want them, which do not write to what they get.
+/// Returns the bytes in the form that these functions take. They do not write to their input.
 fn blob(bytes: &[u8]) -> io::Result<CRYPT_INTEGER_BLOB> {
     let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
     Ok(CRYPT_INTEGER_BLOB { cbData: length, pbData: bytes.as_ptr().cast_mut() })
 }
 
-/// Copies out what Windows has allocated, wipes and frees it.
+/// Copies bytes that Windows has allocated, then wipes and frees them.
 ///
 /// # Safety
 /// The blob was filled by one of the functions above, and is used no more.
 unsafe fn take(blob: CRYPT_INTEGER_BLOB) -> Zeroizing<Vec<u8>> {
     let mut copy = Zeroizing::new(Vec::new());
     if !blob.pbData.is_null() {
-        // SAFETY: Windows says that so many bytes lie there, and nobody else knows of them.
+        // SAFETY: Windows reports this length, and nothing else refers to the bytes.
         let bytes = unsafe { std::slice::from_raw_parts_mut(blob.pbData, blob.cbData as usize) };
         copy.extend_from_slice(bytes);
         bytes.zeroize();

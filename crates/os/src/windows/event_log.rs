@@ -10,7 +10,7 @@ use windows_sys::Win32::System::EventLog::{
 
 use crate::EventSeverity;
 
-/// The longest text that an event takes, in UTF-16 units: its limit is 31,839.
+/// Maximum length of a text, in UTF-16 units. The limit of Windows is 31,839.
 const MAX_UNITS: usize = 30_000;
 
 /// The open source. Closed when dropped.
@@ -20,10 +20,10 @@ pub struct EventLog(HANDLE);
 unsafe impl Send for EventLog {}
 
 impl EventLog {
-    /// Opens the source. It need not be registered: events are written then too, but without their words.
+    /// Opens the source. Events of a source that is not registered are written without their texts.
     ///
     /// # Errors
-    /// What Windows says.
+    /// The error of Windows.
     pub fn open(source: &str) -> io::Result<Self> {
         let name = wide(source);
         // SAFETY: no server means this machine, and the name is NUL-terminated and outlives the call.
@@ -31,10 +31,10 @@ impl EventLog {
         if handle.is_null() { Err(io::Error::last_os_error()) } else { Ok(Self(handle)) }
     }
 
-    /// Writes an event: its id in the message table, and what is put into its words.
+    /// Writes an event: its id in the message table, and the strings that its text takes.
     ///
     /// # Errors
-    /// What Windows says.
+    /// The error of Windows.
     pub fn report(&self, severity: EventSeverity, id: u32, strings: &[String]) -> io::Result<()> {
         let kind = match severity {
             EventSeverity::Error => EVENTLOG_ERROR_TYPE,
@@ -44,8 +44,8 @@ impl EventLog {
         let texts: Vec<_> = strings.iter().map(|text| wide(text)).collect();
         let pointers: Vec<_> = texts.iter().map(|text| text.as_ptr()).collect();
         let count = u16::try_from(pointers.len()).map_err(io::Error::other)?;
-        // SAFETY: the handle is open; there are `count` pointers to NUL-terminated texts, all of which outlive the call;
-        // no user and no data is given.
+        // SAFETY: the handle is open; there are `count` pointers to NUL-terminated texts, all of which outlive the
+        // call; no user and no data is given.
         let done = unsafe {
             ReportEventW(self.0, kind, 0, id, std::ptr::null_mut(), count, 0, pointers.as_ptr(), std::ptr::null())
         };
@@ -60,8 +60,8 @@ impl Drop for EventLog {
     }
 }
 
-/// NUL-terminated UTF-16, cut at what an event takes. A percent sign, behind which the Event Viewer would look for
-/// something to put in, is parted from what follows by a character without width.
+/// Returns NUL-terminated UTF-16, cut to the maximum length. A character of no width follows each percent sign, because
+/// the Event Viewer would take what follows for a placeholder.
 fn wide(text: &str) -> Vec<u16> {
     let text = text.replace('\0', "").replace('%', "%\u{200b}");
     text.encode_utf16().take(MAX_UNITS).chain([0]).collect()

@@ -26,10 +26,10 @@ pub use acl::{SavedAccess, create_private_file, create_private_folder, exposure,
 
 use super::{Grant, HOST_SERVICE};
 
-/// The longest path that Windows knows, in UTF-16 units.
+/// Maximum length of a path in Windows, in UTF-16 units.
 const MAX_PATH_UNITS: u32 = 32_768;
 
-/// The path of the library that this code is in, or of the program where it is linked into one.
+/// Returns the path of the library that contains this code, or of the program if it is linked into one.
 pub fn module_path() -> Option<PathBuf> {
     let module = own_module(GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT)?;
     let mut units = vec![0u16; MAX_PATH_UNITS as usize];
@@ -38,7 +38,8 @@ pub fn module_path() -> Option<PathBuf> {
     wide_path(&units, length)
 }
 
-/// The path that a function of Windows wrote: of no units where it failed, and of all where it was cut.
+/// Returns the path that a function of Windows wrote. The length is 0 if it failed, and the whole buffer if the path
+/// was cut.
 fn wide_path(units: &[u16], length: u32) -> Option<PathBuf> {
     match units.get(..length as usize) {
         Some(path) if length > 0 && length < MAX_PATH_UNITS => Some(OsString::from_wide(path).into()),
@@ -46,7 +47,7 @@ fn wide_path(units: &[u16], length: u32) -> Option<PathBuf> {
     }
 }
 
-/// The folder of Windows, as the system has it: the environment may have been changed by anybody.
+/// Returns the folder of Windows, from the system: environment variables can be changed.
 pub fn windows_folder() -> Option<PathBuf> {
     let mut units = vec![0u16; MAX_PATH_UNITS as usize];
     // SAFETY: the buffer has as many units as is said.
@@ -68,27 +69,28 @@ fn own_module(flag: u32) -> Option<HMODULE> {
     (found != 0).then_some(module)
 }
 
-/// The folder for logs and state: `%ProgramData%\PhoneGate`.
+/// Returns the folder for logs and state: `%ProgramData%\PhoneGate`.
 pub fn state_folder() -> Option<PathBuf> {
     let folder = PathBuf::from(std::env::var_os("ProgramData")?);
     folder.is_absolute().then(|| folder.join("PhoneGate"))
 }
 
-/// Makes a folder that administrators and this user alone can use, or checks that an existing one is safe from others.
+/// Creates a folder that only administrators and this user can use, or checks that others cannot write to an existing
+/// one.
 ///
 /// # Errors
-/// Where it cannot be made, is not a folder, belongs to somebody else, or can be written to by others.
+/// If it cannot be created, is not a folder, belongs to another account, or others can write to it.
 pub fn ensure_private_dir(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
     match create_private_folder(path, Grant::CurrentUser) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        made => return made,
+        created => return created,
     }
     let meta = std::fs::symlink_metadata(path)?;
     if meta.is_symlink() || !meta.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder, or only a link to one"));
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder, or is a link to one"));
     }
     match why_unsafe(path, true)? {
         None => Ok(()),
@@ -118,7 +120,7 @@ fn why_unsafe(path: &Path, trusts_host: bool) -> io::Result<Option<String>> {
     if why.is_none() || !trusts_host {
         return Ok(why);
     }
-    // The host's account, which may be another one than this process's: `phonegate check` is an administrator's.
+    // The host's account may differ from that of this process: an administrator runs `phonegate check`.
     match Account::of_service(HOST_SERVICE)? {
         Some(account) => acl::why_unsafe(path, Grant::Account(&account)),
         None => Ok(why),
@@ -128,16 +130,16 @@ fn why_unsafe(path: &Path, trusts_host: bool) -> io::Result<Option<String>> {
 /// Makes this process load libraries that are named without a folder from System32 only, not from the folder of the
 /// program or PATH. Libraries that the program imports are loaded before this runs.
 pub fn restrict_library_search() {
-    // SAFETY: it changes a setting of this process. Every supported Windows has it, so its answer is of no use.
+    // SAFETY: it changes a setting of this process. Every supported Windows has it, so the result is ignored.
     unsafe { SetDefaultDllDirectories(LOAD_LIBRARY_SEARCH_SYSTEM32) };
 }
 
-/// Text as the system takes it: UTF-16 with a NUL at its end.
+/// Returns the text as the system expects it: UTF-16 that ends with a NUL.
 fn wide(text: impl AsRef<OsStr>) -> Vec<u16> {
     text.as_ref().encode_wide().chain([0]).collect()
 }
 
-/// Does nothing: NTFS has its own journal for names, and a folder cannot be flushed.
+/// Does nothing: NTFS has a journal for names, and a folder cannot be flushed.
 ///
 /// # Errors
 /// None here.
@@ -145,12 +147,12 @@ pub fn sync_folder(_path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// How to open a file of our own. Its folder's permissions guard it.
+/// Returns options that create a file. The permissions of its folder protect it.
 pub fn private_file() -> OpenOptions {
     OpenOptions::new()
 }
 
-/// Changes nothing: who may use a new file, its folder's permissions say.
+/// Does nothing: a new file has the permissions of its folder.
 ///
 /// # Errors
 /// None.
@@ -158,13 +160,13 @@ pub fn make_world_readable(_file: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// The time since the machine was started, sleep included, in steps of some 16 ms.
+/// Returns the time since the machine started, including sleep. Its resolution is about 16 ms.
 pub fn since_boot() -> Duration {
     // SAFETY: GetTickCount64 has no preconditions and cannot fail.
     Duration::from_millis(unsafe { GetTickCount64() })
 }
 
-/// Is stdout a pipe that nobody reads any more? Windows tells that to nobody but whoever writes to it.
+/// Returns false: Windows reports a closed pipe only to a writer.
 pub fn is_stdout_closed() -> bool {
     false
 }

@@ -8,7 +8,7 @@ use windows_sys::core::PWSTR;
 
 use crate::MachineProxy;
 
-/// The proxy that WinHTTP is set to. None where it is set to none.
+/// Returns the proxy of WinHTTP. `None` if it has none.
 pub fn machine_proxy() -> Option<MachineProxy> {
     let mut info = WINHTTP_PROXY_INFO::default();
     // SAFETY: `info` is a valid place for the answer.
@@ -35,7 +35,7 @@ unsafe fn take(text: PWSTR) -> Option<String> {
     while unsafe { text.add(length).read() } != 0 {
         length += 1;
     }
-    // SAFETY: so many units were just read there.
+    // SAFETY: this many units were read above.
     let copy = String::from_utf16_lossy(unsafe { std::slice::from_raw_parts(text, length) });
     // SAFETY: it was allocated by GlobalAlloc, as the function's documentation says.
     unsafe { GlobalFree(text.cast()) };

@@ -8,7 +8,7 @@ pub const MAX_ROUNDS: u32 = 6;
 
 /// Maximum credentials that a realm may reject without `stale`, although it issued their nonce for this request. Some
 /// servers accept a nonce only once and omit `stale`.
-const MAX_REFUSALS: u32 = 1;
+const MAX_REJECTIONS: u32 = 1;
 
 /// The credentials that one request has sent, over all its retries.
 ///
@@ -35,7 +35,7 @@ pub(super) struct SentAuthorization {
 struct RealmProgress {
     kind: ChallengeKind,
     realm: Vec<u8>,
-    refusals: u32,
+    rejections: u32,
 }
 
 impl RequestAuth {
@@ -69,10 +69,10 @@ impl RequestAuth {
         }
         match self.realms.iter_mut().find(|other| other.kind == kind && other.realm == realm) {
             // The nonce came from an earlier request, and may have been used up since then.
-            None => self.realms.push(RealmProgress { kind, realm, refusals: 0 }),
+            None => self.realms.push(RealmProgress { kind, realm, rejections: 0 }),
             Some(_) if refused.is_none() => {}
-            Some(progress) if progress.refusals < MAX_REFUSALS => {
-                progress.refusals = progress.refusals.saturating_add(1);
+            Some(progress) if progress.rejections < MAX_REJECTIONS => {
+                progress.rejections = progress.rejections.saturating_add(1);
             }
             Some(_) => return Err(AuthError::WrongCredentials),
         }

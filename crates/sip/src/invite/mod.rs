@@ -199,7 +199,7 @@ impl Call {
         self.stage == Stage::Over && self.stage_ends_at.is_none() && self.requests.is_empty()
     }
 
-    /// Returns whether this side still has something to send: the call goes on, or its phone may ring or be off the hook.
+    /// Returns whether this side may still have to send: the call continues, or its phone may ring or be off the hook.
     pub(crate) fn needs_flow(&self) -> bool {
         let needs_bye = |fork: &Fork| fork.is_bye_unconfirmed && !fork.is_ended_by_peer;
         self.stage != Stage::Over || self.invite_is_open() || self.forks.iter().any(needs_bye)

@@ -45,7 +45,7 @@ fn a_flood_of_requests_keeps_calls_and_bounds() {
     }
 }
 
-/// 12,000 requests a second get 200 responses at once, and 200 a second after that.
+/// 12,000 requests a second get 200 responses immediately, and 200 a second after that.
 #[test]
 fn responses_to_a_flood_outside_of_calls_are_limited() {
     both(|scenario| {
@@ -108,7 +108,7 @@ fn a_flood_of_early_dialogs_is_bounded() {
 
 /// Each 200 with a new tag is one more phone to hang up.
 #[test]
-fn a_flood_of_answers_is_bounded() {
+fn a_flood_of_2xx_is_bounded() {
     both(|scenario| {
         let (call, invite) = scenario.invite();
         scenario.answer(&invite, "callee");
@@ -157,7 +157,7 @@ fn a_flood_of_infos_is_bounded() {
 
 /// A driver that does not poll for a while: what waits to be polled is bounded.
 #[test]
-fn what_waits_to_be_polled_is_bounded() {
+fn unpolled_queues_are_bounded() {
     let mut scenario = Scenario::with(UDP, small());
     let (call, dialog) = scenario.answered_call();
     let flow = scenario.net.links[scenario.link].id;

@@ -101,7 +101,7 @@ fn a_digest_is_never_downgraded_in_an_invite() {
 }
 
 #[test]
-fn a_challenge_that_is_no_digest_is_not_answered() {
+fn a_challenge_other_than_digest_gets_no_credentials() {
     for challenge in
         ["Basic realm=\"trunk\"", "Digest realm=\"trunk\"", "Digest realm=\"t\", nonce=\"n\", algorithm=ROT13"]
     {

@@ -10,7 +10,7 @@ use crate::net::text::{header, sdp};
 
 /// Over all paths.
 #[test]
-fn a_call_rings_is_answered_and_is_hung_up() {
+fn a_call_rings_is_established_and_is_hung_up() {
     each(|scenario| {
         let (call, invite) = scenario.invite();
         scenario.reply(&invite, "100 Trying");
@@ -77,7 +77,7 @@ fn a_cancel_waits_for_the_first_response() {
 }
 
 #[test]
-fn the_cancel_takes_the_route_of_its_invite() {
+fn the_cancel_has_the_route_of_its_invite() {
     both(|scenario| {
         let mut call = scenario.call();
         call.routes = vec!["sip:192.0.2.7:5066;lr".to_owned(), "sip:far.example.net;lr".to_owned()];
@@ -119,7 +119,7 @@ fn a_busy_phone_rejects_the_call() {
 
 /// RFC 3261, 19.1.1, table 1: To and From have neither port nor transport.
 #[test]
-fn the_invite_is_written_as_it_was_asked_for() {
+fn the_invite_has_the_parameters_of_the_call() {
     for path in PATHS {
         let mut scenario = Scenario::new(*path);
         let mut call = scenario.call();
@@ -206,7 +206,7 @@ fn a_response_goes_back_to_where_its_request_came_from() {
 }
 
 #[test]
-fn hanging_up_at_once_sends_nothing_more_than_it_must() {
+fn hanging_up_at_once_sends_only_what_is_needed() {
     both(|scenario| {
         let call = scenario.place(scenario.call());
         scenario.hang_up(call);
@@ -224,7 +224,7 @@ fn hanging_up_at_once_sends_nothing_more_than_it_must() {
 }
 
 #[test]
-fn commands_for_ids_that_are_gone_are_ignored() {
+fn commands_for_ended_ids_are_ignored() {
     both(|scenario| {
         let (call, mut dialog) = scenario.answered_call();
         scenario.send(&dialog.request("INFO").body("application/dtmf", "5"));
@@ -281,7 +281,7 @@ fn a_call_that_cannot_be_written_is_rejected_at_once() {
 }
 
 #[test]
-fn a_call_says_that_it_is_forwarded() {
+fn a_forwarded_call_is_reported() {
     for line in [
         "Diversion: <sip:a@example.com>;reason=unconditional",
         "History-Info: <tel:+14255550101>;index=1",
@@ -330,7 +330,7 @@ fn a_call_says_that_it_is_forwarded() {
 }
 
 #[test]
-fn the_answer_of_an_earlier_response_counts() {
+fn the_sdp_answer_of_an_earlier_response_counts() {
     both(|scenario| {
         let (call, invite) = scenario.invite();
         scenario.send(&scenario.in_dialog(&invite, "183 Session ProvisionalResponse", "callee").sdp("early"));
@@ -345,7 +345,7 @@ fn the_answer_of_an_earlier_response_counts() {
 
 /// A call continues over another connection, and can be ended there.
 #[test]
-fn a_call_goes_on_over_a_new_connection() {
+fn a_call_continues_over_a_new_connection() {
     both(|scenario| {
         let (call, _) = scenario.answered_call();
         let path = scenario.path;

@@ -18,7 +18,7 @@ fn reconnect(scenario: &mut Scenario) {
 }
 
 #[test]
-fn an_answered_call_outlives_its_connection() {
+fn an_established_call_outlives_its_connection() {
     for path in [TCP, Path { transport: Transport::Tls, ..UDP }] {
         let mut scenario = Scenario::new(path);
         let (call, _) = scenario.answered_call();
@@ -111,7 +111,7 @@ fn a_phone_that_rings_is_cancelled_over_a_new_connection() {
 
 /// A peer that answers a call over a new connection.
 #[test]
-fn an_answer_over_a_new_connection_is_hung_up_if_the_call_ended() {
+fn a_2xx_over_a_new_connection_is_hung_up_if_the_call_ended() {
     let mut scenario = Scenario::new(TCP);
     let (_, invite) = scenario.invite();
     scenario.net.close(scenario.link);

@@ -9,7 +9,7 @@ use crate::net::scenario::{Scenario, TCP, both, each, tag_of};
 use crate::net::text::sdp;
 
 #[test]
-fn the_first_phone_that_answers_has_the_call() {
+fn the_first_2xx_establishes_the_call() {
     each(|scenario| {
         let (call, invite) = scenario.invite();
         for tag in ["one", "two"] {
@@ -24,7 +24,7 @@ fn the_first_phone_that_answers_has_the_call() {
 
 /// RFC 3261, 13.2.2.4: each 2xx is acknowledged, and one that is not wanted is ended by BYE.
 #[test]
-fn a_second_phone_that_answers_is_hung_up() {
+fn a_second_phone_with_a_2xx_is_hung_up() {
     each(|scenario| {
         let (call, invite) = scenario.invite();
         scenario.answer(&invite, "one");
@@ -46,7 +46,7 @@ fn a_second_phone_that_answers_is_hung_up() {
 
 /// A B2BUA may ring one phone after the other.
 #[test]
-fn the_answer_belongs_to_the_phone_that_gave_it() {
+fn the_sdp_answer_is_that_of_the_established_fork() {
     both(|scenario| {
         let (call, invite) = scenario.invite();
         scenario.send(&scenario.in_dialog(&invite, "183 Session ProvisionalResponse", "one").sdp("early of one"));
@@ -59,7 +59,7 @@ fn the_answer_belongs_to_the_phone_that_gave_it() {
 }
 
 #[test]
-fn an_answer_without_sdp_does_not_use_another_forks_sdp() {
+fn a_2xx_without_sdp_does_not_use_the_sdp_of_another_fork() {
     both(|scenario| {
         let (call, invite) = scenario.invite();
         scenario.send(&scenario.in_dialog(&invite, "183 Session ProvisionalResponse", "one").sdp("early of one"));
@@ -92,7 +92,7 @@ fn a_bye_of_one_phone_leaves_the_call_with_the_other() {
 
 /// Only the tag identifies a phone, so a retransmission of its 200 is not a second phone.
 #[test]
-fn a_repeated_answer_is_acknowledged_again() {
+fn a_retransmitted_2xx_is_acknowledged_again() {
     each(|scenario| {
         let (call, invite) = scenario.invite();
         scenario.answer(&invite, "callee");
@@ -108,7 +108,7 @@ fn a_repeated_answer_is_acknowledged_again() {
 }
 
 #[test]
-fn a_phone_that_answers_after_hanging_up_is_hung_up() {
+fn a_2xx_after_hanging_up_is_hung_up() {
     each(|scenario| {
         let (call, invite) = scenario.invite();
         scenario.send(&scenario.in_dialog(&invite, "180 Ringing", "one"));
@@ -132,7 +132,7 @@ fn a_phone_that_answers_after_hanging_up_is_hung_up() {
 
 /// The peer rejects a BYE whose CSeq does not follow that of the PRACK (RFC 3261, 12.2.2), and stays off the hook.
 #[test]
-fn a_late_answer_is_hung_up_with_the_next_cseq() {
+fn a_late_2xx_is_hung_up_with_the_next_cseq() {
     each(|scenario| {
         let (call, invite) = scenario.invite();
         for tag in ["one", "two"] {
@@ -196,7 +196,7 @@ fn a_second_phone_whose_bye_failed_is_hung_up_at_its_next_200() {
 
 /// A phone whose dialog made room for another one answers after all. Its BYE must not have the CSeq of its PRACK.
 #[test]
-fn a_phone_that_made_room_is_hung_up_with_the_next_cseq() {
+fn an_evicted_fork_is_hung_up_with_the_next_cseq() {
     both(|scenario| {
         let (call, invite) = scenario.invite();
         scenario.send(&scenario.in_dialog(&invite, "180 Ringing", "one").line("Require: 100rel").line("RSeq: 1"));

@@ -254,7 +254,7 @@ fn a_registration_can_always_be_ended() {
 }
 
 #[test]
-fn a_registration_goes_on_over_a_new_connection() {
+fn a_registration_continues_over_a_new_connection() {
     both(|scenario| {
         let id = register(scenario, registration(scenario));
         let first = scenario.receive("REGISTER");

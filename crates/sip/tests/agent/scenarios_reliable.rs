@@ -82,7 +82,7 @@ fn each_phone_has_numbers_of_its_own() {
 
 /// A PRACK that fails, for whatever reason, never delays the 200 or its ACK.
 #[test]
-fn an_answer_is_acknowledged_even_if_the_prack_fails() {
+fn a_2xx_is_acknowledged_even_if_the_prack_fails() {
     for status in
         ["401 Unauthorized", "403 Forbidden", "481 Call/Transaction Does Not Exist", "500 Error", "503 No", ""]
     {
@@ -134,7 +134,7 @@ fn early_offer(scenario: &mut Scenario) -> (CallId, Message) {
 
 /// RFC 3311 and RFC 3262, 5: the 183 had an answer, so the peer may send another offer.
 #[test]
-fn an_update_before_the_answer_is_answered() {
+fn an_update_before_the_2xx_gets_an_sdp_answer() {
     each(|scenario| {
         let (call, invite) = early_offer(scenario);
         let (request, description) = scenario.offer();
@@ -151,7 +151,7 @@ fn an_update_before_the_answer_is_answered() {
 
 /// The answer overtakes our response to the offer. Both sides then have the session of the first answer.
 #[test]
-fn an_early_offer_that_the_answer_overtakes_is_rejected() {
+fn an_early_offer_that_the_2xx_overtakes_is_rejected() {
     each(|scenario| {
         let (call, invite) = early_offer(scenario);
         let (request, _) = scenario.offer();
@@ -204,7 +204,7 @@ fn an_update_without_an_offer_is_accepted_without_event() {
 
 /// RFC 3311, 5.2: while the first offer has no answer, there can be no second offer.
 #[test]
-fn an_update_before_the_first_answer_is_rejected() {
+fn an_update_before_the_first_sdp_answer_is_rejected() {
     both(|scenario| {
         let (call, invite) = scenario.invite();
         scenario.send(&scenario.in_dialog(&invite, "180 Ringing", "callee"));

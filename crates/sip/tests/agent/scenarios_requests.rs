@@ -191,7 +191,7 @@ fn a_server_that_is_silent_or_gone_fails_its_probe() {
 
 /// A reply that comes after the time is up must not count for a later probe.
 #[test]
-fn a_late_reply_answers_no_other_probe() {
+fn a_late_response_ends_no_other_probe() {
     both(|scenario| {
         let flow = scenario.net.links[scenario.link].id;
         let mut requests = Vec::new();

@@ -36,7 +36,7 @@ fn next_invite(scenario: &mut Scenario, before: &Message, reason: RetryReason) -
 
 /// RFC 3261, 22. Each nonce is checked by the inspector.
 #[test]
-fn a_challenged_call_is_repeated_with_an_answer() {
+fn a_challenged_call_is_repeated_with_credentials() {
     for (kind, answer) in [("server", "Authorization"), ("proxy", "Proxy-Authorization")] {
         for algorithm in ["MD5", "SHA-256"] {
             both(|scenario| {
@@ -83,7 +83,7 @@ fn an_invite_is_repeated_for_a_new_nonce() {
 
 /// A phone may have rung before the challenge came.
 #[test]
-fn a_challenge_after_ringing_is_answered() {
+fn a_challenge_after_ringing_gets_credentials() {
     both(|scenario| {
         let (call, invite) = scenario.invite();
         scenario.send(&scenario.in_dialog(&invite, "180 Ringing", "first"));
@@ -99,7 +99,7 @@ fn a_challenge_after_ringing_is_answered() {
 
 /// Not all servers write `stale=true`.
 #[test]
-fn a_new_nonce_is_answered_with_and_without_stale() {
+fn a_new_nonce_is_used_with_and_without_stale() {
     for stale in ["", ", stale=true"] {
         both(|scenario| {
             let (call, mut dialog) = {

@@ -65,7 +65,7 @@ fn a_rejected_offer_leaves_the_call_as_it_was() {
 }
 
 #[test]
-fn an_offer_that_the_caller_never_answers_gets_500() {
+fn an_offer_without_a_response_of_the_caller_gets_500() {
     both(|scenario| {
         let (call, mut dialog) = scenario.answered_call();
         let reinvite = dialog.request("INVITE").sdp("x");
@@ -121,7 +121,7 @@ fn an_offer_of_another_type_gets_415() {
 
 /// RFC 3261, 14.2: a second INVITE while the first is open gets 500 with Retry-After.
 #[test]
-fn a_second_offer_before_the_first_answer_is_rejected() {
+fn a_second_offer_before_the_first_sdp_answer_is_rejected() {
     both(|scenario| {
         let (call, mut dialog) = scenario.answered_call();
         scenario.send(&dialog.request("INVITE").sdp("first"));
@@ -257,7 +257,7 @@ fn an_info_reaches_the_caller_as_it_was_sent() {
     }
 }
 
-/// RFC 3261, 14.1: both sides changed the session at once.
+/// RFC 3261, 14.1: both sides changed the session at the same time.
 #[test]
 fn a_refresh_is_retried_after_glare() {
     both(|scenario| {

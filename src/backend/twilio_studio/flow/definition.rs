@@ -19,10 +19,10 @@ use serde_json::{Value, json};
 use super::speech::Speech;
 use super::{Plan, marker};
 
-/// Keys of an entry. No right one has as many, so it always ends by `#` or a pause.
+/// Maximum number of keys of an entry. A right entry has fewer, so it always ends by `#` or a pause.
 const MAX_KEYS: u32 = 17;
 
-/// The pause, in seconds, that ends an entry, and the wait for a first key after the prompt.
+/// Pause, in seconds, that ends an entry. Also the time after the prompt until the first key.
 const PAUSE_S: u32 = 3;
 
 /// Results of answering-machine detection:
@@ -63,19 +63,19 @@ impl Asked<'_> {
         name(widget, self.attempt, self.speech)
     }
 
-    /// The next attempt, if there is one.
+    /// Returns the widget that begins the next attempt, if there is one.
     fn next(&self) -> Option<String> {
         let is_last = self.attempt >= self.plan.attempts;
         (!is_last).then(|| name("ask", self.attempt.saturating_add(1), self.speech))
     }
 
-    /// A variable of the widget that gathered the keys.
+    /// Returns a variable of the widget that gathered the keys.
     fn gathered(&self, variable: &str) -> String {
         format!("{{{{widgets.{}.{variable}}}}}", self.name("ask"))
     }
 }
 
-/// Studio takes no hyphen in the path of a variable.
+/// Returns the name of a widget. Studio accepts no hyphen in the path of a variable.
 fn name(widget: &str, attempt: u8, speech: &Speech) -> String {
     format!("{widget}_{attempt}_{}", speech.tag.replace('-', "_"))
 }
@@ -118,7 +118,7 @@ impl Flow {
         self.split("language", "{{flow.data.language}}", matches.collect(), &default);
     }
 
-    /// An attempt in which digits are entered, and then `#`.
+    /// Adds an attempt in which digits are entered, and then `#`.
     fn ask_for_digits(&mut self, asked: &Asked<'_>) {
         let (ended, entry, judge, pause) =
             (asked.name("ended"), asked.name("entry"), asked.name("judge"), asked.name("pause"));
@@ -128,7 +128,7 @@ impl Flow {
         let after_pause = next.as_deref().unwrap_or(&pause);
         let is_pound = vec![("equal_to", "#", entry.clone())];
         self.split(&ended, &asked.gathered("FinishedOnKey"), is_pound, after_pause);
-        // What is right with a PIN is not known here, so the first whole entry is reported.
+        // The flow does not know the PIN, so it reports the first entry that ends with `#`.
         let judged = next.as_ref().filter(|_| asked.plan.method == Method::Code);
         self.record(asked, &entry, &asked.gathered("Digits"), "pound", judged.map_or("pressed", |_| &judge));
         if let Some(next) = judged {
@@ -141,7 +141,7 @@ impl Flow {
         }
     }
 
-    /// An attempt in which `#` alone approves.
+    /// Adds an attempt in which `#` alone approves.
     fn ask_for_pound(&mut self, asked: &Asked<'_>) {
         let [key, entry, other, confirm, confirmed, report, wrong] =
             ["key", "entry", "other", "confirm", "confirmed", "report", "wrong"].map(|widget| asked.name(widget));
@@ -151,7 +151,7 @@ impl Flow {
         self.gather(asked, "ask", &prompt, (asked.plan.repeats, 1, ""), (&key, "no_key"));
         let keys = vec![("equal_to", "#", entry.clone()), ("equal_to", FRAUD_KEY, confirm.clone())];
         self.split(&key, &asked.gathered("Digits"), keys, otherwise);
-        // The key was `#`, so nothing is left.
+        // The key was `#`, so the entry is empty.
         self.record(
             asked,
             &entry,
@@ -164,7 +164,7 @@ impl Flow {
         self.split(&confirmed, &format!("{{{{widgets.{confirm}.Digits}}}}"), is_pound, otherwise);
         self.record(asked, &report, FRAUD_KEY, "pound", "pressed");
         match next {
-            // Keys are lost while this is said: a `#` that belongs to the wrong entry must not approve.
+            // Keys are lost during this sentence: a `#` that belongs to the wrong entry must not approve.
             Some(next) => {
                 let properties = json!({
                     "voice": asked.speech.voice, "language": asked.speech.tag, "say": asked.speech.wrong_key(), "loop": 1,
@@ -175,7 +175,7 @@ impl Flow {
         }
     }
 
-    /// What follows an entry, and the other endings.
+    /// Adds the end after an entry, and the other ends.
     fn end(&mut self) {
         let pressed = [("result", "PRESSED"), ("nonce", "{{flow.data.nonce}}")];
         self.set("pressed", &pressed, None);
@@ -184,9 +184,9 @@ impl Flow {
         }
     }
 
-    /// Speaks and gathers keys. `next` is where keys and silence lead.
+    /// Adds a widget that speaks and gathers keys, with the next widgets after keys and after silence.
     ///
-    /// Speech leads nowhere, so that Twilio does not listen to it:
+    /// Speech has no next widget, so that Twilio does not listen to it:
     /// <https://www.twilio.com/docs/studio/widget-library/gather-input-call>.
     fn gather(
         &mut self,
@@ -205,7 +205,7 @@ impl Flow {
         self.push(&asked.name(widget), "gather-input-on-call", transitions, properties);
     }
 
-    /// Records an entry.
+    /// Adds a widget that records an entry.
     fn record(&mut self, asked: &Asked<'_>, name: &str, digits: &str, ended_by: &str, next: &str) {
         let attempt = asked.attempt.to_string();
         self.set(name, &[("attempt", &attempt), ("digits", digits), ("ended_by", ended_by)], Some(next));
@@ -217,7 +217,7 @@ impl Flow {
         self.push(name, "set-variables", vec![transition], json!({ "variables": variables }));
     }
 
-    /// Goes to the first of the matching widgets, else to `otherwise`.
+    /// Adds a widget that leads to the first match, or else to `otherwise`.
     fn split(&mut self, name: &str, input: &str, matches: Vec<(&str, &str, String)>, otherwise: &str) {
         let mut transitions = vec![leads("noMatch", otherwise)];
         for (kind, value, next) in matches {
@@ -227,7 +227,7 @@ impl Flow {
         self.push(name, "split-based-on", transitions, json!({ "input": input }));
     }
 
-    /// Widgets stand one below the other in Twilio's editor.
+    /// Adds a widget, below the others in Twilio's editor.
     fn push(&mut self, name: &str, kind: &str, transitions: Vec<Value>, mut properties: Value) {
         let offset = json!({ "x": 0, "y": self.states.len().saturating_mul(220) });
         if let Some(properties) = properties.as_object_mut() {
@@ -263,7 +263,7 @@ mod tests {
         definition(&Plan { method, attempts, ..plan })
     }
 
-    /// What a call with a PIN reports: the result, the attempt, the digits, and what ended the entry.
+    /// Returns what a call reports: the result, the attempt, the digits, and what ended the entry.
     fn reports(method: Method, acts: &'static [Act]) -> [String; 4] {
         let parameters = json!({
             "fraud_key": "0", "language": "en-US", "nonce": "n", "spoken_1": "four", "code_1": "4", "spoken_2": "two",
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn studio_takes_the_flows_for_pins_and_the_largest() {
+    fn studio_accepts_the_flows_for_pins_and_the_largest() {
         for method in Method::ALL {
             for attempts in [1, 2, 10] {
                 assert_eq!(problems(&flow(method, attempts)), Vec::<String>::new());
@@ -282,7 +282,7 @@ mod tests {
         }
     }
 
-    /// Studio cannot know whether a PIN is right.
+    /// Studio does not know whether a PIN is right.
     #[test]
     fn the_first_whole_entry_with_a_pin_is_reported() {
         use Act::{Heard, Keys, Nothing};

@@ -1,10 +1,10 @@
-//! What an installed flow was generated for, which its description says.
+//! The description of a flow, which names the settings that it was generated for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Plan;
 
-/// The form of the flow, its parameters and its variables. Another form gets another number.
+/// Version of the flow's structure, parameters and variables.
 const VERSION: &str = "2";
 
 const PREFIX: &str = "PhoneGate flow:";

@@ -1,4 +1,4 @@
-//! The flow that PhoneGate generates, and how it gets into an account.
+//! The flow that PhoneGate generates, and its installation in an account.
 
 mod definition;
 mod marker;
@@ -16,10 +16,10 @@ use crate::call::{Failure, FailureReason};
 use crate::config::{Config, ConfigError, FraudKey, PromptsConfig};
 pub(super) use speech::{Languages, Speech};
 
-/// Its name in the account: a flow of that name is replaced.
+/// The name of the flow in the account. A flow with this name is replaced.
 const NAME: &str = "PhoneGate";
 
-/// What a flow is generated for.
+/// The settings that a flow is generated for.
 pub(super) struct Plan {
     method: Method,
     attempts: u8,
@@ -30,7 +30,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// # Errors
-    /// The configuration names a language in which a flow cannot ask.
+    /// `prompts` names a language that a flow cannot speak.
     pub(super) fn new(policy: Policy, fraud_key: FraudKey, prompts: &PromptsConfig) -> Result<Self, ConfigError> {
         Ok(Self {
             method: policy.method(),
@@ -50,19 +50,19 @@ impl Plan {
 /// Returns the definition of the flow for this configuration.
 ///
 /// # Errors
-/// The configuration names a language in which a flow cannot ask.
+/// The configuration names a language that a flow cannot speak.
 pub fn flow_definition(config: &Config) -> Result<Value, ConfigError> {
     Ok(definition::definition(&Plan::new(config.approval_policy()?, config.fraud.key, &config.prompts)?))
 }
 
-/// A flow that was installed.
+/// An installed flow.
 #[derive(Debug)]
 pub struct Installed {
-    /// Its identifier, for `flow_sid`.
+    /// The identifier of the flow, for `flow_sid`.
     pub sid: String,
-    /// Its revision.
+    /// The revision that is published now.
     pub revision: u64,
-    /// Was there none of that name before?
+    /// Whether the account had no flow with this name before.
     pub created: bool,
 }
 
@@ -84,11 +84,11 @@ struct Verdict {
     valid: bool,
 }
 
-/// Generates the flow for this configuration, lets Twilio check it, then creates it in the account, or replaces the one of
-/// the same name, and publishes it. `name` is the backend's. Its `flow_sid` and `from` are not used.
+/// Generates the flow for this configuration, has Twilio validate it, and publishes it in the account. Replaces a flow with
+/// the same name. `name` is that of the backend, whose `flow_sid` and `from` are not used.
 ///
 /// # Errors
-/// What is wrong with the configuration or the credentials, or what Twilio said.
+/// The configuration or the credentials cannot be used, or Twilio refused or did not reply.
 pub async fn install_flow(
     name: &str,
     backend: &TwilioStudioConfig,
@@ -112,18 +112,18 @@ async fn install(api: &Api, definition: &str) -> Result<Installed, ApiError> {
     if !verdict.valid {
         return Err(ApiError::Malformed);
     }
-    let there = find(api).await?;
-    let flow: Flow = match &there {
+    let existing = find(api).await?;
+    let flow: Flow = match &existing {
         Some(sid) => api.post(&["v2", "Flows", sid], &form).await?,
         None => api.post(&["v2", "Flows"], &form).await?,
     };
     match is_sid("FW", &flow.sid) {
-        true => Ok(Installed { sid: flow.sid, revision: flow.revision, created: there.is_none() }),
+        true => Ok(Installed { sid: flow.sid, revision: flow.revision, created: existing.is_none() }),
         false => Err(ApiError::Malformed),
     }
 }
 
-/// The account's flow of that name. An account has 1,000 flows at most, which is one page:
+/// Returns the account's flow with that name. An account has at most 1,000 flows, which fit on one page:
 /// <https://www.twilio.com/docs/studio/user-guide/faqs>.
 async fn find(api: &Api) -> Result<Option<String>, ApiError> {
     let page: Flows = api.get_page(&["v2", "Flows"], 1_000).await?;

@@ -1,4 +1,4 @@
-//! What the flow says, and in which languages.
+//! The sentences and languages of a flow.
 
 use std::collections::BTreeMap;
 
@@ -21,10 +21,10 @@ const VOICES: [(&str, &str); 9] = [
     ("pl-PL", "Polly.Ewa"),
 ];
 
-/// Ends each prompt, so that there is time to press a key before the prompt is said again.
+/// Ends each prompt, so that there is time to press a key before it is repeated.
 const PAUSE: &str = "<break time=\"3s\"/>";
 
-/// A language in which the flow can ask.
+/// A language that a flow can speak.
 #[derive(Clone)]
 pub(in super::super) struct Speech {
     /// A tag such as `en-US`.
@@ -38,14 +38,14 @@ impl Speech {
         self.sentences.get(&piece).map_or("", String::as_str)
     }
 
-    /// Returns the digits of a code in words, to be said one by one: `four, seven, one`.
+    /// Returns the digits of a code in words, spoken one by one: `four, seven, one`.
     pub(in super::super) fn digits(&self, code: impl Iterator<Item = Piece>) -> String {
         code.map(|digit| self.sentence(digit)).collect::<Vec<_>>().join(", ")
     }
 
-    /// Returns what an attempt says. The code is a parameter of the Execution, which takes the place of a digit.
+    /// Returns the prompt of an attempt. The code is a parameter of the Execution.
     ///
-    /// With `pound` the opening of a later attempt is said [separately](Self::wrong_key).
+    /// With `pound`, the opening of a later attempt is a [separate sentence](Self::wrong_key).
     pub(super) fn prompt(&self, method: Method, attempt: u8, fraud_key: FraudKey) -> String {
         let mut said = Vec::new();
         for piece in script::pieces(method, attempt, "0") {
@@ -68,12 +68,12 @@ impl Speech {
         self.sentence(Piece::WrongKey)
     }
 
-    /// Returns the words that ask for the `#` after the fraud key.
+    /// Returns the request for the `#` after the fraud key.
     pub(super) fn then_pound(&self) -> &str {
         self.sentence(Piece::ThenPound)
     }
 
-    /// How to report a fraud. The sentence names zero, in whose place the fraud key is said.
+    /// Returns the sentence about reporting a fraud, with the fraud key in place of zero.
     fn not_you(&self, fraud_key: FraudKey) -> String {
         let sentence = self.sentence(Piece::NotYou);
         let digit = fraud_key.get().to_digit(10).and_then(|digit| u8::try_from(digit).ok()).unwrap_or_default();
@@ -82,7 +82,7 @@ impl Speech {
         }
         let zero = self.sentence(Piece::Digit(0));
         let said = |word: &str| match word.trim_end_matches(',') {
-            // German writes it with a capital letter.
+            // German has a capital letter.
             found if found.to_lowercase() == zero => word.replace(found, self.sentence(Piece::Digit(digit))),
             _ => word.to_owned(),
         };
@@ -90,7 +90,7 @@ impl Speech {
     }
 }
 
-/// The languages of a configuration, all of which the flow has.
+/// The languages of a configuration. The flow has all of them.
 pub(in super::super) struct Languages {
     default: Speech,
     by_country: BTreeMap<String, Speech>,
@@ -98,7 +98,7 @@ pub(in super::super) struct Languages {
 
 impl Languages {
     /// # Errors
-    /// A language in which the flow cannot ask: one that has only an administrator's own recordings.
+    /// A language that a flow cannot speak, such as one that has only an administrator's own recordings.
     pub(in super::super) fn new(config: &PromptsConfig) -> Result<Self, ConfigError> {
         let known = known();
         let named = |path: String, tag: &str| {
@@ -116,8 +116,8 @@ impl Languages {
         Ok(Self { default, by_country: by_country.collect::<Result<_, ConfigError>>()? })
     }
 
-    /// Returns the language of a call: the one that the host asked for, else that of the number's country (ISO 3166-1
-    /// alpha-2), else the default.
+    /// Returns the language of a call: the one that the host requested, or else that of the number's country (ISO 3166-1
+    /// alpha-2), or else the default.
     pub(in super::super) fn choose(&self, asked: Option<&str>, country: Option<&str>) -> &Speech {
         let of_country = country.and_then(|country| self.by_country.get(country)).unwrap_or(&self.default);
         let asked =
@@ -137,7 +137,7 @@ impl Languages {
     }
 }
 
-/// The languages that have sentences and a voice.
+/// Returns the languages that have sentences and a voice.
 fn known() -> Vec<Speech> {
     let mut sentences = prompts::sentences();
     let speech = |(tag, voice): (&'static str, &'static str)| {
@@ -146,7 +146,7 @@ fn known() -> Vec<Speech> {
     VOICES.into_iter().filter_map(speech).collect()
 }
 
-/// The language of a tag, else the first of the same language for another country.
+/// Returns the language of a tag, or else the first variant of the same language for another country.
 fn find<'a>(speeches: impl Iterator<Item = &'a Speech> + Clone, tag: &str) -> Option<&'a Speech> {
     let tag = tag.replace('_', "-");
     let primary = |tag: &str| tag.split('-').next().unwrap_or_default().to_ascii_lowercase();
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hosts_language_comes_first_then_the_countrys() {
+    fn the_language_of_the_host_precedes_that_of_the_country() {
         let config: PromptsConfig =
             serde_json::from_str(r#"{ "language": "en-US", "by_country": { "DE": "de-DE", "GB": "en-GB" } }"#).unwrap();
         let languages = Languages::new(&config).unwrap();

@@ -65,14 +65,14 @@ fn success_is_published_after_the_store_confirmed_it() {
 }
 
 #[test]
-fn a_store_that_is_away_is_asked_again_until_the_deadline() {
-    let again = [(Input::Verified(Err(away())), CALM, "Pause"), (Input::Done, CALM, "Verify")];
+fn an_unreachable_store_is_asked_until_the_deadline() {
+    let again = [(Input::Verified(Err(unreachable())), CALM, "Pause"), (Input::Done, CALM, "Verify")];
     let mut steps = placed_then(vec![(Input::Outcome(verified()), CALM, "Verify")]);
     steps.extend(again.iter().chain(&again).cloned());
     steps.extend([
-        (Input::Verified(Err(away())), CALM, "Pause"),
+        (Input::Verified(Err(unreachable())), CALM, "Pause"),
         (Input::Done, LATE, "ReadState"),
-        (Input::State(Err(away())), LATE, "End(DeadlinePassed, release)"),
+        (Input::State(Err(unreachable())), LATE, "End(DeadlinePassed, release)"),
         (Input::Ended(true), LATE, "ReleaseLocally"),
         (Input::Done, LATE, "Publish(DeadlinePassed)"),
     ]);
@@ -95,7 +95,7 @@ fn an_approval_that_the_store_refuses_is_a_failure() {
     for (state, failed) in [
         (pending(), "End(DeadlinePassed, release)"),
         (Input::State(Ok(None)), "End(Interrupted, release)"),
-        (Input::State(Err(away())), "End(DeadlinePassed, release)"),
+        (Input::State(Err(unreachable())), "End(DeadlinePassed, release)"),
         (ended_failed(failure(FailureReason::CallEnded)), "End(CallEnded, release)"),
     ] {
         let steps = placed_then(vec![
@@ -180,7 +180,7 @@ fn a_late_reference_is_hung_up() {
 
 #[test]
 fn a_remote_call_is_ceded_and_not_hung_up() {
-    for state in [pending(), ended_verified(), Input::State(Err(away())), ended_failed(deadline_passed())] {
+    for state in [pending(), ended_verified(), Input::State(Err(unreachable())), ended_failed(deadline_passed())] {
         let steps = placed_then(vec![
             (Input::MustEnd(EndCause::Shutdown), SHUTDOWN, "End(Interrupted, hold)"),
             (Input::Ended(false), SHUTDOWN, "ReadState"),

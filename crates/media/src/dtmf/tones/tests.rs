@@ -1,4 +1,4 @@
-//! Tones are heard as telephones and gateways send them, and nothing else is taken for one.
+//! Tones are detected as telephones and gateways send them, and nothing else is detected as a tone.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::f32::consts::TAU;

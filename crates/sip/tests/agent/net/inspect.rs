@@ -82,7 +82,7 @@ impl Inspector {
             if *method == Method::Ack {
                 return Ok(());
             }
-            // Xard of.
+            // A retransmission: over UDP only, or a CANCEL on another connection, and never after the final response.
             let may_repeat = flow.transport == Transport::Udp || *method == Method::Cancel;
             demand(may_repeat, "a request is sent again over a reliable transport")?;
             return demand(!self.finished.contains(&key), "a request is sent again after its response");

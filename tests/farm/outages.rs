@@ -1,4 +1,4 @@
-//! Redis is away for a while, or not to be trusted.
+//! Redis is unreachable for a while, or cannot confirm what it stores.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn an_unknown_call_is_pending_until_redis_can_tell() {
     status_is(&node, 1, CallStatus::Failed);
 }
 
-/// A farm of two nodes: one has refused call 1, since Redis was away, and then the other one rings it.
+/// Returns two nodes: one refused call 1 because Redis was unreachable, then the other one rang it.
 fn refused_and_rung() -> (Farm, [TestGate; 2]) {
     let mut farm = Farm::new();
     let [one, two] = [farm.node(), farm.node()];
@@ -29,34 +29,34 @@ fn refused_and_rung() -> (Farm, [TestGate; 2]) {
 }
 
 #[test]
-fn a_failure_on_one_node_gives_way_to_a_later_success_on_another() {
+fn a_failure_on_one_node_yields_to_a_later_success() {
     let (farm, [one, two]) = refused_and_rung();
     farm.answer("1");
     status_is(&two, 1, CallStatus::Success);
-    // Also where nobody asked that node for the status before.
-    wait_until("it tells of no failure any more", || {
+    // Even before that node's status is polled.
+    wait_until("it reports no failure any more", || {
         let call = one.gate().explain(id(1)).unwrap();
         (call.status, call.failure) == (CallStatus::Success, None)
     });
     status_is(&one, 1, CallStatus::Success);
 }
 
-/// Why call 1 failed, as a node tells who asks for nothing else.
-fn told(node: &TestGate) -> String {
+/// Returns why call 1 failed, according to a node whose status is not polled.
+fn explained(node: &TestGate) -> String {
     node.gate().explain(id(1)).unwrap().failure.map(|failure| failure.text().to_owned()).unwrap_or_default()
 }
 
 #[test]
-fn a_failure_on_one_node_is_told_no_more_where_redis_has_a_later_one() {
+fn a_failure_on_one_node_yields_to_a_later_failure() {
     let (farm, [one, two]) = refused_and_rung();
     farm.answer("2");
     status_is(&two, 1, CallStatus::Failed);
-    wait_until("the later one is told", || told(&one) == "Description is not found");
+    wait_until("the later one is reported", || explained(&one) == "Description is not found");
     assert_eq!(one.ends(id(1)).1, "Description is not found");
 }
 
 #[test]
-fn a_success_does_not_outlive_a_later_failure_of_which_redis_has_not_heard() {
+fn a_success_yields_to_a_later_failure_once_redis_has_it() {
     let farm = Farm::new();
     let [one, two] = [farm.node(), farm.node()];
     two.initiate(id(1), NUMBER);
@@ -69,9 +69,9 @@ fn a_success_does_not_outlive_a_later_failure_of_which_redis_has_not_heard() {
     is_refused(&one, 1, NUMBER, "(CannotPlace");
     let text = one.ends(id(1)).1;
     farm.redis.resume();
-    wait_until("the other node hears of it", || {
+    wait_until("the other node reports it", || {
         assert_ne!(one.status(id(1)), CallStatus::Success);
-        told(&two) == text
+        explained(&two) == text
     });
     assert_ne!(one.status(id(1)), CallStatus::Success);
     status_is(&two, 1, CallStatus::Failed);
@@ -79,12 +79,12 @@ fn a_success_does_not_outlive_a_later_failure_of_which_redis_has_not_heard() {
 }
 
 #[test]
-fn a_call_that_is_begun_while_redis_stands_still_is_pending_at_once_and_rings_no_more_than_once() {
+fn a_call_begun_while_redis_stalls_is_pending_and_rings_once() {
     let farm = Farm::new();
     let [one, two] = [farm.node(), farm.node()];
     farm.verifies_the_first(&one);
     farm.redis.pause();
-    // What Redis does not answer fails after a while, which may pass here on a machine that has much to do.
+    // A call that Redis does not answer fails after a while. On a busy machine that may happen before it is seen pending.
     let mut n = 1;
     wait_until("a call is pending that Redis cannot know", || {
         n += 1;
@@ -107,7 +107,7 @@ fn a_call_that_is_begun_while_redis_stands_still_is_pending_at_once_and_rings_no
 }
 
 #[test]
-fn what_redis_cannot_confirm_is_no_success() {
+fn success_needs_confirmation_by_redis() {
     let farm = Farm::new();
     let node = farm.node();
     farm.verifies_the_first(&node);
@@ -130,8 +130,8 @@ fn a_master_that_has_lost_its_replicas_confirms_no_success() {
     status_is(&two, 1, CallStatus::Success);
 }
 
-/// Redis is away in this way, and comes back.
-fn redis_is_away(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis)) {
+/// Places calls before, during and after an outage of Redis.
+fn calls_during_an_outage(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis)) {
     let mut farm = Farm::new();
     let [one, two] = [farm.node(), farm.node()];
     one.initiate(id(1), NUMBER);
@@ -139,10 +139,10 @@ fn redis_is_away(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis)) {
     farm.wait_for_rings(2);
     [1, 2].iter().for_each(|n| farm.has_reference(*n));
     away(&mut farm.redis);
-    // New ones are refused, and nobody is rung.
+    // New calls are refused, and nobody is rung.
     is_refused(&two, 3, &number(3), "(CannotPlace");
     assert_eq!(farm.rings(), 2);
-    // Pending ones go on: a failure is told, and a success as soon as Redis has it.
+    // Pending calls go on: a failure is reported at once, a success as soon as Redis has it.
     farm.answer_call(1, "1");
     farm.answer_call(2, "2");
     status_is(&one, 2, CallStatus::Failed);
@@ -156,7 +156,7 @@ fn redis_is_away(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis)) {
         let is_told = |line: &Value| line["event"] == event && line["backend"] == "the store";
         wait_until(&format!("{event} is told of the store"), || node.log().iter().any(is_told));
     }
-    // All is as before.
+    // Redis is used again.
     let mut n = 10;
     wait_until("calls are placed again", || {
         n += 1;
@@ -169,24 +169,24 @@ fn redis_is_away(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis)) {
 }
 
 #[test]
-fn calls_outlive_a_redis_that_is_killed_and_started_again() {
-    redis_is_away(Redis::kill, Redis::restart);
+fn calls_outlive_a_redis_that_restarts() {
+    calls_during_an_outage(Redis::kill, Redis::restart);
 }
 
 #[test]
-fn calls_outlive_a_redis_that_stands_still() {
-    redis_is_away(|redis| redis.pause(), |redis| redis.resume());
+fn calls_outlive_a_redis_that_stalls() {
+    calls_during_an_outage(|redis| redis.pause(), |redis| redis.resume());
 }
 
-/// A farm whose calls end after so many seconds.
+/// Starts a node with this deadline of calls.
 fn with_deadline(farm: &Farm, seconds: u64) -> TestGate {
     farm.node_with("call", json!({ "deadline_s": seconds }))
 }
 
 #[test]
-fn an_approval_that_redis_did_not_confirm_in_time_says_so() {
+fn an_approval_that_redis_did_not_confirm_says_so() {
     let mut farm = Farm::new();
-    // Time enough for all that comes before the approval.
+    // Long enough for all that precedes the approval.
     let node = with_deadline(&farm, 15);
     node.initiate(id(1), NUMBER);
     farm.wait_for_rings(1);
@@ -201,7 +201,7 @@ fn an_approval_that_redis_did_not_confirm_in_time_says_so() {
 }
 
 #[test]
-fn what_was_told_while_redis_was_away_is_what_it_has_afterwards() {
+fn an_outcome_published_in_an_outage_is_what_redis_gets() {
     let farm = Farm::new();
     let [one, two] = [with_deadline(&farm, 5), with_deadline(&farm, 5)];
     one.initiate(id(1), NUMBER);
@@ -209,16 +209,16 @@ fn what_was_told_while_redis_was_away_is_what_it_has_afterwards() {
     farm.redis.pause();
     farm.answer("2");
     let (_, text) = one.ends(id(1));
-    // So long that whoever comes first would take the call up.
+    // Long enough for any node to claim the call.
     std::thread::sleep(Duration::from_secs(5) + DEADLINE_GRACE + Duration::from_secs(1));
     farm.redis.resume();
-    wait_until("the other node is told", || two.status(id(1)) == CallStatus::Failed && two.ends(id(1)).1 == text);
+    wait_until("the other node reports it", || two.status(id(1)) == CallStatus::Failed && two.ends(id(1)).1 == text);
     wait_until("Redis has it", || farm.redis.cli(&["GET", "{phonegate}:attempt:1"]).contains(&text));
     assert_eq!(one.ends(id(1)).1, text);
 }
 
 #[test]
-fn a_store_that_can_only_be_read_is_told_once_as_down_until_it_is_written_to() {
+fn a_read_only_store_is_reported_down_once() {
     let farm = Farm::new();
     let node = farm.node();
     farm.verifies_the_first(&node);

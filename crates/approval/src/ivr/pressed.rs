@@ -1,13 +1,13 @@
-//! An entry while it is pressed.
+//! An entry that is being pressed.
 
 use std::time::Duration;
 
 use super::{MAX_ENTRY, PAUSE};
 use crate::secret::{Entry, Key};
 
-/// The keys of an entry, and what they mean by when they were pressed.
-pub(super) struct Typing {
-    entry: Entry,
+/// The keys of an entry, and when they were pressed.
+pub(super) struct PressedEntry {
+    keys: Entry,
     began: Duration,
     /// When the last key was pressed.
     last: Duration,
@@ -16,33 +16,33 @@ pub(super) struct Typing {
     /// Whether the next key is the first one, or the first one after a pause.
     is_leading: bool,
     /// Whether a key was early.
-    pub(super) is_poisoned: bool,
-    /// Whether a pause ended the entry, and it was continued. It used an attempt then.
+    pub(super) has_early_key: bool,
+    /// Whether the entry was continued after a pause, which used its attempt.
     pub(super) is_continued: bool,
 }
 
-impl Typing {
-    /// An entry whose first key is pressed now.
+impl PressedEntry {
+    /// Creates an entry whose first key is pressed now.
     pub(super) fn new(now: Duration) -> Self {
         Self {
-            entry: Entry::default(),
+            keys: Entry::default(),
             began: now,
             last: now,
             leading: None,
             is_leading: true,
-            is_poisoned: false,
+            has_early_key: false,
             is_continued: false,
         }
     }
 
-    /// The entry that a pause ended, and that goes on.
+    /// Continues an entry that a pause ended.
     pub(super) fn continued(self) -> Self {
         Self { is_leading: true, is_continued: true, ..self }
     }
 
     /// Adds a key other than `#`.
     pub(super) fn push(&mut self, now: Duration, key: Key) {
-        self.entry.push(key);
+        self.keys.push(key);
         self.last = now;
         self.leading = self.is_leading.then_some(key);
         self.is_leading = false;
@@ -56,21 +56,21 @@ impl Typing {
     }
 
     /// Returns the keys without `#`.
-    pub(super) fn entry(&self) -> &Entry {
-        &self.entry
+    pub(super) fn keys(&self) -> &Entry {
+        &self.keys
     }
 
     /// Returns when the entry ends if no key is pressed.
     pub(super) fn ends(&self) -> Duration {
-        self.last.saturating_add(PAUSE).min(self.endless_at())
+        self.last.saturating_add(PAUSE).min(self.too_long_at())
     }
 
-    /// Returns whether it is so long that it ends the call.
-    pub(super) fn is_endless(&self) -> bool {
-        self.ends() == self.endless_at()
+    /// Returns whether the entry ends because it exceeds [`MAX_ENTRY`].
+    pub(super) fn is_too_long(&self) -> bool {
+        self.ends() == self.too_long_at()
     }
 
-    fn endless_at(&self) -> Duration {
+    fn too_long_at(&self) -> Duration {
         self.began.saturating_add(MAX_ENTRY)
     }
 }

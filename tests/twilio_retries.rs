@@ -1,4 +1,4 @@
-//! When PhoneGate asks Twilio again, and when it does not.
+//! When PhoneGate sends a request to Twilio again, and when it does not.
 
 mod support;
 
@@ -8,7 +8,7 @@ use phonegate::backend::MayRing;
 use phonegate::call::{CallStatus, FailureReason};
 use serde_json::{Value, json};
 use support::approval::verified;
-use support::backend::Line;
+use support::backend::TestBackend;
 use support::gate::{TestGate, id};
 use support::twilio::{About, Fault, Story, Twilio};
 use support::wait_until;
@@ -19,7 +19,7 @@ fn throttled(retry_after: &'static str) -> Fault {
     Fault::Refuse(429, 20429, "Too Many Requests", Some(retry_after))
 }
 
-fn unwell() -> Fault {
+fn server_error() -> Fault {
     Fault::Refuse(503, 20503, "Service Unavailable", None)
 }
 
@@ -33,11 +33,11 @@ fn pauses(twilio: &Twilio, about: About) -> Vec<u128> {
 }
 
 #[test]
-fn a_start_is_sent_again_at_the_date_that_twilio_names() {
+fn a_start_is_sent_again_at_the_date_in_retry_after() {
     let twilio = Twilio::start();
-    let line = Line::new(&twilio.backend());
+    let line = TestBackend::new(&twilio.backend());
     let (now, clock) = (Instant::now(), SystemTime::now());
-    // A date is told in whole seconds.
+    // A date has whole seconds.
     let date = httpdate::fmt_http_date(clock + Duration::from_secs(4));
     let until = now + httpdate::parse_http_date(&date).unwrap().duration_since(clock).unwrap();
     twilio.fail(About::Start, throttled(date.leak()));
@@ -47,16 +47,16 @@ fn a_start_is_sent_again_at_the_date_that_twilio_names() {
 }
 
 #[test]
-fn a_start_is_given_up_where_twilio_asks_for_too_long_a_pause() {
+fn a_start_fails_if_twilio_asks_for_too_long_a_pause() {
     let twilio = Twilio::start();
     twilio.fail(About::Start, throttled("600"));
-    let refused = Line::new(&twilio.backend()).refused(NUMBER);
+    let refused = TestBackend::new(&twilio.backend()).refused(NUMBER);
     assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::No, FailureReason::Throttled));
     assert_eq!(twilio.seen(About::Start).len(), 1);
 }
 
 #[test]
-fn nobody_is_rung_after_the_deadline_by_a_start_that_is_sent_again() {
+fn a_repeated_start_never_rings_after_the_deadline() {
     let twilio = Twilio::start();
     twilio.fail(About::Start, throttled("5"));
     let gate = gate(&twilio, json!({ "deadline_s": 2 }));
@@ -68,27 +68,27 @@ fn nobody_is_rung_after_the_deadline_by_a_start_that_is_sent_again() {
 }
 
 #[test]
-fn a_start_that_timed_out_on_the_way_may_have_rung_and_is_not_repeated() {
+fn a_start_that_timed_out_may_ring_and_is_not_repeated() {
     let twilio = Twilio::start();
     twilio.fail(About::Start, Fault::Refuse(408, 20408, "Request Timeout", None));
-    assert_eq!(Line::new(&twilio.backend()).refused(NUMBER).may_ring, MayRing::Yes);
+    assert_eq!(TestBackend::new(&twilio.backend()).refused(NUMBER).may_ring, MayRing::Yes);
     assert_eq!(twilio.seen(About::Start).len(), 1);
 }
 
 #[test]
-fn a_start_without_any_reply_may_have_rung_and_is_not_repeated() {
+fn a_start_without_a_reply_may_ring_and_is_not_repeated() {
     let twilio = Twilio::start();
     twilio.fail(About::Start, Fault::Hang);
-    let refused = Line::new(&twilio.backend()).refused(NUMBER);
+    let refused = TestBackend::new(&twilio.backend()).refused(NUMBER);
     assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::Yes, FailureReason::CannotPlace));
     assert_eq!(twilio.seen(About::Start).len(), 1);
 }
 
 #[test]
-fn the_first_look_comes_after_a_second_and_the_others_at_that_pace() {
+fn polls_are_a_second_apart() {
     let twilio = Twilio::start();
     twilio.tell(Story::rings());
-    let line = Line::new(&twilio.backend());
+    let line = TestBackend::new(&twilio.backend());
     let reference = line.place(1, 1, NUMBER).unwrap();
     let follow = line.backend.follow(&reference, &line.approver, &|_| {});
     let followed = line.runtime.block_on(async { tokio::time::timeout(Duration::from_millis(3_500), follow).await });
@@ -100,13 +100,13 @@ fn the_first_look_comes_after_a_second_and_the_others_at_that_pace() {
 }
 
 #[test]
-fn looks_that_fail_are_repeated_later_and_later() {
+fn failed_polls_are_repeated_after_longer_pauses() {
     let twilio = Twilio::start();
     twilio.tell(Story { looks: Some(0), ..Story::ends("APPROVED") });
     for _ in 0..3 {
-        twilio.fail(About::Look, unwell());
+        twilio.fail(About::Look, server_error());
     }
-    let line = Line::new(&twilio.backend());
+    let line = TestBackend::new(&twilio.backend());
     let reference = line.place(1, 1, NUMBER).unwrap();
     assert_eq!(line.follow(&reference), verified());
     let pauses = pauses(&twilio, About::Look);
@@ -116,24 +116,24 @@ fn looks_that_fail_are_repeated_later_and_later() {
 }
 
 #[test]
-fn a_look_waits_as_long_as_twilio_asks() {
+fn a_poll_waits_as_long_as_twilio_asks() {
     let twilio = Twilio::start();
     twilio.fail(About::Look, throttled("4"));
-    let line = Line::new(&twilio.backend());
+    let line = TestBackend::new(&twilio.backend());
     let reference = line.place(1, 1, NUMBER).unwrap();
     assert_eq!(line.follow(&reference), verified());
     assert!(pauses(&twilio, About::Look)[0] >= 4_000);
 }
 
 #[test]
-fn hanging_up_and_deleting_are_repeated_where_twilio_stumbles() {
+fn hanging_up_and_deleting_are_retried() {
     let twilio = Twilio::start();
     twilio.tell(Story::rings());
-    for fault in [unwell(), Fault::Close] {
+    for fault in [server_error(), Fault::Close] {
         twilio.fail(About::End, fault.clone());
         twilio.fail(About::Delete, fault);
     }
-    let line = Line::new(&twilio.backend());
+    let line = TestBackend::new(&twilio.backend());
     let reference = line.place(1, 1, NUMBER).unwrap();
     line.runtime.block_on(line.backend.hang_up(&reference)).unwrap();
     assert_eq!(twilio.seen(About::End).len(), 3);
@@ -142,9 +142,9 @@ fn hanging_up_and_deleting_are_repeated_where_twilio_stumbles() {
 }
 
 #[test]
-fn what_is_deleted_already_counts_as_deleted() {
+fn a_call_that_no_longer_exists_counts_as_deleted() {
     let twilio = Twilio::start();
-    let line = Line::new(&twilio.backend());
+    let line = TestBackend::new(&twilio.backend());
     let reference = line.place(1, 1, NUMBER).unwrap();
     for _ in 0..2 {
         line.runtime.block_on(line.backend.clean_up(&reference)).unwrap();
@@ -153,7 +153,7 @@ fn what_is_deleted_already_counts_as_deleted() {
 }
 
 #[test]
-fn what_cannot_be_hung_up_is_logged_with_twilios_words() {
+fn a_failed_hang_up_is_logged_with_twilios_message() {
     let twilio = Twilio::start();
     twilio.tell(Story::rings());
     twilio.fail(About::End, Fault::Refuse(403, 20006, "Access denied", None));
@@ -168,7 +168,7 @@ fn what_cannot_be_hung_up_is_logged_with_twilios_words() {
 }
 
 #[test]
-fn lasting_nonsense_ends_the_call_at_twilio_too() {
+fn malformed_replies_in_a_row_end_the_call_at_twilio() {
     let twilio = Twilio::start();
     twilio.tell(Story::rings());
     for _ in 0..9 {

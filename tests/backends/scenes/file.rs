@@ -1,0 +1,59 @@
+//! The stories of the file of calls.
+
+use std::fs;
+
+use phonegate::call::FailureReason;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::play;
+use crate::references::Rig;
+use crate::support::{self, gate::TestGate};
+use crate::{Scene, Story};
+
+pub fn scene(story: Story) -> Scene {
+    let backend = json!({ "type": "file", "path": "phone.txt" });
+    let edited = |by: fn(&str) -> String, reason: Option<FailureReason>| {
+        let then = Box::new(move |gate: &TestGate| {
+            let path = gate.folder().join("phone.txt");
+            let text = || fs::read_to_string(&path).unwrap_or_default();
+            support::wait_until("the call has a line", || text().ends_with('\n'));
+            fs::write(&path, by(&text())).unwrap();
+        });
+        Scene::Play { backend: backend.clone(), then, reason }
+    };
+    match story {
+        Story::Verified => edited(|text| text.replace(";0;", ";1;"), None),
+        Story::MalformedReply => edited(|text| text.replace(";0;", ";yes;"), Some(FailureReason::CannotPlace)),
+        Story::LostWhileFollowing => edited(|_| String::new(), Some(FailureReason::CannotPlace)),
+        Story::LostWhilePlacing => play(json!({ "type": "file", "path": "." }), FailureReason::CannotPlace),
+        Story::Deadline => play(backend, FailureReason::DeadlinePassed),
+        Story::WrongKey | Story::NoKey | Story::Busy | Story::NoAnswer | Story::HungUpByTheUser => {
+            Scene::Cannot("the file knows only yes and no")
+        }
+        Story::BadNumber | Story::RefusedCredentials | Story::RateLimited => {
+            Scene::Cannot("there is no provider that could refuse")
+        }
+        Story::SlowReply => Scene::Cannot("an answer may take any time"),
+    }
+}
+
+pub fn rig() -> Box<dyn Rig> {
+    Box::new(tempfile::tempdir().unwrap())
+}
+
+impl Rig for TempDir {
+    fn settings(&self) -> Value {
+        json!({ "type": "file", "path": self.path().join("phone.txt") })
+    }
+
+    fn answer(&self, approved: bool) {
+        let path = self.path().join("phone.txt");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(path, text.replace(";0;", if approved { ";1;" } else { ";2;" })).unwrap();
+    }
+
+    fn placed_calls(&self) -> usize {
+        fs::read_dir(self.path()).unwrap().count()
+    }
+}
