@@ -130,7 +130,7 @@ fn a_response_from_another_address_is_named_in_the_failure() {
 
 /// Audio in sequence and whole trains of key events to 100 pairs of ports, from the address of the audio and from another
 /// one, before the callee has sent anything and after. With `learn_media_port`, another port of the callee's own address
-/// would be heard before it has: that case is left out.
+/// would be heard before it has: that case is omitted.
 #[test]
 fn audio_and_events_sprayed_over_every_port_never_approve() {
     const PAIRS: u16 = 100;

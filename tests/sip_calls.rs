@@ -172,7 +172,7 @@ fn an_info_key_counts_without_telephone_events() {
 #[test]
 fn a_key_sent_by_event_and_info_counts_once() {
     let info = |key| Step::InfoRefused("application/dtmf-relay", key);
-    // If the key counted twice, the entry would be `00#`, which reports no fraud. By INFO alone, none counts.
+    // If the key counted twice, the entry would be `00#`, which reports no fraud. If it comes only by INFO, none counts.
     for steps in [
         [Step::Press("0"), Step::Wait(300), info("Signal=0\r\n"), Step::Press("#")],
         [info("Signal=0\r\n"), Step::Press("0#"), Step::Wait(300), info("Signal=#\r\n")],

@@ -84,7 +84,7 @@ impl Site {
         Needs::now()
     }
 
-    /// Places calls that are verified, one after the other, as long as the flood goes on. Returns their number.
+    /// Places calls that are verified, one after the other, as long as the flood continues. Returns their number.
     fn verifies_while(&self, floods: impl Fn() -> bool) -> usize {
         let mut calls = 0;
         while floods() {
@@ -129,7 +129,7 @@ impl Needs {
     }
 }
 
-/// Fails if more than `MEMORY` was needed, and waits until no more is left than there was before.
+/// Fails if more than `MEMORY` was needed, and waits until usage is as low as before.
 fn has_left_nothing(before: &Needs) {
     let needs = Needs::now();
     println!("before: {before:?}; after: {needs:?}");

@@ -50,7 +50,7 @@ fn call(handset: &Handset, sdp: String, then: impl FnOnce(SocketAddr)) -> Ended 
     call_with(handset, sdp, json!({}), then)
 }
 
-/// Places a call that sipp plays alone after its 200.
+/// Places a call in which sipp alone sends packets after its 200.
 fn played(answer: &str, steps: &[Step]) -> (Ended, String) {
     let start = [Step::Invite, RINGS, Step::PickUpWith(answer.to_owned()), UNTIL_ASKED];
     let steps: Vec<_> = start.into_iter().chain(steps.iter().cloned()).chain([Step::Receive("BYE")]).collect();
@@ -191,7 +191,7 @@ fn a_stray_packet_of_early_media_has_no_effect() {
     }
 }
 
-/// If a key were missed, the entry would be `0` or `#` alone.
+/// If a key were missed, the entry would be only `0` or only `#`.
 #[test]
 fn keys_with_equal_or_earlier_timestamps_all_count() {
     for timestamps in [[50_000, 50_000], [50_000, 160]] {

@@ -104,7 +104,7 @@ fn a_hundred_thousand_calls_leave_nothing_behind_long() {
     }
     allow_files(2 * AT_ONCE + 200);
     let crowd = Crowd { reaction, talks: false, records: false }.start();
-    // The farewell of a call goes on after its outcome.
+    // The farewell of a call continues after its outcome.
     let ports = 4 * AT_ONCE as u16;
     let first = free_ports(ports);
     let abi = library(&crowd, |config| {

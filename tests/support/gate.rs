@@ -83,7 +83,7 @@ impl TestGate {
         let path = folder.path().join("phonegate.json");
         std::fs::write(&path, config.to_string()).unwrap();
         let loaded: Loaded = config::load(&path, types).unwrap();
-        let log_to = LogTo { file_name: "phonegate.log", tee: None, system: None };
+        let log_to = LogTo::file("phonegate.log");
         let gate = Gate::start(loaded, registry, log_to)?;
         Ok(Self { gate: Arc::new(gate), folder })
     }

@@ -251,7 +251,7 @@ fn forged_srtp_is_never_a_digit() {
     call.check_keys("afterwards");
 }
 
-/// All packets of the peer are sent again: at once, after a pause, from elsewhere, after other streams, and after the peer
+/// All packets of the peer are sent again: immediately, after a pause, from elsewhere, after other streams, and after the peer
 /// changed its key and changed it back.
 #[test]
 fn replayed_srtp_is_never_a_digit() {

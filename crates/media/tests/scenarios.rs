@@ -75,7 +75,7 @@ fn an_answer_without_an_audio_address_is_rejected() {
     }
 }
 
-/// An address for the media alone goes before that of the session.
+/// The address of the media description takes precedence over that of the session.
 #[test]
 fn the_media_address_precedes_that_of_the_session() {
     let mut call = Call::answered("m=audio 4000 RTP/AVP 0 101\r\nc=IN IP4 192.0.2.77\r\n");

@@ -178,7 +178,7 @@ fn new_flow_waits_for_the_pending_request() {
     assert_eq!(events(&mut wire), registered(600));
 }
 
-/// A pending request whose flow closes after it was replaced fails at once, and so its successor is sent at once.
+/// A pending request whose flow closes after it was replaced fails immediately, so its successor is sent immediately.
 #[test]
 fn new_flow_is_used_once_the_old_one_closes() {
     let mut wire = Wire::tcp();
@@ -330,7 +330,7 @@ impl Course {
 }
 
 /// A random peer and a random user: responses of all kinds, late ones, silence, flows that are replaced or closed.
-/// Whatever happens, one request waits at a time, the CSeq rises, the end is reported once, and nothing is left.
+/// In every sequence of events, one request waits at a time, the CSeq rises, the end is reported once, and nothing is left.
 #[test]
 fn random_course_ends_once_and_leaves_nothing() {
     for seed in 0..300_u64 {

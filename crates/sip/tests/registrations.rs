@@ -179,7 +179,7 @@ fn endless_challenges_end_in_a_pause() {
     assert_eq!(times(&wire.run(seconds(30))), [30_000]);
 }
 
-/// 423 raises the lifetime at once; one that makes no sense is a failure with a pause (RFC 3261, 10.2.8).
+/// 423 raises the lifetime immediately; one with an unusable Min-Expires is a failure with a pause (RFC 3261, 10.2.8).
 #[test]
 fn interval_too_brief_is_raised_a_few_times() {
     let mut wire = Wire::udp();
@@ -257,7 +257,7 @@ fn response_to_an_earlier_request_is_ignored() {
     assert_eq!(times(&wire.run(seconds(300))), [300_000]);
 }
 
-/// What cannot be written is rejected at once, and leaves nothing: a line end, and more routes than fit.
+/// A request that cannot be written is rejected immediately, and leaves no state: a line end, and more routes than fit.
 #[test]
 fn unwritable_registration_is_rejected() {
     let mut wire = Wire::udp();

@@ -39,7 +39,7 @@ pub(super) fn run(
     loaded.config.strict_permissions = false;
     loaded.config.store = StoreConfig { kind: StoreKind::Memory, ..StoreConfig::default() };
     loaded.config.metrics.textfile = None;
-    let log_to = LogTo { file_name: LOG_FILE, tee: None, system: None };
+    let log_to = LogTo::file(LOG_FILE);
     let gate =
         Gate::start_beside_a_service(loaded, Arc::new(Registry::new(KEEP_FINISHED)), log_to).map_err(|error| {
             DeployError::unusable_config(error.in_file(file).to_string())

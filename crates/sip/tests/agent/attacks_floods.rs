@@ -45,7 +45,7 @@ fn a_flood_of_requests_keeps_calls_and_bounds() {
     }
 }
 
-/// 12,000 requests a second get 200 responses at once, and 200 a second after that.
+/// 12,000 requests a second get 200 responses immediately, and 200 a second after that.
 #[test]
 fn responses_to_a_flood_outside_of_calls_are_limited() {
     both(|scenario| {

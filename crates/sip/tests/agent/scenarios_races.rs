@@ -140,7 +140,7 @@ fn a_2xx_after_the_end_is_acknowledged_and_hung_up() {
     });
 }
 
-/// The phone is picked up and put down at once, and datagrams overtake each other.
+/// The phone is picked up and put down immediately, and datagrams overtake each other.
 #[test]
 fn a_bye_may_overtake_the_200() {
     both(|scenario| {
@@ -153,7 +153,7 @@ fn a_bye_may_overtake_the_200() {
         scenario.send(&scenario.in_dialog(&invite, "200 OK", "callee").sdp("callee"));
         scenario.receive("ACK");
         scenario.wait(Duration::from_millis(100));
-        // The agent may hang up as well, which the peer knows nothing of.
+        // The agent may hang up as well, which the peer does not know.
         let mut rest = Vec::new();
         scenario.take_new(&mut rest);
         for bye in rest {

@@ -257,7 +257,7 @@ fn an_info_reaches_the_caller_as_it_was_sent() {
     }
 }
 
-/// RFC 3261, 14.1: both sides changed the session at once.
+/// RFC 3261, 14.1: both sides changed the session at the same time.
 #[test]
 fn a_refresh_is_retried_after_glare() {
     both(|scenario| {

@@ -116,7 +116,7 @@ fn user_parts_with_semicolons_keep_host_and_number() {
     }
 }
 
-/// RFC 3261, 12.2.1.1: what a Request-URI cannot have is left out of it.
+/// RFC 3261, 12.2.1.1: parts that a Request-URI cannot have are omitted.
 #[test]
 fn a_contact_with_method_and_headers_becomes_a_request_uri() {
     both(|scenario| {

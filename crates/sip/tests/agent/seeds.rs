@@ -38,7 +38,7 @@ fn features(seed: u64) -> Features {
     Features(features)
 }
 
-/// Leaves out each feature without which the seed still fails, and reports what is left.
+/// Omits each feature without which the seed still fails, and reports the remaining ones.
 fn report(seed: u64) -> String {
     let mut features = features(seed);
     for place in 0..FEATURES.len() {

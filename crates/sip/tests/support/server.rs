@@ -1,4 +1,4 @@
-//! A server that accepts everything at once: each INVITE rings and is answered.
+//! A server that accepts everything immediately: each INVITE rings and is answered.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -281,7 +281,7 @@ impl Scenario {
         self.receive("ACK");
     }
 
-    /// Hangs up an answered call, and checks its end and that nothing is left of it.
+    /// Hangs up an answered call, and checks its end and that the agent keeps nothing of it.
     pub fn finish(&mut self, call: CallId) {
         self.hang_up(call);
         let bye = self.receive("BYE");

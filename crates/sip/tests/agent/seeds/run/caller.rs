@@ -113,7 +113,7 @@ impl Run {
         }
         let number = call.number.clone();
         let rang = self.pbx.calls.iter().any(|call| call.is_to(&number) && call.rang);
-        // A PBX that crashed may have rung a phone that it knows nothing of, when the INVITE comes again.
+        // After a crash, a PBX may have rung a phone without knowing it when the INVITE is repeated.
         let crashes = self.features.has("crash");
         assert!(ended.may_have_rung || !rang || crashes, "a phone rang that certainly did not ring: {ended:?}");
         assert!(ended.may_have_rung || !ended.may_still_ring, "what may ring may have rung: {ended:?}");
