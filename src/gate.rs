@@ -221,6 +221,12 @@ impl Gate {
         self.registry.snapshot(id)
     }
 
+    /// Waits until each outcome that [`Gate::snapshot`] shows is also logged and observed. A publication takes
+    /// microseconds.
+    pub fn finish_publishing(&self) {
+        self.engine.finish_publishing();
+    }
+
     /// Returns what is known of a call. Reads the store, for up to 250 ms, if this process does not know the call or another
     /// node may know better.
     ///

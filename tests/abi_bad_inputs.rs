@@ -86,13 +86,13 @@ fn every_bad_number_is_failed_and_explained() {
         assert_eq!(abi.status(Some(&id)), FAILED, "{name}");
         let text = abi.message(&id);
         assert!(text.ends_with("(InvalidNumber, code 100)"), "{name}: {text}");
-        let told = match &input {
+        let expected = match &input {
             BadInput { bytes: None, .. } => "The phone number is NULL.",
             input if input.is_longer_than(256) => "The phone number is too long.",
             input if !input.is_utf8() => "The phone number is not valid UTF-8.",
             _ => "",
         };
-        assert!(text.starts_with(told), "{name}: {text}");
+        assert!(text.starts_with(expected), "{name}: {text}");
     }
     abi.still_places_calls();
     let refused = refused_lines(&abi);
@@ -198,19 +198,19 @@ fn every_buffer(whole: i32, short: i32, write: impl Fn(*mut c_char, usize, *mut 
     assert_eq!(write(untouched.start(), 0, &mut needed), short, "capacity 0");
     assert_eq!(untouched.bytes(), [0xaa], "capacity 0 never writes");
     for capacity in 1..=text.len() + 2 {
-        let mut told = 0;
+        let mut needed = 0;
         let buffer = Guarded::new(&vec![0xaa; capacity]);
-        let result = write(buffer.start(), capacity, &mut told);
+        let result = write(buffer.start(), capacity, &mut needed);
         assert_eq!(result, if capacity > text.len() { whole } else { short }, "capacity {capacity}");
-        assert_eq!(told, text.len() + 1, "capacity {capacity}");
+        assert_eq!(needed, text.len() + 1, "capacity {capacity}");
         let prefix = CStr::from_bytes_until_nul(buffer.bytes()).unwrap().to_str().unwrap();
         assert_eq!(prefix, &text[..text.floor_char_boundary(capacity - 1)], "capacity {capacity}");
         let rest = &buffer.bytes()[prefix.len() + 1..];
         assert!(rest.iter().all(|byte| *byte == 0xaa), "nothing is written behind the NUL");
     }
     for capacity in [1, usize::MAX] {
-        let mut told = usize::MAX;
-        let result = write(std::ptr::null_mut(), capacity, &mut told);
+        let mut needed = usize::MAX;
+        let result = write(std::ptr::null_mut(), capacity, &mut needed);
         assert_eq!(result, ResultCode::InvalidArgument.code(), "NULL with capacity {capacity}");
     }
     text.to_owned()
@@ -360,6 +360,6 @@ fn without_configuration_every_call_fails_with_a_text() {
     assert_eq!(result, ErrorKind::Invalid as i32, "{text}");
 
     abi.configure(&approves());
-    assert_eq!(abi.initialize(None), (OK, String::new()), "a mended file is read at once where the host asks for it");
+    assert_eq!(abi.initialize(None), (OK, String::new()), "a corrected file is read at once if the host asks for it");
     abi.still_places_calls();
 }

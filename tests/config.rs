@@ -31,7 +31,7 @@ fn start(path: &Path) -> Result<(), String> {
         loaded.config.store.path = Some(folder.path().join("phonegate.db"));
     }
     let registry = Arc::new(Registry::new(Duration::from_secs(1)));
-    let started = Gate::start(loaded, registry, LogTo { file_name: "phonegate.log", tee: None, system: None });
+    let started = Gate::start(loaded, registry, LogTo::file("phonegate.log"));
     started.map(|gate| assert!(gate.shut_down(support::PATIENCE))).map_err(|error| error.in_file(path).to_string())
 }
 

@@ -77,7 +77,7 @@ impl Place {
 
     fn start(&self) -> Result<Gate, ConfigError> {
         let loaded = config::load(&self.path("conf/phonegate.json"), &phonegate::TYPES)?;
-        let log_to = LogTo { file_name: "phonegate.log", tee: None, system: None };
+        let log_to = LogTo::file("phonegate.log");
         Gate::start(loaded, Arc::new(Registry::new(Duration::from_secs(1))), log_to)
     }
 

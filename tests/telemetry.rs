@@ -12,7 +12,7 @@ use phonegate::call::{CallEvent, CallId, CallStatus, Failure, FailureReason, Gat
 use phonegate::config::{self, ErrorKind, Level};
 use phonegate::gate::{CallRequest, Gate, LogTo};
 use phonegate::registry::Registry;
-use phonegate::telemetry::{Log, LogEntry, Sinks, SystemEventId, SystemLog};
+use phonegate::telemetry::{CallObserver, Log, LogEntry, Sinks, SystemEventId, SystemLog};
 use serde_json::{Value, json};
 use support::gate::{TestGate, id};
 
@@ -124,7 +124,7 @@ fn another_receiver_gets_the_same_lines_as_the_file() {
     let sink = Arc::clone(&seen);
     let tee: phonegate::telemetry::Tee =
         Arc::new(move |level, line| sink.lock().unwrap().push((level, line.to_owned())));
-    let log_to = LogTo { file_name: "phonegate.log", tee: Some(tee), system: None };
+    let log_to = LogTo { tee: Some(tee), ..LogTo::file("phonegate.log") };
     let registry = Arc::new(Registry::new(Duration::from_secs(600)));
     let gate = Gate::start(config::load(&path, &phonegate::TYPES).unwrap(), registry, log_to).unwrap();
     gate.initiate(CallRequest { id: id(1), number: "+1 4255551212", attributes: Vec::new(), language: None });
@@ -194,7 +194,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
     std::fs::set_permissions(&log, std::fs::Permissions::from_mode(0o777)).unwrap();
     let path = folder.path().join("phonegate.json");
     std::fs::write(&path, demo(json!({ "directory": "log" })).to_string()).unwrap();
-    let log_to = LogTo { file_name: "phonegate.log", tee: None, system: None };
+    let log_to = LogTo::file("phonegate.log");
     let registry = Arc::new(Registry::new(Duration::from_secs(600)));
     let error =
         Gate::start(config::load(&path, &phonegate::TYPES).unwrap(), registry, log_to).err().expect("it is refused");
@@ -234,7 +234,7 @@ fn a_failing_disk_loses_no_line_of_the_callback_and_is_counted() {
         Arc::new(move |_, line: &str| sender.lock().unwrap().send(line.to_owned()).unwrap());
     let log = Log::start(
         Level::Info,
-        Sinks { file: Some((folder.path(), "phonegate.log", 1_000_000)), tee: Some(tee), system: None },
+        Sinks { file: Some((folder.path(), "phonegate.log", 1_000_000)), tee: Some(tee), ..Sinks::default() },
     )
     .unwrap();
     let write = || log.write(&LogEntry::new(GateEvent::Configuration));
@@ -265,7 +265,7 @@ fn missing_lines_are_reported_at_the_end_of_the_log() {
     let tee: phonegate::telemetry::Tee = Arc::new(move |_, _: &str| sender.lock().unwrap().send(()).unwrap());
     let log = Log::start(
         Level::Info,
-        Sinks { file: Some((folder.path(), "phonegate.log", 1_000_000)), tee: Some(tee), system: None },
+        Sinks { file: Some((folder.path(), "phonegate.log", 1_000_000)), tee: Some(tee), ..Sinks::default() },
     )
     .unwrap();
     (0..20).for_each(|_| log.write(&LogEntry::new(GateEvent::Configuration)));
@@ -288,7 +288,7 @@ fn the_systems_log_gets_few_events_at_every_level() {
     let system: SystemLog = Box::new(move |event| sender.send((event.id, event.strings.clone())).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let file = Some((folder.path(), "phonegate.log", 1_000_000));
-    let log = Log::start(Level::Error, Sinks { file, tee: None, system: Some(system) }).unwrap();
+    let log = Log::start(Level::Error, Sinks { file, system: Some(system), ..Sinks::default() }).unwrap();
     const CALL: &str = "6f9619ff-8b86-d011-b42d-00c04fc964ff";
     let call = CallId::parse(CALL).unwrap();
     let fraud = Failure::new(FailureReason::FraudReported, "The fraud key was pressed.");
@@ -329,4 +329,65 @@ fn the_systems_log_gets_few_events_at_every_level() {
     assert_eq!(told, expected);
     let text = std::fs::read_to_string(folder.path().join("phonegate.log")).unwrap();
     assert_eq!(text.lines().count(), 1, "the file has its level still: {text}");
+}
+
+/// Starts a gate of a simulated phone that logs only errors, and observes its calls.
+fn observed(observer: CallObserver) -> (tempfile::TempDir, Gate) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("phonegate.json");
+    std::fs::write(&path, demo(json!({ "level": "error", "directory": "log" })).to_string()).unwrap();
+    let log_to = LogTo { observer: Some(observer), ..LogTo::file("phonegate.log") };
+    let registry = Arc::new(Registry::new(Duration::from_secs(600)));
+    let loaded = config::load(&path, &phonegate::TYPES).unwrap();
+    (folder, Gate::start(loaded, registry, log_to).unwrap())
+}
+
+fn call_once(gate: &Gate) {
+    gate.initiate(CallRequest { id: id(1), number: "+1 4255551212", attributes: Vec::new(), language: None });
+    support::wait_until("the call ends", || gate.status(id(1)) == CallStatus::Success);
+}
+
+#[test]
+fn an_observer_gets_every_event_of_a_call_whatever_the_log_level() {
+    let (observer, events) = sync_channel(100);
+    let (_folder, gate) = observed(observer);
+    call_once(&gate);
+    gate.finish_publishing();
+    let events: Vec<_> = events.try_iter().collect();
+    let kinds: Vec<_> = events.iter().map(|event| event.event).collect();
+    assert_eq!(
+        kinds,
+        [
+            CallEvent::Requested,
+            CallEvent::Dialling,
+            CallEvent::Placed,
+            CallEvent::Ringing,
+            CallEvent::Answered,
+            CallEvent::Verified
+        ]
+    );
+    assert_eq!(events[0].number.as_deref(), Some("+1******1212"));
+    for event in &events {
+        assert_eq!(event.id, Some(id(1)), "{event:?}");
+    }
+    for event in &events[1..] {
+        assert!(event.backend.as_deref() == Some("demo") && event.ms.is_some(), "{event:?}");
+    }
+    assert!(gate.shut_down(support::PATIENCE));
+}
+
+#[test]
+fn an_observer_that_is_full_or_gone_delays_no_call() {
+    let (observer, full) = sync_channel(1);
+    let (_folder, gate) = observed(observer);
+    call_once(&gate);
+    gate.finish_publishing();
+    assert_eq!(full.try_iter().map(|event| event.event).collect::<Vec<_>>(), [CallEvent::Requested]);
+    assert!(gate.shut_down(support::PATIENCE));
+
+    let (observer, gone) = sync_channel(1);
+    drop(gone);
+    let (_folder, gate) = observed(observer);
+    call_once(&gate);
+    assert!(gate.shut_down(support::PATIENCE));
 }

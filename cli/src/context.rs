@@ -7,7 +7,7 @@ use std::time::Duration;
 use phonegate::config::{self, ConfigError, Level, Loaded, LogConfig, StoreConfig, StoreKind};
 use phonegate::gate::{Gate, LogTo};
 use phonegate::registry::Registry;
-use phonegate::telemetry::{Log, Tee, system_log};
+use phonegate::telemetry::{CallObserver, Log, system_log};
 
 /// The log file of this command. The service may be writing to [`LIBRARY_LOG`].
 pub(crate) const LOG_FILE: &str = "phonegate-tool.log";
@@ -50,30 +50,27 @@ impl Context {
     pub(crate) fn log(&self) -> Result<Log, ConfigError> {
         let config = &self.loaded.config.log;
         let config = LogConfig { level: config.level.max(Level::Info), ..config.clone() };
-        let log_to = LogTo { file_name: LOG_FILE, tee: None, system: Some(system_log()) };
+        let log_to = LogTo { system: Some(system_log()), ..LogTo::file(LOG_FILE) };
         log_to.start(&config, &self.loaded.base).map_err(|error| error.in_file(&self.file))
     }
 
-    /// Starts a gate whose calls are kept in memory, separate from those of the service. It passes the lines of its log to
-    /// `tee`, at least those of [`Level::Debug`].
-    pub(crate) fn start(mut self, tee: Option<Tee>) -> Result<Gate, ConfigError> {
+    /// Starts a gate whose calls are kept in memory, separate from those of the service. `observer` receives their events.
+    pub(crate) fn start(mut self, observer: Option<CallObserver>) -> Result<Gate, ConfigError> {
         self.loaded.config.store = StoreConfig { kind: StoreKind::Memory, ..StoreConfig::default() };
-        self.start_with_store(tee)
+        self.start_with_store(observer)
     }
 
     /// Like [`start`](Self::start), with the store of the configuration: its calls count like those of the service.
-    pub(crate) fn start_with_store(self, tee: Option<Tee>) -> Result<Gate, ConfigError> {
+    pub(crate) fn start_with_store(self, observer: Option<CallObserver>) -> Result<Gate, ConfigError> {
         let Self { file, mut loaded } = self;
         let config = &mut loaded.config;
-        // The hang-up of a call is logged at this level.
-        config.log.level = config.log.level.max(Level::Debug);
         // These waits are for the polling of a host, and would delay the progress that a command shows.
         config.call.initiate_wait_ms = Default::default();
         config.call.keep_finished_s = Default::default();
         // The service writes that file.
         config.metrics.textfile = None;
         let registry = Arc::new(Registry::new(KEEP_FINISHED));
-        Gate::start_beside_a_service(loaded, registry, LogTo { file_name: LOG_FILE, tee, system: None })
+        Gate::start_beside_a_service(loaded, registry, LogTo { observer, ..LogTo::file(LOG_FILE) })
             .map_err(|error| error.in_file(&file))
     }
 }

@@ -9,7 +9,7 @@
 #![deny(clippy::indexing_slicing, clippy::string_slice)]
 
 mod audit_log;
-mod call;
+mod call_progress;
 mod call_state;
 mod commands;
 mod context;
@@ -17,7 +17,6 @@ mod csv_input;
 mod csv_output;
 mod error;
 mod output;
-mod steps;
 mod store_reader;
 mod time;
 mod writable;
@@ -29,8 +28,8 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use commands::{
-    alerts, backup, blocks, calls, check, doctor, install, library_version, limits, numbers, pins, prompts, protect,
-    report, revert, schema, twilio,
+    alerts, backup, blocks, call, calls, check, doctor, install, library_version, limits, numbers, pins, prompts,
+    protect, report, revert, schema, twilio,
 };
 use error::{CommandError, CommandErrorKind, Exit};
 
@@ -171,7 +170,7 @@ fn run(command: &Command, globals: &Globals) -> Result<Exit, CommandError> {
         Command::Protect(_) => protect::run(),
         Command::Schema(_) => schema::run(),
         Command::Check(_) => check::run(globals),
-        Command::Call(arguments) => call::run(arguments, globals.config()),
+        Command::Call(arguments) => call::run(arguments, globals),
         Command::Numbers(command) => numbers::run(command, globals),
         Command::Prompts(command) => prompts::run(command, globals),
         Command::Doctor(arguments) => doctor::run(arguments, globals),

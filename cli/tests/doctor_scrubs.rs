@@ -77,7 +77,7 @@ fn store(state: &Path) -> Value {
 fn place_calls(config: &Path) -> Vec<CallId> {
     let loaded = phonegate::config::load(config, &phonegate::TYPES).unwrap();
     let registry = Arc::new(Registry::new(Duration::from_secs(600)));
-    let gate = Gate::start(loaded, registry, LogTo { file_name: "phonegate.log", tee: None, system: None }).unwrap();
+    let gate = Gate::start(loaded, registry, LogTo::file("phonegate.log")).unwrap();
     let mut ids = Vec::new();
     for number in NUMBERS.into_iter().chain([BLOCKED, "no number 4255550188"]) {
         let id = CallId::new(Uuid::new_v4()).unwrap();

@@ -216,8 +216,8 @@ fn an_interrupted_call_is_hung_up_at_the_provider() {
 #[test]
 fn a_phone_that_may_still_ring_is_reported() {
     let (_service, ran) = interrupted(500, &[]);
-    assert_eq!(ran.stdout, "Interrupted, but perhaps not hung up.\n");
-    let words = "warning: the phone may still be ringing, since hanging up failed: Twilio refused with status 500";
+    assert_eq!(ran.stdout, "Interrupted, but the call may not have been hung up.\n");
+    let words = "warning: the phone may still be ringing, because hanging up failed: Twilio refused with status 500";
     assert!(ran.stderr.contains(words), "{}", ran.stderr);
     let (_service, ran) = interrupted(500, &["--json"]);
     let is_reported =
@@ -257,7 +257,7 @@ fn a_call_placed_after_the_interruption_is_hung_up() {
 fn a_call_in_doubt_is_not_reported_as_hung_up() {
     let (hung_up, ran) = interrupted_while_dialling(500);
     assert!(hung_up.is_empty(), "there is no reference to hang up: {hung_up:?}");
-    assert_eq!(ran.stdout, "Interrupted, but perhaps not hung up.\n");
+    assert_eq!(ran.stdout, "Interrupted, but the call may not have been hung up.\n");
     assert!(ran.stderr.contains("warning: the phone may ring"), "{}", ran.stderr);
 }
 
@@ -279,5 +279,5 @@ fn a_second_signal_exits_at_once_with_a_warning() {
     support::wait_for("the hang-up", || (!service.requests("POST", &one).is_empty()).then_some(()));
     running.signal("INT");
     let ran = running.wait().exits(130);
-    assert!(ran.stderr.contains("Left at once: a phone that was ringing may ring on."), "{}", ran.all());
+    assert!(ran.stderr.contains("Ended at once: the phone may still ring."), "{}", ran.all());
 }

@@ -233,7 +233,8 @@ impl Start {
         // Set even if the gate cannot start: the error may name paths and accounts.
         IS_BRIEF.store(loaded.config.messages == Messages::Brief, Ordering::Relaxed);
         IS_SINGLE_USE.store(loaded.config.call.single_use, Ordering::Relaxed);
-        let log_to = LogTo { file_name: LOG_FILE, tee: Some(Arc::new(callback::deliver)), system: Some(system_log()) };
+        let log_to =
+            LogTo { tee: Some(Arc::new(callback::deliver)), system: Some(system_log()), ..LogTo::file(LOG_FILE) };
         let gate = Gate::start(loaded, Arc::clone(&REGISTRY), log_to).map_err(|error| error.in_file(&path))?;
         Ok(Running { gate, path })
     }
@@ -248,7 +249,7 @@ fn absolute(path: PathBuf) -> PathBuf {
 fn log_refusal(error: &ConfigError, is_news: bool) -> Option<Log> {
     let tee: Tee = Arc::new(callback::deliver);
     let system = || is_news.then(system_log);
-    let log_to = LogTo { file_name: LOG_FILE, tee: Some(Arc::clone(&tee)), system: system() };
+    let log_to = LogTo { tee: Some(Arc::clone(&tee)), system: system(), ..LogTo::file(LOG_FILE) };
     let log = log_to
         .start(&config::LogConfig::default(), std::path::Path::new(""))
         .or_else(|_| Log::start(Level::Info, Sinks { tee: Some(tee), system: system(), ..Sinks::default() }))

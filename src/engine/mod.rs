@@ -166,6 +166,11 @@ impl Engine {
             self.parts.publisher.finish(&call, None, Outcome::Failed(interrupted()), Moment::now());
         }
         // An outcome that a call's own task has just published is logged before the log closes.
+        self.finish_publishing();
+    }
+
+    /// Waits until every outcome that the registry has is also logged.
+    pub(crate) fn finish_publishing(&self) {
         self.parts.publisher.wait();
     }
 

@@ -23,7 +23,7 @@ use crate::platform;
 use crate::prompts::Prompts;
 use crate::registry::Registry;
 use crate::store::{self, CallStore};
-use crate::telemetry::{CallCounts, Log, LogEntry, Metrics, PrometheusTextfile, Sinks, SystemLog, Tee};
+use crate::telemetry::{CallCounts, CallObserver, Log, LogEntry, Metrics, PrometheusTextfile, Sinks, SystemLog, Tee};
 
 /// Threads that drive all calls.
 const WORKERS: usize = 2;
@@ -41,11 +41,18 @@ pub struct LogTo {
     pub file_name: &'static str,
     /// Another receiver of the lines.
     pub tee: Option<Tee>,
+    /// Receives the events of calls, whatever the level of the log.
+    pub observer: Option<CallObserver>,
     /// The operating system's log. Not used if the configuration disables it.
     pub system: Option<SystemLog>,
 }
 
 impl LogTo {
+    /// Logs to a file with this name in the log's folder, and to nothing else.
+    pub fn file(file_name: &'static str) -> Self {
+        Self { file_name, tee: None, observer: None, system: None }
+    }
+
     /// Starts the log of a configuration.
     ///
     /// # Errors
@@ -68,7 +75,7 @@ impl LogTo {
         let max_bytes = config.max_mb.get().saturating_mul(1_000_000);
         let file = Some((folder.as_path(), self.file_name, max_bytes));
         let system = self.system.filter(|_| config.event_log);
-        Log::start(config.level, Sinks { file, tee: self.tee, system }).map_err(unusable)
+        Log::start(config.level, Sinks { file, tee: self.tee, observer: self.observer, system }).map_err(unusable)
     }
 }
 
@@ -99,13 +106,7 @@ impl Gate {
     ) -> Result<Self, ConfigError> {
         let trusted = TrustedPaths::of(&loaded);
         let Loaded { config, base, file: _ } = loaded;
-        let mut runtime = runtime().map_err(|error| {
-            ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot start threads: {error}"))
-        })?;
-        if config.strict_permissions {
-            let trusted = trusted.clone();
-            runtime = examine_within(PERMISSIONS_WITHIN, runtime, move || trusted.must_be_safe())?;
-        }
+        let runtime = start_runtime(&config, &trusted)?;
         let policy = config.approval_policy()?;
         let hasher = NumberHasher::of(&config.privacy, &base)?;
         let number_keys = hasher.fingerprints();
@@ -119,11 +120,7 @@ impl Gate {
         let (store, pins) = runtime.block_on(open_store(&config, &base, &number_keys, &log))?;
         let metrics = Metrics::new(backends.iter().map(|named| &*named.name))
             .map_err(|error| ConfigError::at(ErrorKind::Invalid, "metrics", error))?;
-        let textfile = config.metrics.textfile.as_ref().map(|file| {
-            let calls = Arc::clone(&registry);
-            let counts = move || CallCounts { known: calls.len(), pending: calls.pending() };
-            Arc::new(PrometheusTextfile::new(base.join(file), metrics.clone(), counts, log.clone()))
-        });
+        let textfile = textfile(&config, &base, &registry, &metrics, &log);
         let handle = runtime.handle().clone();
         let alerts =
             Alerts::start(&handle, destinations, Arc::clone(&store) as _, is_service, log.clone(), metrics.clone());
@@ -155,6 +152,31 @@ impl Gate {
             runtime: Mutex::new(Some(runtime)),
         })
     }
+}
+
+/// Starts the threads. With `strict_permissions`, examines the configuration's files first.
+fn start_runtime(config: &Config, trusted: &TrustedPaths) -> Result<Runtime, ConfigError> {
+    let runtime = runtime()
+        .map_err(|error| ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot start threads: {error}")))?;
+    if !config.strict_permissions {
+        return Ok(runtime);
+    }
+    let trusted = trusted.clone();
+    examine_within(PERMISSIONS_WITHIN, runtime, move || trusted.must_be_safe())
+}
+
+/// Returns the file of metrics, if the configuration names one.
+fn textfile(
+    config: &Config,
+    base: &Path,
+    registry: &Arc<Registry>,
+    metrics: &Metrics,
+    log: &Log,
+) -> Option<Arc<PrometheusTextfile>> {
+    let file = config.metrics.textfile.as_ref()?;
+    let calls = Arc::clone(registry);
+    let counts = move || CallCounts { known: calls.len(), pending: calls.pending() };
+    Some(Arc::new(PrometheusTextfile::new(base.join(file), metrics.clone(), counts, log.clone())))
 }
 
 /// Opens the store, and checks that it fits the keys of this configuration.

@@ -34,6 +34,7 @@ use std::time::Duration;
 
 pub use self::redis::RedisStore;
 pub use crate::limits::{DenialLimits, Limits, PinLimits};
+pub(crate) use alerts::REPEAT_WINDOW as ALERT_REPEAT_WINDOW;
 pub use alerts::{
     ALERT_LEASE, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, MAX_ALERT_WAIT, MAX_WAITING_ALERTS,
     MAX_WAITING_ALERTS_TOTAL, QueuedAlert,

@@ -8,10 +8,13 @@ use crate::config::{Config, ConfigError, StoreConfig, StoreKind};
 
 pub use sqlite::file as sqlite_file;
 
+/// A store, or why it cannot be opened.
+type Opened = Result<Arc<dyn CallStore>, OpenError>;
+
 /// A type of store. Each is in the folder of its store.
 pub(super) struct StoreType {
     /// Opens the store of a configuration. Relative paths are relative to the second argument. Does no network I/O.
-    pub(super) open: fn(&Config, &Path) -> Result<Arc<dyn CallStore>, OpenError>,
+    pub(super) open: fn(&Config, &Path) -> Opened,
     /// Names the place of the data, for an error about the data.
     pub(super) location: fn(&StoreConfig, &Path) -> Result<String, ConfigError>,
 }

@@ -195,7 +195,7 @@ impl StoreError {
 pub(super) struct Guesses {
     /// All guesses so far. The number of a guess is this count after its begin.
     pub(super) begun: u64,
-    /// Guesses up to this one are no failures any more.
+    /// Guesses up to this one do not count as failures.
     pub(super) forgiven: u64,
     pub(super) lock: Option<PinLock>,
 }

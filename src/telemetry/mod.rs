@@ -6,6 +6,7 @@ mod entry;
 mod event_log;
 mod file;
 mod metrics;
+mod observer;
 mod textfile;
 
 use std::path::Path;
@@ -20,6 +21,7 @@ use parking_lot::{Mutex, RwLock};
 pub use entry::{LogEntry, LogEvent};
 pub use event_log::{SOURCE, SystemEvent, SystemEventId, SystemLog, system_log};
 pub use metrics::{AlertResult, CallCounts, Metrics, StoreOperation};
+pub use observer::{CallObserver, ObservedEvent};
 pub use textfile::PrometheusTextfile;
 
 use crate::call::GateEvent;
@@ -40,6 +42,8 @@ pub struct Sinks<'a> {
     pub file: Option<(&'a Path, &'a str, u64)>,
     /// Another receiver of the same lines.
     pub tee: Option<Tee>,
+    /// Receives the events of calls, whatever the level.
+    pub observer: Option<CallObserver>,
     /// Receives the few events for the operating system's log, whatever the level of the log.
     pub system: Option<SystemLog>,
 }
@@ -52,6 +56,7 @@ struct Inner {
     level: Level,
     /// Whether there is a receiver of events for the operating system's log.
     has_system: bool,
+    observer: Option<CallObserver>,
     lines: RwLock<Option<SyncSender<Line>>>,
     dropped: Arc<AtomicU64>,
     thread: Mutex<Option<Thread>>,
@@ -140,7 +145,7 @@ impl Log {
     /// # Errors
     /// If the file cannot be opened, or the log's thread cannot be started.
     pub fn start(level: Level, sinks: Sinks<'_>) -> std::io::Result<Self> {
-        let Sinks { file, tee, system } = sinks;
+        let Sinks { file, tee, observer, system } = sinks;
         let has_system = system.is_some();
         let file = match file {
             Some((folder, name, max_bytes)) => Some(RollingFile::open(folder, name, max_bytes)?),
@@ -160,11 +165,14 @@ impl Log {
             let _ = finished.send(());
         })?;
         let thread = Mutex::new(Some(Thread { done, handle }));
-        Ok(Self(Arc::new(Inner { level, has_system, lines: RwLock::new(Some(sender)), dropped, thread })))
+        Ok(Self(Arc::new(Inner { level, has_system, observer, lines: RwLock::new(Some(sender)), dropped, thread })))
     }
 
     /// Queues a line. Never waits.
     pub fn write(&self, entry: &LogEntry<'_>) {
+        if let Some(observer) = &self.0.observer {
+            observer::observe(observer, entry);
+        }
         let level = entry.level;
         let text = (level <= self.0.level).then(|| entry.to_line());
         let system = self.0.has_system.then(|| SystemEvent::of(entry)).flatten();

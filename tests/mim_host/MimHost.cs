@@ -54,7 +54,7 @@ public static class MimHost
                 case "faults":
                     return Faults.All(Caller.In(domain, shim, load, each).Provider(), words.GetRange(2, words.Count - 2)) ? 0 : 1;
                 case "repaired":
-                    return Mended(Caller.In(domain, shim, load, each).Provider(), words[2], words[3], Path.GetDirectoryName(shim)) ? 0 : 1;
+                    return Repaired(Caller.In(domain, shim, load, each).Provider(), words[2], words[3], Path.GetDirectoryName(shim)) ? 0 : 1;
                 default:
                     throw new ArgumentException("no such mode: " + words[1]);
             }
@@ -128,12 +128,12 @@ public static class MimHost
         return AppDomain.CreateDomain("shadow", null, setup);
     }
 
-    private static bool Mended(IPhoneServiceProvider provider, string number, string library, string folder)
+    private static bool Repaired(IPhoneServiceProvider provider, string number, string library, string folder)
     {
         PhoneCallStatus before = provider.InitiateCall(number, Guid.NewGuid(), null);
         File.Copy(library, Path.Combine(folder, Path.GetFileName(library)));
         PhoneCallStatus after = provider.InitiateCall(number, Guid.NewGuid(), null);
-        Console.WriteLine("mended\t" + before + "\t" + after);
+        Console.WriteLine("repaired\t" + before + "\t" + after);
         return before == PhoneCallStatus.Failed && after == PhoneCallStatus.Success;
     }
 

@@ -169,11 +169,11 @@ fn a_repeat_of_an_orphan_rings_nobody() {
     machine.has_placed(&call);
     host.kill_after(0);
 
-    // The host is asked anew before anybody could take the call up.
+    // The request is repeated before any process can claim the call.
     let next = machine.next();
     let log = || std::fs::read_to_string(next.path("state/phonegate/phonegate.log")).unwrap_or_default();
     assert_eq!(next.initiate(Some(&call.number), Some(&call.id), None), PENDING);
-    wait_until("the call is taken up", || log().contains("claimed"));
+    wait_until("the call is claimed", || log().contains("claimed"));
     assert_eq!(next.initiate(Some(&call.number), Some(&call.id), None), PENDING);
     assert_eq!(next.status(Some(&call.id)), PENDING);
     let text = approve(&phone);
@@ -191,7 +191,7 @@ fn ends_with_its_process(backend: Value, rings: impl Fn(&Calls, &Begun) -> usize
     host.kill_after(0);
 
     let (next, store) = (machine.next(), machine.calls());
-    // Nobody knows whether the phone rings still.
+    // The phone may still ring.
     let number_is_free = || {
         let other = fresh_id();
         next.initiate(Some(&call.number), Some(&other), None);
@@ -254,7 +254,7 @@ fn a_gate_beside_a_service_claims_none_of_its_calls() {
     let mut loaded = config::load(&machine.path("phonegate.json"), &phonegate::TYPES).unwrap();
     loaded.config.log.directory = Some(folder.path().to_owned());
     let registry = Arc::new(Registry::new(Duration::from_secs(60)));
-    let log_to = LogTo { file_name: "tool.log", tee: None, system: None };
+    let log_to = LogTo::file("tool.log");
     let tool = Gate::start_beside_a_service(loaded, registry, log_to).unwrap();
     std::thread::sleep(LEASE + 2 * RENEW_EVERY);
     assert!(tool.shut_down(support::PATIENCE));

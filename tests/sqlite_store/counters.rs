@@ -7,7 +7,7 @@ use phonegate::call::{CallLimit, Country, KeyFingerprint, NumberKey};
 use phonegate::store::{AttemptChange, DenialLimits, Ended, LimitStore, RecordedChange};
 use proptest::prelude::*;
 
-use super::denials::{Denials, assert_denials_counted};
+use super::denials::Denials;
 use super::*;
 use crate::support::approval::verified;
 

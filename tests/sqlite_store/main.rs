@@ -198,7 +198,7 @@ fn the_file_is_private_and_has_no_whole_number() {
 }
 
 #[test]
-fn the_whole_number_is_kept_where_that_is_asked_for() {
+fn the_whole_number_is_kept_only_if_configured() {
     let (_folder, file) = file();
     let gate = gate(&file, no_limits(), json!({ "full_numbers": true }));
     gate.initiate(id(1), "+1 4255551212x77777777");
@@ -232,7 +232,7 @@ fn a_foreign_or_newer_database_is_refused_and_unchanged() {
 }
 
 #[test]
-fn a_number_that_may_not_be_called_is_kept_with_the_refusal() {
+fn a_refused_number_is_recorded_with_its_refusal() {
     let (_folder, file) = file();
     let gate = gate(&file, no_limits(), json!({}));
     gate.initiate(id(1), "+1 9005551212");
@@ -247,7 +247,7 @@ fn a_number_that_may_not_be_called_is_kept_with_the_refusal() {
 }
 
 #[test]
-fn what_is_deleted_is_not_in_the_file_any_more() {
+fn deleted_data_is_not_in_the_file() {
     let (_folder, file) = file();
     let words = "the phone was stolen on Tuesday";
     let holds = || {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phonegate::admission::Admission;
-use phonegate::call::{CallId, CallStatus, PhoneNumber};
+use phonegate::call::{CallEvent, CallId, CallStatus, GateEvent, PhoneNumber};
 use phonegate::config::{self, ConfigError, Loaded, NumbersConfig, Types};
 use phonegate::gate::{CallRequest, Gate, LogTo};
 use phonegate::registry::{Registry, Snapshot};
@@ -83,7 +83,7 @@ impl TestGate {
         let path = folder.path().join("phonegate.json");
         std::fs::write(&path, config.to_string()).unwrap();
         let loaded: Loaded = config::load(&path, types).unwrap();
-        let log_to = LogTo { file_name: "phonegate.log", tee: None, system: None };
+        let log_to = LogTo::file("phonegate.log");
         let gate = Gate::start(loaded, registry, log_to)?;
         Ok(Self { gate: Arc::new(gate), folder })
     }
@@ -129,7 +129,20 @@ impl TestGate {
     /// The log's lines so far.
     pub fn log(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.folder().join("log/phonegate.log")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")));
+        lines.inspect(has_documented_fields).collect()
+    }
+}
+
+/// Checks that a line of the log has only the fields that its event may have.
+fn has_documented_fields(line: &Value) {
+    let name = line["event"].as_str().unwrap();
+    let of_call = CallEvent::ALL.iter().map(|event| (event.name(), event.fields()));
+    let of_gate = GateEvent::ALL.iter().map(|event| (event.name(), event.fields()));
+    let (_, fields) = of_call.chain(of_gate).find(|(known, _)| *known == name).expect("the event is known");
+    for field in line.as_object().unwrap().keys() {
+        let is_known = ["time", "level", "event"].contains(&&**field) || fields.contains(&&**field);
+        assert!(is_known, "`{name}` may not have `{field}`: {line}");
     }
 }
 

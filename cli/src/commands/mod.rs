@@ -3,6 +3,7 @@
 pub(crate) mod alerts;
 pub(crate) mod backup;
 pub(crate) mod blocks;
+pub(crate) mod call;
 pub(crate) mod calls;
 pub(crate) mod check;
 mod deploy_progress;

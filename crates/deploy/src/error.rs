@@ -33,6 +33,11 @@ impl DeployError {
         Self { kind: ErrorKind::Failed, message: message.into(), hints: Vec::new() }
     }
 
+    /// Creates the error for a configuration that cannot be installed.
+    pub(crate) fn unusable_config(problem: impl std::fmt::Display) -> Self {
+        Self::usage(format!("{problem}\nNothing was changed")).hint("correct the configuration and run install again")
+    }
+
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self

@@ -144,7 +144,7 @@ impl Scene {
         let lines = Arc::<Mutex<Vec<Value>>>::default();
         let written = Arc::clone(&lines);
         let tee = Arc::new(move |_, line: &str| written.lock().push(serde_json::from_str(line).unwrap()));
-        let log = Log::start(Level::Info, Sinks { file: None, tee: Some(tee), system: None }).unwrap();
+        let log = Log::start(Level::Info, Sinks { tee: Some(tee), ..Sinks::default() }).unwrap();
         let metrics = Metrics::new([]).unwrap();
         let destinations: Vec<Box<dyn Deliver>> = answers.into_iter().map(destination).collect();
         let alert_store = Arc::clone(&store) as Arc<dyn AlertStore>;

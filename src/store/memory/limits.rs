@@ -124,7 +124,7 @@ impl Calls {
         }
     }
 
-    /// Subtracts a call that was given up, so that it counts for no limit.
+    /// Subtracts a call that was withdrawn, so that it counts for no limit.
     pub(super) fn subtract_withdrawn(&mut self, sequence: u64) {
         let Some(entry) = self.attempts.get_mut(&sequence) else { return };
         let Some(begun) = entry.begun.take() else { return };

@@ -145,7 +145,7 @@ fn parse<K: DeserializeOwned, T>(text: &str, into: impl Fn(K) -> Option<T>) -> R
 }
 
 fn to_json(record: &impl Serialize) -> Result<String, StoreError> {
-    serde_json::to_string(record).map_err(|error| StoreError::refused(error))
+    serde_json::to_string(record).map_err(StoreError::refused)
 }
 
 #[async_trait]

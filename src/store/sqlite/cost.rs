@@ -1,5 +1,5 @@
-//! What it costs to begin a call, counted in instructions of SQLite's virtual machine: the same however many calls there
-//! are.
+//! The cost of beginning a call (S12), in instructions of SQLite's virtual machine: it does not grow with the number of
+//! calls.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::collections::BTreeMap;
@@ -51,7 +51,7 @@ fn extension() -> StoredNumber {
     StoredNumber { key: number(3).key, ..number(LINE) }
 }
 
-/// By statement: how many instructions it took.
+/// The number of instructions of each statement.
 type Costs = BTreeMap<String, i32>;
 
 fn tx(database: &Connection, now: i64) -> Tx<'_> {
@@ -128,7 +128,7 @@ fn filled_for_a_day(calls: i64) -> Connection {
     database
 }
 
-/// What something costs that is done at the end of that minute.
+/// Returns the cost of an operation at the end of that minute.
 fn cost(database: &mut Connection, work: impl Fn(&Tx<'_>)) -> Costs {
     let costs = Arc::<Mutex<Costs>>::default();
     let traced = Arc::clone(&costs);
@@ -260,6 +260,6 @@ fn no_statement_of_a_call_reads_a_whole_table() {
         }
         database.execute_batch("ROLLBACK TO before; RELEASE before").unwrap();
     }
-    // So that a scan would be seen.
+    // A scan would be found.
     assert_ne!(scans(&database, "SELECT count(*) FROM attempts WHERE node = ?1"), [""; 0]);
 }

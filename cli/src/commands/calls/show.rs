@@ -10,10 +10,10 @@ use phonegate_approval::verdict::JudgedBy;
 use serde::Serialize;
 
 use super::format::CallRecord;
+use crate::call_progress::with_reason;
 use crate::call_state::CallState;
 use crate::error::{CommandError, Exit};
 use crate::output;
-use crate::steps::with_reason;
 use crate::store_reader::StoreReader;
 use crate::time;
 
@@ -171,4 +171,20 @@ fn describe(step: &Step) -> String {
         None => &step.name,
     };
     format!("{name}{backend}{text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(name: &str) -> String {
+        describe(&Step { at: SystemTime::UNIX_EPOCH, name: name.into(), backend: None, text: None })
+    }
+
+    #[test]
+    fn a_step_shows_under_its_former_name_and_under_a_name_of_a_newer_version() {
+        assert_eq!(described("claimed"), "claimed by another process");
+        assert_eq!(described("taken_up"), "claimed by another process");
+        assert_eq!(described("named_by_a_newer_version"), "named_by_a_newer_version");
+    }
 }

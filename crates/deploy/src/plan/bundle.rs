@@ -7,7 +7,9 @@ use std::path::Path;
 
 use phonegate::platform::{self, LibraryVersion};
 
-use super::{Options, library_name, library_sha256, read};
+use super::files::{library_name, read};
+use super::library_hash;
+use super::options::Options;
 use crate::{DeployError, failpoint};
 
 /// This program, and the library beside it.
@@ -78,7 +80,7 @@ pub(super) fn check_folder(path: &Path, danger: &str) -> Result<(), DeployError>
 fn check_hash(path: &Path, library: &[u8], expected: Option<&str>) -> Result<(), DeployError> {
     let path = path.display();
     match expected {
-        Some(expected) if library_sha256(library) == expected => Ok(()),
+        Some(expected) if library_hash::of(library) == expected => Ok(()),
         Some(_) => Err(DeployError::usage(format!(
             "{path} is not the library that belongs to this program: it was changed, or is from another build. It was \
              not loaded"

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use phonegate::config::{self, BackendConfig, Config, Loaded, PATH_VARIABLE, TrustedPaths, UnsafePath};
 use phonegate::platform::Account;
 
+use super::files::{file_change, read};
+use super::notes::Notes;
+use super::options::Options;
 use super::site::Site;
-use super::{Notes, Options, calls, file_change, firewall, read, trial};
+use super::{calls, firewall, trial};
 use crate::change::{FileKind, StateFolder};
 use crate::permissions::{self, StateFolderProblem};
 use crate::settings::country::DefaultCountry;
@@ -56,8 +59,8 @@ impl Source {
             Self::Copied(from) => from.as_path(),
             _ => path,
         };
-        let (mut loaded, text) =
-            config::load_with_text(from, &phonegate::TYPES).map_err(|error| not_usable(error.to_string()))?;
+        let (mut loaded, text) = config::load_with_text(from, &phonegate::TYPES)
+            .map_err(|error| DeployError::unusable_config(error.to_string()))?;
         // Relative paths will be resolved against the new place.
         loaded.base = path.parent().map(Path::to_owned).unwrap_or_default();
         loaded.file = Some(path.to_owned());
@@ -189,21 +192,15 @@ fn writable_paths(loaded: &Loaded, corrected: impl Fn(&PathBuf) -> bool) -> Resu
         return Ok(found);
     }
     let list: Vec<_> = found.iter().map(ToString::to_string).collect();
-    Err(not_usable(format!("strict_permissions: {}. PhoneGate would not start", list.join("; ")))
+    Err(DeployError::unusable_config(format!("strict_permissions: {}. PhoneGate would not start", list.join("; ")))
         .hint("allow only administrators to write there"))
-}
-
-/// Returns the error for a configuration that cannot be installed.
-pub(super) fn not_usable(problem: String) -> DeployError {
-    DeployError::usage(format!("{problem}\nNothing was changed"))
-        .hint("correct the configuration and run install again")
 }
 
 fn refuse_test_backends(config: &Config) -> Result<(), DeployError> {
     let is_for_tests = |name: &&String| config.backends.get(*name).is_some_and(BackendConfig::is_for_tests);
     match config.use_order.iter().find(is_for_tests) {
         None => Ok(()),
-        Some(name) => Err(not_usable(format!("use: `{name}` approves without a telephone"))
+        Some(name) => Err(DeployError::unusable_config(format!("use: `{name}` approves without a telephone"))
             .hint("in a laboratory, add --allow-test-backends")),
     }
 }
@@ -224,13 +221,14 @@ fn state_folder(loaded: &Loaded, account: Option<&Account>) -> Result<Option<Cha
     if is_named {
         // Only the administrator knows what else a folder of the site is used for.
         return match problem {
-            StateFolderProblem::Unsafe(why) => Err(not_usable(format!("log.directory: {}: {why}", path.display()))
-                .hint(
+            StateFolderProblem::Unsafe(why) => {
+                Err(DeployError::unusable_config(format!("log.directory: {}: {why}", path.display())).hint(
                     "correct its permissions or name another folder: PhoneGate keeps no state in a folder that other \
                      accounts can write to",
-                )),
+                ))
+            }
             StateFolderProblem::NotWritable(why) => {
-                Err(not_usable(format!("log.directory: {}: {why}", path.display()))
+                Err(DeployError::unusable_config(format!("log.directory: {}: {why}", path.display()))
                     .hint("grant it the right to modify what is there"))
             }
             StateFolderProblem::Readable(_) => Ok(None),

@@ -4,8 +4,11 @@
 mod bundle;
 mod calls;
 mod configuration;
+mod files;
 mod firewall;
 mod library_hash;
+mod notes;
+mod options;
 mod shim_compiler;
 mod site;
 mod trial;
@@ -21,31 +24,15 @@ use crate::event_source;
 use crate::{Change, DeployError, Progress, backups, settings, shim};
 use bundle::Bundle;
 use configuration::Source;
+pub(crate) use files::installed_files;
+pub use files::library_name;
+use files::{file_change, schema_change, tool_name};
 pub use library_hash::of as library_sha256;
+pub use notes::Finding;
+use notes::Notes;
+pub use options::Options;
 use site::Site;
 use work_folder::WorkFolder;
-
-const SCHEMA: &str = "phonegate.schema.json";
-
-/// What to install, and how.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Options<'a> {
-    /// The folder of MIM's service. `None`: the folder of the registered service, else the default one.
-    pub service_dir: Option<&'a Path>,
-    /// The configuration to copy. `None`: the one in the service's folder, else a starter to be edited.
-    pub config: Option<&'a Path>,
-    /// The C# compiler. `None`: the one of .NET Framework.
-    pub csc: Option<&'a Path>,
-    /// The SHA-256 of the library that belongs to this program, as [`library_sha256`] computes it. `None`: unknown, so
-    /// `trust_folder` is needed.
-    pub library_sha256: Option<&'a str>,
-    /// Does not check whether the backends can place calls.
-    pub skip_check: bool,
-    /// Allows backends that approve without a telephone.
-    pub allow_test_backends: bool,
-    /// Does not check who can write to the folders, and whether the library belongs to this program.
-    pub trust_folder: bool,
-}
 
 /// What an installation finds and would change.
 pub struct Plan {
@@ -63,27 +50,6 @@ pub struct Plan {
     pub writes_starter: bool,
     /// The account of MIM's service. `None` if the service is not registered.
     pub(crate) account: Option<Account>,
-}
-
-/// One finding of a plan.
-pub struct Finding {
-    /// What it is about, such as `contract`.
-    pub what: &'static str,
-    /// What was found.
-    pub text: String,
-}
-
-/// The findings and warnings of a plan that is being made.
-#[derive(Default)]
-struct Notes {
-    findings: Vec<Finding>,
-    warnings: Vec<String>,
-}
-
-impl Notes {
-    fn found(&mut self, what: &'static str, text: String) {
-        self.findings.push(Finding { what, text });
-    }
 }
 
 /// Plans an installation.
@@ -171,33 +137,4 @@ impl SettingsEdit {
             Change::Settings { path, before, after },
         ])
     }
-}
-
-/// Returns the names of the installed files, without the configuration.
-pub(crate) fn installed_files() -> [String; 4] {
-    [shim::FILE_NAME.to_owned(), library_name(), tool_name(), SCHEMA.to_owned()]
-}
-
-fn tool_name() -> String {
-    format!("phonegate{}", std::env::consts::EXE_SUFFIX)
-}
-
-/// Returns the file name of the library on this operating system.
-pub fn library_name() -> String {
-    format!("{}phonegate{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, DeployError> {
-    std::fs::read(path).map_err(|error| DeployError::failed(format!("cannot read {}: {error}", path.display())))
-}
-
-fn schema_change(folder: &Path) -> Option<Change> {
-    file_change("schema", folder.join(SCHEMA), config::schema(&phonegate::TYPES).into_bytes(), FileKind::Shared)
-}
-
-/// Returns the change that gives a file these contents. `None` if it has them already.
-fn file_change(step: &'static str, path: PathBuf, contents: Vec<u8>, kind: FileKind) -> Option<Change> {
-    let is_current = std::fs::read(&path).is_ok_and(|present| present == contents);
-    let replaces = path.exists();
-    (!is_current).then_some(Change::File { step, path, contents, kind, replaces })
 }

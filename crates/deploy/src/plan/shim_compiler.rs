@@ -7,7 +7,8 @@ use std::process::{Command, Output};
 use phonegate::platform;
 use sha2::{Digest, Sha256};
 
-use super::{Notes, read};
+use super::files::read;
+use super::notes::Notes;
 use crate::contract::{self, Contract};
 use crate::find::runtime::Runtime;
 use crate::shim::{FILE_NAME, Shim, TITLE};
@@ -220,8 +221,7 @@ mod tests {
         let windows = tempfile::tempdir().unwrap();
         let [older, newer] = COMPILERS.map(|compiler| windows.path().join(compiler));
         let chosen = |runtime: &str| {
-            choose_compiler(None, Some(windows.path()), &contract(runtime))
-                .map_err(|error| format!("{error} {:?}", error.hints))
+            choose_compiler(None, Some(windows.path()), &contract(runtime)).map_err(|error| error.to_string())
         };
         assert!(chosen("v4.0.30319").unwrap_err().contains("there is no C# compiler"));
         let install = |compiler: &Path| {
@@ -235,6 +235,6 @@ mod tests {
         install(&older);
         assert_eq!(chosen("v4.0.30319").as_ref(), Ok(&newer));
         assert_eq!(chosen("v2.0.50727").as_ref(), Ok(&older));
-        assert!(choose_compiler(None, None, &contract("v2.0.50727")).unwrap_err().hints[0].contains("--csc"));
+        assert!(choose_compiler(None, None, &contract("v2.0.50727")).unwrap_err().to_string().contains("--csc"));
     }
 }

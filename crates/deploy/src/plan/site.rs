@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use phonegate::platform::{Account, HOST_SERVICE};
 
-use super::{Notes, Options, bundle};
+use super::bundle;
+use super::notes::Notes;
+use super::options::Options;
 use crate::find::ServiceFolder;
 use crate::{DeployError, permissions, service};
 

@@ -8,8 +8,7 @@ use phonegate::config::{Loaded, StoreConfig, StoreKind};
 use phonegate::gate::{Gate, LogTo};
 use phonegate::registry::Registry;
 
-use super::Notes;
-use super::configuration::not_usable;
+use super::notes::Notes;
 use crate::{DeployError, Progress};
 
 const LOG_FILE: &str = "phonegate-trial.log";
@@ -40,10 +39,10 @@ pub(super) fn run(
     loaded.config.strict_permissions = false;
     loaded.config.store = StoreConfig { kind: StoreKind::Memory, ..StoreConfig::default() };
     loaded.config.metrics.textfile = None;
-    let log_to = LogTo { file_name: LOG_FILE, tee: None, system: None };
+    let log_to = LogTo::file(LOG_FILE);
     let gate =
         Gate::start_beside_a_service(loaded, Arc::new(Registry::new(KEEP_FINISHED)), log_to).map_err(|error| {
-            not_usable(error.in_file(file).to_string())
+            DeployError::unusable_config(error.in_file(file).to_string())
                 .hint(format!("relative paths in it are resolved against {}", file.parent().unwrap_or(file).display()))
         })?;
     let checked = match skips_check {

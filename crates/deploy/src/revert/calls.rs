@@ -31,10 +31,10 @@ pub(super) fn plan(folder: &Path) -> Result<Restore, DeployError> {
     let restore = Restore::plan(&file).map_err(DeployError::failed)?;
     restore.ok_or_else(|| {
         DeployError::failed(format!(
-            "there is no backup of {} with an older schema, so there is nothing to restore; an older PhoneGate with the \
-             same schema version can read the file as it is",
+            "there is no backup of {} with an older schema, so there is nothing to restore",
             file.display()
         ))
+        .hint("an older PhoneGate with the same schema version can read the file as it is")
     })
 }
 
@@ -62,7 +62,7 @@ pub(super) fn description(restore: &Restore) -> String {
 
 /// Returns the file of calls if an older PhoneGate might be unable to read it, with how to restore the older one.
 pub(super) fn newer_calls(folder: &Path) -> Option<Left> {
-    // Without a readable configuration, the place of the calls is unknown.
+    // Without a readable configuration, the file of calls is unknown.
     let restore = plan(folder).ok()?;
     let reason = format!(
         "has schema version {}, which an older PhoneGate may be unable to read; phonegate revert --restore-calls \

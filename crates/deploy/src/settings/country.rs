@@ -61,14 +61,14 @@ impl DefaultCountry {
                     of phonegate.json to your users' country"
                 .to_owned();
         };
-        let says = format!("MfaSettings.xml has the DefaultCountryCode {code}");
+        let code_text = format!("MfaSettings.xml has the DefaultCountryCode {code}");
         let (first, others) = countries.split_first().map_or(("", [].as_slice()), |(first, others)| (first, others));
         match configured {
             Some(configured) if self.agrees_with(Some(configured)) => {
-                format!("{says}, and numbers.default_country is {configured}, which has it")
+                format!("{code_text}, and numbers.default_country is {configured}, which has it")
             }
             Some(configured) => format!(
-                "{says}, which is that of {first}, but numbers.default_country is {configured}: numbers without a country \
+                "{code_text}, which is that of {first}, but numbers.default_country is {configured}: numbers without a country \
                  code would be dialled in another country than before. Set it to {first} if that is not intended"
             ),
             None => {
@@ -80,7 +80,9 @@ impl DefaultCountry {
                     true => String::new(),
                     false => format!(" (or, with the same code, {})", named.join(", ")),
                 };
-                format!("{says}: \"default_country\": \"{first}\"{also} in `numbers` of phonegate.json means the same")
+                format!(
+                    "{code_text}: \"default_country\": \"{first}\"{also} in `numbers` of phonegate.json means the same"
+                )
             }
         }
     }

@@ -179,6 +179,20 @@ fn a_late_reference_is_hung_up() {
 }
 
 #[test]
+fn a_late_reference_is_hung_up_after_the_call_was_ceded() {
+    let steps = vec![
+        (Input::Begun, CALM, "Place(0)"),
+        (Input::MustEnd(EndCause::Deadline), LATE, "End(DeadlinePassed, hold)"),
+        (Input::Ended(false), LATE, "ReadState"),
+        (pending(), LATE, "Cede"),
+        (Input::Done, LATE, "AwaitReference"),
+        (Input::Placed, LATE, "HangUp"),
+        (Input::HungUp(true), LATE, "Release"),
+    ];
+    follows(fresh(), "Begin", steps);
+}
+
+#[test]
 fn a_remote_call_is_ceded_and_not_hung_up() {
     for state in [pending(), ended_verified(), Input::State(Err(unreachable())), ended_failed(deadline_passed())] {
         let steps = placed_then(vec![

@@ -14,6 +14,8 @@ struct Facts {
     /// Whether a backend has its line, or may have.
     is_placed: bool,
     store_confirmed: bool,
+    /// The failure that the store was asked to end it with last.
+    ending: Option<Failure>,
     /// Whether the store's last answer showed another owner that follows the call.
     is_remote: bool,
     is_ceded: bool,
@@ -99,7 +101,7 @@ impl Facts {
                         true
                     }
                     Ok(Some(AttemptState::Ended { outcome: StoredOutcome::Failed(kept), .. })) => {
-                        kept.reason() != FailureReason::Interrupted
+                        self.ending.as_ref() != Some(kept) && kept.reason() != FailureReason::Interrupted
                     }
                     Ok(Some(AttemptState::Pending { .. })) | Err(_) => true,
                     Ok(None) => false,
@@ -121,8 +123,9 @@ impl Facts {
             }
             Action::Publish(outcome) => {
                 self.reported += 1;
-                if matches!(outcome, Outcome::Verified(_)) {
-                    assert!(self.store_confirmed, "Success without the store");
+                match outcome {
+                    Outcome::Verified(_) => assert!(self.store_confirmed, "Success without the store"),
+                    Outcome::Failed(_) => assert!(!self.is_remote, "another process's call is published"),
                 }
             }
             Action::Cede => {
@@ -135,6 +138,7 @@ impl Facts {
             Action::End { failure, release } | Action::QueueEnd { failure, release } => {
                 assert!(!release || may_release, "the store releases a number that may ring");
                 assert!(self.reported == 0, "ended as {failure} after it was published");
+                (self.ending, self.is_remote) = (Some(failure.clone()), false);
             }
             Action::Verify(_) => assert!(may_release, "the store releases a number that may ring"),
             Action::Release => {
@@ -166,6 +170,9 @@ fn walk(mut machine: AttemptMachine, facts: Facts) -> usize {
                 next.facts.learn(&node.action, &input);
                 next.action = next.machine.next(input.clone(), now);
                 next.facts.check(&next.action, &next.machine, now);
+                if let (Action::AwaitReference, Input::Placed) = (&node.action, &input) {
+                    assert_eq!(next.action, Action::HangUp, "no other process knows a late reference");
+                }
                 if seen.insert(format!("{next:?}")) {
                     nodes.push((next, depth + 1));
                 }
