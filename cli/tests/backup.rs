@@ -66,7 +66,7 @@ fn backup_of_a_store_without_a_file_says_what_to_do() {
     };
     for (config, code, words) in [
         (store(json!({ "type": "redis", "url": format!("redis://{}", nobody()) })), 2, "BGSAVE"),
-        (store(json!({ "type": "memory" })), 2, "With \"sqlite\" they are kept"),
+        (store(json!({ "type": "memory" })), 2, "hint: store.type sqlite keeps calls"),
         (kept(None), 1, "`store.path` is mistyped"),
     ] {
         place.configure(&config);
