@@ -94,7 +94,7 @@ impl Gate {
     ///
     /// # Errors
     /// As [`Gate::start`].
-    pub fn start_beside_a_service(loaded: Loaded, registry: Arc<Registry>, log_to: LogTo) -> Result<Self, ConfigError> {
+    pub fn start_beside_service(loaded: Loaded, registry: Arc<Registry>, log_to: LogTo) -> Result<Self, ConfigError> {
         Self::start_with(loaded, registry, log_to, false)
     }
 
@@ -190,7 +190,7 @@ async fn open_store(
     store::check_number_keys(&*store, &config.store, base, number_keys).await?;
     let pins = pin_checker(config, base, &store, log)?;
     if let Some(pins) = &pins {
-        store::check_pepper(&*store, &config.store, base, pins.fingerprint()).await?;
+        store::check_pepper_at_start(&*store, &config.store, base, pins.fingerprint()).await?;
     }
     Ok((store, pins))
 }
@@ -200,7 +200,7 @@ fn log_start(config: &Config, prompts: &Prompts, log: &Log) {
     let started = format!(
         "PhoneGate {}, backends: {}; store: {}",
         env!("CARGO_PKG_VERSION"),
-        config.use_order.join(", "),
+        config.backend_order.join(", "),
         config.store.kind.name()
     );
     log.write(&LogEntry { text: Some(&started), ..LogEntry::new(GateEvent::Started) });

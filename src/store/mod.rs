@@ -50,7 +50,7 @@ pub use error::{StoreError, StoreErrorCause, StoreErrorKind};
 pub use limits::{LimitStore, NumberLock, Usage};
 pub use memory::MemoryStore;
 pub use number_keys::KeyUse;
-pub(crate) use number_keys::{check_number_keys, check_pepper};
+pub(crate) use number_keys::{check_number_keys, check_pepper_at_start};
 pub use open::{OpenError, open, sqlite_file};
 pub use pins::{NewPin, PepperFingerprint, PinGuess, PinState, PinStore, PinToCompare, StoredPin};
 pub use refusal::Refusal;

@@ -122,7 +122,7 @@ impl TestGate {
 
     /// Ends the gate, so that its log is whole, and returns the log's lines.
     pub fn end(&self) -> Vec<Value> {
-        assert!(self.gate.shut_down(super::PATIENCE), "the gate ends in time");
+        assert!(self.gate.shut_down(super::EVENT_TIMEOUT), "the gate ends in time");
         self.log()
     }
 

@@ -118,7 +118,7 @@ fn trunks(config: &Config) -> Result<Vec<DialStringFormat>, ConfigError> {
         .filter_map(|(name, backend)| Some((name, backend.settings::<SipConfig>()?)))
         .map(|(name, sip)| DialStringFormat::new(&format!("backends.{name}"), sip, &config.numbers))
         .collect();
-    trunks.map(|trunks| if trunks.len() == config.use_order.len() { trunks } else { Vec::new() })
+    trunks.map(|trunks| if trunks.len() == config.backend_order.len() { trunks } else { Vec::new() })
 }
 
 /// Returns why no trunk dials a number, or `None` if one does.

@@ -184,7 +184,7 @@ impl PinSetter {
 
     /// Returns the PINs of a store, and checks that they were hashed with this pepper.
     fn pins(&self, reader: &StoreReader) -> Result<Vec<StoredPin>, CommandError> {
-        reader.block_on(reader.store.use_pepper(self.pepper.fingerprint()))?;
+        reader.block_on(reader.store.check_pepper(self.pepper.fingerprint()))?;
         reader.block_on(reader.store.pins())
     }
 
