@@ -95,7 +95,7 @@ fn an_execution_that_outlives_its_call_is_ended() {
         let (status, reason, text) = call(&gate);
         assert_eq!((status, reason), (CallStatus::Failed, Some(FailureReason::CallEnded)), "{word:?}: {text}");
         wait_until("the Execution is ended and deleted", || twilio.is_clean());
-        let (looks, end) = (twilio.seen(About::Poll), &twilio.seen(About::End)[0]);
+        let (polls, end) = (twilio.seen(About::Poll), &twilio.seen(About::End)[0]);
         // The third look at the Execution is the first one that could show it.
         let executions: Vec<_> = polls.iter().filter(|look| !look.path.ends_with("/Context")).collect();
         let asked = executions.iter().filter(|look| look.at > executions[2].at).count();

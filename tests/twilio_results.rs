@@ -76,12 +76,12 @@ fn a_malformed_entry_never_verifies() {
         json!({ "nonce": "" }),
         json!({ "nonce": "0".repeat(32) }),
     ];
-    for (story, expected) in std::iter::once((right, None))
+    for (scenario, expected) in std::iter::once((right, None))
         .chain(cases.into_iter().map(|variables| (Scenario::writes(variables), Some(FailureReason::CannotPlace))))
     {
         let twilio = Twilio::start();
-        twilio.play(story.clone());
-        assert_eq!(call(&gate(&twilio)).1, expected, "{:?}", story.variables);
+        twilio.play(scenario.clone());
+        assert_eq!(call(&gate(&twilio)).1, expected, "{:?}", scenario.variables);
     }
     for (variables, expected) in [
         (json!({ "attempt": "3" }), FailureReason::WrongKey),

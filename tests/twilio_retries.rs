@@ -93,10 +93,10 @@ fn polls_are_a_second_apart() {
     let follow = line.backend.follow(&reference, &line.approver, &|_| {});
     let followed = line.runtime.block_on(async { tokio::time::timeout(Duration::from_millis(3_500), follow).await });
     assert!(followed.is_err(), "it rings");
-    let (start, looks) = (&twilio.seen(About::Start)[0], twilio.seen(About::Poll));
+    let (start, polls) = (&twilio.seen(About::Start)[0], twilio.seen(About::Poll));
     // Each look asks for the Execution and its context.
     assert!((1..=6).contains(&polls.len()), "{polls:?}");
-    assert!((looks[0].at - start.at).as_millis() >= 1_000);
+    assert!((polls[0].at - start.at).as_millis() >= 1_000);
 }
 
 #[test]
