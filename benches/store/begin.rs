@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use phonegate::call::{Attempt, Country, KeyFingerprint, NumberKey};
-use phonegate::config::{NetworkConfig, StoreConfig};
+use phonegate::config::NetworkConfig;
 use phonegate::store::{
-    Begun, CallStore, Limits, MemoryStore, NewAttempt, Owner, RedisStore, SqliteStore, StoredNumber,
+    Begun, CallStore, Limits, MemoryStore, NewAttempt, Owner, RedisConfig, RedisStore, SqliteStore, StoredNumber,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -63,7 +63,7 @@ fn open(store: &Value) -> Arc<dyn CallStore> {
             Arc::new(SqliteStore::open(Path::new(store["path"].as_str().expect("a path"))).expect("a file"))
         }
         _ => {
-            let config: StoreConfig = serde_json::from_value(store.clone()).expect("a store");
+            let config: RedisConfig = serde_json::from_value(json!({ "url": store["url"] })).expect("a store");
             Arc::new(RedisStore::open(&config, &NetworkConfig::default(), Path::new("")).expect("an address"))
         }
     }

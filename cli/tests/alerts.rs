@@ -8,7 +8,7 @@ use phonegate::alerts::{Alert, AlertKind, Destination};
 use phonegate::config;
 use phonegate::store::{AlertStore, DeliveryResult, Owner, QueuedAlert, SqliteStore};
 use serde_json::{Value, json};
-use support::ports::nobody;
+use support::ports::unused_address;
 use support::{HIDDEN, MASKED, Place, kept};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -70,7 +70,7 @@ fn a_test_alert_goes_to_every_destination() {
 fn a_destination_that_rejects_a_test_alert_is_named() {
     let runtime = runtime();
     let server = receiver(&runtime);
-    let silent = format!("http://{}", nobody());
+    let silent = format!("http://{}", unused_address());
     let place = Place::with(&with_alerts(json!([webhook(&silent), webhook(&server.uri())])));
     let ran = place.run(&["alerts", "test", "--json"]).exits(1);
     let records = ran.records();
@@ -125,11 +125,11 @@ fn alerts_are_listed_with_their_destination_and_state() {
     let built = Destination::build(0, &loaded.config.alerts[0], &loaded.config.network, &loaded.base).unwrap();
     let store = SqliteStore::open(&place.path().join("calls.db")).unwrap();
     for n in 1..=3 {
-        add(&store, &runtime, n, built.key());
+        add(&store, &runtime, n, built.fingerprint());
     }
     add(&store, &runtime, 4, "0123456789abcdef");
     let owner = Owner(Uuid::from_u128(1));
-    let claimed = runtime.block_on(store.claim_alerts(owner, &[built.key().into()], 10)).unwrap();
+    let claimed = runtime.block_on(store.claim_alerts(owner, &[built.fingerprint().into()], 10)).unwrap();
     assert_eq!(claimed.len(), 3);
     let failed = DeliveryResult::Failed { again_after: std::time::Duration::from_secs(60), error: "no answer".into() };
     for (n, tried) in

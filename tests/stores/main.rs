@@ -17,6 +17,7 @@ mod single_use;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
@@ -79,6 +80,13 @@ fn on_every_store(scenario: impl AsyncFn(&Open) + Sync) {
         running.into_iter().filter_map(|(name, running)| running.join().is_err().then_some(name)).collect()
     });
     assert!(failed.is_empty(), "the scenario failed with {failed:?}");
+}
+
+#[test]
+fn every_type_of_store_is_in_the_suite() {
+    let known: BTreeSet<_> = phonegate::TYPES.stores.iter().map(|kind| kind.name()).collect();
+    let tested: BTreeSet<_> = STORES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(known, tested, "a new store needs a line in STORES");
 }
 
 const OWNER: Owner = Owner(Uuid::from_u128(1));
