@@ -9,7 +9,7 @@ use phonegate::store::{Ended, LimitStore};
 fn site(redis: &Redis, user: Option<&str>, site: Option<&str>) -> RedisStore {
     let login = user.map(|user| format!("{user}:open%40sesame@")).unwrap_or_default();
     let url = format!("redis://{login}127.0.0.1:{}", redis.port());
-    let config = json!({ "type": "redis", "url": url, "site": site });
+    let config = json!({ "url": url, "site": site });
     RedisStore::open(&serde_json::from_value(config).unwrap(), &NetworkConfig::default(), Path::new("")).unwrap()
 }
 
@@ -163,7 +163,7 @@ async fn a_site_works_in_a_cluster() {
     let nodes = Redis::cluster();
     for node in &nodes {
         let url = format!("redis://127.0.0.1:{}?cluster=true", node.port());
-        let config = json!({ "type": "redis", "url": url, "site": "test" });
+        let config = json!({ "url": url, "site": "test" });
         let store =
             RedisStore::open(&serde_json::from_value(config).unwrap(), &NetworkConfig::default(), Path::new(""));
         begin_at_last(&store.unwrap(), u128::from(node.port())).await;
