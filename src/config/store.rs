@@ -92,7 +92,7 @@ pub struct StoreConfig {
 }
 
 impl StoreConfig {
-    /// Returns the configuration of a store of this type, with settings of the type's own.
+    /// Returns the configuration of a store of type `kind`. `settings` must be those of that type.
     pub(crate) fn new(kind: &'static StoreType, settings: impl StoreSettings) -> Self {
         Self { kind, settings: Box::new(settings) }
     }
@@ -123,7 +123,7 @@ impl StoreConfig {
     }
 }
 
-/// The type of a section that was not read yet.
+/// The type of a section before it is read.
 static UNREAD: StoreType = StoreType::new::<()>("unread", &());
 
 impl StoreSettings for () {}
@@ -152,8 +152,8 @@ impl JsonSchema for StoreConfig {
     }
 }
 
-/// Returns the schema of the section: the keys of all types. A key of another type than `type` is refused by
-/// [`parse`](super::parse) only, whose error is clearer than that of an editor.
+/// Returns the schema of the section: the keys of all types. Only [`parse`](super::parse) refuses a key of another type,
+/// with an error that names that type.
 pub(super) fn section_schema(types: &[StoreType], generator: &mut SchemaGenerator) -> Value {
     let (mut names, mut properties) = (Vec::new(), Map::new());
     for kind in types {
