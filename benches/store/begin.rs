@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use phonegate::call::{Attempt, Country, KeyFingerprint, NumberKey};
+use phonegate::call::{Attempt, Country, KeyFingerprint, NumberHash};
 use phonegate::config::{NetworkConfig, StoreConfig};
 use phonegate::store::{
     Begun, CallStore, Limits, MemoryStore, NewAttempt, Owner, RedisStore, SqliteStore, StoredNumber,
@@ -96,14 +96,14 @@ async fn begin_at_once(store: &Arc<dyn CallStore>, calls: &[u128]) -> Result<(),
 }
 
 fn new(n: u128) -> NewAttempt {
-    let key = NumberKey::parse(&format!("{n:032x}")).expect("digits");
+    let hash = NumberHash::parse(&format!("{n:032x}")).expect("digits");
     NewAttempt {
         attempt: Attempt { id: id(n), generation: 1 },
         started: SystemTime::now(),
         deadline: Duration::from_secs(600),
         number: StoredNumber {
-            key,
-            line: key,
+            hash,
+            line_hash: hash,
             fingerprint: KeyFingerprint::UNKEYED,
             otherwise: Box::default(),
             masked: "+1******1212".into(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use phonegate::call::{CallLimit, Country, KeyFingerprint, NumberKey};
+use phonegate::call::{CallLimit, Country, KeyFingerprint, NumberHash};
 use phonegate::store::{AttemptChange, DenialLimits, Ended, LimitStore, RecordedChange};
 use proptest::prelude::*;
 
@@ -84,10 +84,10 @@ pub fn assert_counted(database: &Connection) {
 
 /// Two numbers share a line. Every third number has no country.
 pub fn number(n: u128) -> StoredNumber {
-    let key = |n: u128| NumberKey::parse(&format!("{n:032x}")).unwrap();
+    let hash = |n: u128| NumberHash::parse(&format!("{n:032x}")).unwrap();
     StoredNumber {
-        key: key(n),
-        line: key((1 << 64) + n / 2),
+        hash: hash(n),
+        line_hash: hash((1 << 64) + n / 2),
         fingerprint: KeyFingerprint::UNKEYED,
         otherwise: Box::default(),
         masked: "+1******1212".into(),

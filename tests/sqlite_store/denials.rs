@@ -77,6 +77,6 @@ fn a_number_key_is_kept_while_denials_need_it() {
     };
     assert!(!may_start(), "a lock has its number by the old key");
     assert_eq!(wait(store.use_number_keys(&[KeyFingerprint::UNKEYED], KeyUse::Read)), Ok(()));
-    wait(store.unlock(&[old.number.key])).unwrap();
+    wait(store.unlock(&[old.number.hash])).unwrap();
     assert!(may_start(), "no number is left of it");
 }

@@ -66,7 +66,7 @@ local function rekey_denials(old, number)
     call('DEL', keys.rehashed(number))
 end
 
--- Moves the blocks, the PIN, the denials, the ringing call and the counters of a number to its current key.
+-- Moves the blocks, the PIN, the denials, the ringing call and the counters of a number to its current hash.
 local function rekey(old)
     for _, suffix in ipairs({'', ':number'}) do
         rekey_block(old.number_key, new.number_key, suffix)

@@ -35,7 +35,7 @@ use super::{
     Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
     RecordedChange, Scope, StoreError,
 };
-use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
+use crate::call::{Attempt, CallId, KeyFingerprint, NumberHash};
 use crate::config::{ConfigError, NetworkConfig, StoreConfig};
 use address::Address;
 use connection::Connections;
@@ -223,7 +223,7 @@ impl CallStore for RedisStore {
         self.query(&command).await
     }
 
-    async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
+    async fn unblock(&self, number: NumberHash) -> Result<bool, StoreError> {
         self.run(&self.scripts.unblock, number.to_string()).await
     }
 

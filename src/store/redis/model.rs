@@ -51,7 +51,7 @@ pub(super) struct HashedRecord {
 
 /// A number's hashes by all secrets, the current one first.
 pub(super) fn hashes(number: &StoredNumber) -> Vec<HashedRecord> {
-    let current = HashedNumber { fingerprint: number.fingerprint, number: number.key, line: number.line };
+    let current = HashedNumber { fingerprint: number.fingerprint, number: number.hash, line: number.line_hash };
     let record = |hashed: &HashedNumber| HashedRecord {
         fingerprint: hashed.fingerprint.to_string(),
         number_key: hashed.number.to_string(),

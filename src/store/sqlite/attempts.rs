@@ -9,7 +9,7 @@ use super::counters::{self, Counter};
 use super::limits;
 use super::types::{self, WallTime};
 use super::worker::Tx;
-use crate::call::{Attempt, CallId, CallLimit, Failure, NumberKey, Outcome, Progress, StoredOutcome};
+use crate::call::{Attempt, CallId, CallLimit, Failure, NumberHash, Outcome, Progress, StoredOutcome};
 use crate::store::millis::span;
 use crate::store::{AttemptState, EndRequest, Ended, LatestAttempt, Owner};
 
@@ -33,7 +33,7 @@ pub(super) fn end(tx: &Tx<'_>, end: &EndRequest) -> rusqlite::Result<Ended> {
         judged_by,
         failure.and_then(limit_name),
     ];
-    type Found = (i64, Option<NumberKey>, Option<NumberKey>, Option<Box<str>>);
+    type Found = (i64, Option<NumberHash>, Option<NumberHash>, Option<Box<str>>);
     let found: Option<Found> = tx
         .database
         .prepare_cached(

@@ -5,7 +5,7 @@ use rusqlite::{Row as Found, params};
 
 use super::types::{self, WallTime};
 use super::worker::Tx;
-use crate::call::{Attempt, NumberKey};
+use crate::call::{Attempt, NumberHash};
 use crate::store::audit::{Query, Row, RowOutcome, Step};
 use crate::store::{Block, BlockScope};
 
@@ -17,7 +17,7 @@ pub(super) fn block(tx: &Tx<'_>, block: &Block) -> rusqlite::Result<()> {
         .map(|_| ())
 }
 
-pub(super) fn unblock(tx: &Tx<'_>, number: NumberKey) -> rusqlite::Result<bool> {
+pub(super) fn unblock(tx: &Tx<'_>, number: NumberHash) -> rusqlite::Result<bool> {
     let there = tx
         .database
         .prepare_cached("DELETE FROM blocks WHERE number_key = ?1 RETURNING coalesce(until_at, ?2 + 1) > ?2")?
@@ -74,8 +74,8 @@ fn row(found: &Found<'_>) -> rusqlite::Result<Row> {
         attempt: types::attempt(found.get("id")?, found.get("generation")?),
         number: found.get("number")?,
         full_number: found.get("full_number")?,
-        number_key: found.get("number_key")?,
-        line_key: found.get("line_key")?,
+        number_hash: found.get("number_key")?,
+        line_hash: found.get("line_key")?,
         node: found.get("node")?,
         backend: found.get("backend")?,
         started: found.get::<_, WallTime>("started_at")?.0,

@@ -19,7 +19,7 @@ fn used(tx: &Tx<'_>) -> rusqlite::Result<Used> {
         .collect()
 }
 
-/// Rekeys a number that is about to be called to its current key. Returns an error if the file has numbers that were
+/// Rekeys a number that is about to be called to its current hash. Returns an error if the file has numbers that were
 /// hashed with a key with which this number was not: they may include its blocks and limits.
 pub(super) fn rekey_number(tx: &Tx<'_>, number: &StoredNumber) -> rusqlite::Result<Option<StoreError>> {
     let used = used(tx)?;
@@ -64,10 +64,10 @@ fn note_use(tx: &Tx<'_>, used: &Used, current: KeyFingerprint) -> rusqlite::Resu
         .map(|_| ())
 }
 
-/// Moves the calls, counters, denials, blocks and the PIN of a number to its current key. Of two blocks, the one that ends
+/// Moves the calls, counters, denials, blocks and the PIN of a number to its current hash. Of two blocks, the one that ends
 /// later is kept.
 fn rekey(tx: &Tx<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite::Result<()> {
-    for (old, new) in [(old.number, number.key), (old.line, number.line)] {
+    for (old, new) in [(old.number, number.hash), (old.line, number.line_hash)] {
         tx.database
             .prepare_cached(
                 "INSERT INTO blocks SELECT ?2, whole_line, number, reason, since_at, until_at FROM blocks
@@ -96,11 +96,11 @@ fn rekey(tx: &Tx<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite::Re
     // kept.
     tx.database
         .prepare_cached("UPDATE OR IGNORE attempts SET number_key = ?2 WHERE number_key = ?1")?
-        .execute(params![old.number, number.key])?;
+        .execute(params![old.number, number.hash])?;
     // The line's other numbers, too: their calls count for the line.
     tx.database
         .prepare_cached("UPDATE attempts SET line_key = ?2 WHERE line_key = ?1")?
-        .execute(params![old.line, number.line])?;
+        .execute(params![old.line, number.line_hash])?;
     counters::rekey(tx, old, number)
 }
 

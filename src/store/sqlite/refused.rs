@@ -7,15 +7,15 @@ use super::attempts::limit_name;
 use super::types::{self, WallTime};
 use super::worker::Tx;
 use super::{begin, counters};
-use crate::call::{Attempt, CallId, Country, Failure, NumberKey};
+use crate::call::{Attempt, CallId, Country, Failure, NumberHash};
 use crate::store::millis::milliseconds;
 use crate::store::{RecordedChange, StoredNumber};
 
 /// An attempt that has begun although it was refused: its answer came too late.
 struct BegunAttempt {
     has_ended: bool,
-    number: Option<NumberKey>,
-    line: Option<NumberKey>,
+    number: Option<NumberHash>,
+    line: Option<NumberHash>,
     country: Option<Country>,
     /// When it began, and its deadline.
     times: Option<(i64, i64)>,
@@ -104,8 +104,8 @@ fn insert(
             id,
             types::generation(recorded.attempt),
             is_latest,
-            number.map(|number| number.key),
-            number.map(|number| number.line),
+            number.map(|number| number.hash),
+            number.map(|number| number.line_hash),
             number.map(|number| &number.masked),
             number.and_then(|number| number.full.as_ref()),
             node,

@@ -94,7 +94,7 @@ impl<'a> CallRecord<'a> {
             attempt: row.attempt.generation,
             number: row.number.as_deref(),
             full_number: row.full_number.as_deref(),
-            key: row.number_key.map(|key| key.to_string()),
+            key: row.number_hash.map(|hash| hash.to_string()),
             node: &row.node,
             backend: row.backend.as_deref(),
             started: time::utc(row.started),

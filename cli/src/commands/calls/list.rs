@@ -67,7 +67,7 @@ pub(super) fn run(list: &List, reader: &StoreReader, json: bool) -> Result<Exit,
     if let (Some(since), Some(until)) = (list.since, list.until) {
         time::in_order(since, until)?;
     }
-    let numbers = list.number.as_ref().map(|words| reader.keys(&words.join(" "))).transpose()?.unwrap_or_default();
+    let numbers = list.number.as_ref().map(|words| reader.hashes(&words.join(" "))).transpose()?.unwrap_or_default();
     let query =
         Query { since: list.since, until: list.until, id: list.id, numbers, reason: list.reason, ..Query::default() };
     let format = Format::of(json, list.csv)?;

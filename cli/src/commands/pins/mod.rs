@@ -9,7 +9,7 @@ mod state;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use phonegate::approval::pins::{Pepper, PinChecker, PinRules, SetPinError, number_keys};
+use phonegate::approval::pins::{Pepper, PinChecker, PinRules, SetPinError, number_hashes};
 use phonegate::call::PhoneNumber;
 use phonegate::config::{PEPPER, StoreKind};
 use phonegate::store::{PinLimits, StoredPin};
@@ -206,8 +206,8 @@ fn set(checker: &PinChecker, number: &PhoneNumber, pin: Pin, reader: &StoreReade
 
 /// Returns the PIN of a number.
 fn of_number<'a>(pins: &'a [StoredPin], number: &PhoneNumber) -> Option<&'a StoredPin> {
-    let keys = number_keys(number);
-    pins.iter().find(|pin| keys.contains(&pin.number))
+    let hashes = number_hashes(number);
+    pins.iter().find(|pin| hashes.contains(&pin.number))
 }
 
 /// Runs a command of `phonegate pins`.

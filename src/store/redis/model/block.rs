@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::NumberKey;
+use crate::call::NumberHash;
 use crate::store::millis::{from_unix, to_unix};
 use crate::store::{Block, BlockScope};
 
@@ -42,7 +42,7 @@ impl BlockRecord {
 
     pub(in crate::store::redis) fn into_block(self) -> Option<Block> {
         Some(Block {
-            number: NumberKey::parse(&self.number_key)?,
+            number: NumberHash::parse(&self.number_key)?,
             scope: if self.number_only { BlockScope::Number } else { BlockScope::Line },
             masked: self.masked,
             reason: self.reason,
