@@ -208,7 +208,7 @@ impl Gate {
 
     /// Returns whether [`Gate::status`] returns this status from the registry as it is, without waiting and without
     /// asking the store.
-    pub fn adds_nothing_to(&self, status: CallStatus) -> bool {
+    pub fn returns_unchanged(&self, status: CallStatus) -> bool {
         match status {
             CallStatus::Pending => self.call.status_wait_ms.milliseconds().is_zero(),
             CallStatus::Success => !self.engine.is_shared() && !self.call.single_use,

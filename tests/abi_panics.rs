@@ -143,7 +143,9 @@ fn a_panic_in_any_export_is_its_failure() {
     assert_eq!(stderr, "");
     let defects = log_of(&abi, "defect");
     assert!(defects.len() >= 7, "each panic of a running gate is logged: {defects:?}");
-    assert!(defects.iter().all(|line| line["level"] == "error" && line["text"].as_str().unwrap().contains("fault.rs")));
+    assert!(
+        defects.iter().all(|line| line["level"] == "error" && line["text"].as_str().unwrap().contains("failpoint.rs"))
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use phonegate::abi::ResultCode;
 use phonegate::config::ErrorKind;
 use serde_json::{Value, json};
 use support::abi::{Abi, FAILED, NUMBER, PENDING, SUCCESS, approves, fresh_id, fresh_number, is_busy, rings_on};
-use support::{PATIENCE, wait_until};
+use support::{EVENT_TIMEOUT, wait_until};
 
 const OK: i32 = 0;
 const THREADS: usize = 8;
@@ -148,7 +148,7 @@ unsafe extern "C" fn wait_at_the_gate(gatekeeper: *mut c_void, _: i32, _: *const
     let gatekeeper = unsafe { &*gatekeeper.cast::<Gatekeeper>() };
     if gatekeeper.calls.fetch_add(1, Ordering::SeqCst) == 0 {
         gatekeeper.entered.send(()).unwrap();
-        gatekeeper.leave.recv_timeout(PATIENCE).unwrap();
+        gatekeeper.leave.recv_timeout(EVENT_TIMEOUT).unwrap();
     }
 }
 
@@ -161,7 +161,7 @@ fn a_removed_callback_is_never_called_again() {
     // SAFETY: the gatekeeper lives until the callback is taken back.
     assert_eq!(unsafe { abi.set_log_callback(Some(wait_at_the_gate), user_data(&gatekeeper)) }, OK);
     abi.still_places_calls();
-    has_entered.recv_timeout(PATIENCE).unwrap();
+    has_entered.recv_timeout(EVENT_TIMEOUT).unwrap();
 
     let taken_back = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -192,7 +192,7 @@ fn a_hanging_callback_delays_no_shutdown_beyond_its_timeout() {
     // SAFETY: the gatekeeper lives until the callback is taken back.
     assert_eq!(unsafe { abi.set_log_callback(Some(wait_at_the_gate), user_data(&gatekeeper)) }, OK);
     abi.still_places_calls();
-    has_entered.recv_timeout(PATIENCE).unwrap();
+    has_entered.recv_timeout(EVENT_TIMEOUT).unwrap();
     assert_eq!(abi.shut_down(50), ResultCode::TimedOut.code());
     abi.still_places_calls();
     may_leave.send(()).unwrap();
@@ -218,7 +218,7 @@ fn setting_a_callback_does_not_wait_for_the_new_one() {
         // SAFETY: the gatekeeper lives until the callback is replaced.
         assert_eq!(unsafe { abi.set_log_callback(Some(wait_at_the_gate), user_data(&gatekeeper)) }, OK);
         abi.still_places_calls();
-        has_entered.recv_timeout(PATIENCE).unwrap();
+        has_entered.recv_timeout(EVENT_TIMEOUT).unwrap();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 // SAFETY: the flag lives until the callback is taken back.
@@ -264,7 +264,7 @@ fn a_callback_may_place_calls_but_not_start_or_end_the_gate() {
     // SAFETY: the caller lives until the callback is taken back.
     assert_eq!(unsafe { abi.set_log_callback(Some(call_from_within), user_data(&caller)) }, OK);
     abi.initiate(Some(NUMBER), Some(&fresh_id()), Some(c"{\"outer\":1}"));
-    let [begun, status, initialized, ended, set] = told.recv_timeout(PATIENCE).unwrap();
+    let [begun, status, initialized, ended, set] = told.recv_timeout(EVENT_TIMEOUT).unwrap();
     assert!(begun == PENDING || begun == SUCCESS);
     assert_eq!(status, SUCCESS);
     assert_eq!([initialized, ended, set], [ResultCode::InCallback.code(); 3]);

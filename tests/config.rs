@@ -32,7 +32,7 @@ fn start(path: &Path) -> Result<(), String> {
     }
     let registry = Arc::new(Registry::new(Duration::from_secs(1)));
     let started = Gate::start(loaded, registry, LogTo::file("phonegate.log"));
-    started.map(|gate| assert!(gate.shut_down(support::PATIENCE))).map_err(|error| error.in_file(path).to_string())
+    started.map(|gate| assert!(gate.shut_down(support::EVENT_TIMEOUT))).map_err(|error| error.in_file(path).to_string())
 }
 
 fn with_secret() {

@@ -5,7 +5,8 @@ mod support;
 use std::collections::HashSet;
 use std::path::Path;
 
-use phonegate::call::{CallLimit, FailureReason};
+use phonegate::call::{CallEvent, CallLimit, FailureReason, GateEvent};
+use phonegate::config::Level;
 use phonegate::telemetry::SystemEventId;
 use phonegate_approval::policy::Method;
 use serde_json::{Value, json};
@@ -25,6 +26,41 @@ fn every_failure_reason_is_explained_with_its_code() {
         let code = reason.azure_code().map(|code| code.to_string()).unwrap_or_default();
         assert_eq!(row.split('|').nth(2).map(str::trim), Some(code.as_str()), "{row}");
     }
+}
+
+/// The two tables of "The log" have exactly the events, in the words of the enums. A cell may also contain links.
+#[test]
+fn every_log_event_is_explained_and_every_explained_one_exists() {
+    let operations = read("docs/operations.md");
+    let section = operations.split("\n## ").find(|section| section.starts_with("The log\n")).unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `") && line.matches(" | ").count() == 3);
+    let row = |name: &str, level: Level, when: &str, fields: &[&str]| {
+        let fields: Vec<_> = fields.iter().map(|field| format!("`{field}`")).collect();
+        let fields = if fields.is_empty() { "none".to_owned() } else { fields.join(", ") };
+        format!("| `{name}` | {} | {when} | {fields} |", format!("{level:?}").to_lowercase())
+    };
+    let of_calls = CallEvent::ALL.iter().map(|e| row(e.name(), e.level(), e.description(), e.fields()));
+    let of_gates = GateEvent::ALL.iter().map(|e| row(e.name(), e.level(), e.description(), e.fields()));
+    let expected: Vec<_> = of_calls.chain(of_gates).collect();
+    let documented: Vec<_> = rows.map(without_links).collect();
+    for row in &expected {
+        assert!(documented.contains(row), "docs/operations.md, section The log, needs this row:\n{row}");
+    }
+    for row in &documented {
+        assert!(expected.contains(row), "crates/core/src/call/event.rs has no such event:\n{row}");
+    }
+    assert_eq!(documented, expected, "the rows are in the order of the enums");
+}
+
+/// Replaces each `[text](target)` by its text.
+fn without_links(line: &str) -> String {
+    let mut parts = line.split("](");
+    let first = parts.next().unwrap().to_owned();
+    parts.fold(first, |mut text, rest| {
+        let opening = text.rfind('[').unwrap();
+        text.remove(opening);
+        text + rest.split_once(')').unwrap().1
+    })
 }
 
 #[test]

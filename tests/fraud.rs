@@ -10,7 +10,7 @@ use phonegate::call::CallStatus;
 use phonegate::store::{Block, BlockScope, CallStore, SqliteStore, StoredNumber};
 use serde_json::json;
 use support::gate::{TestGate, admitted, id, no_limits};
-use support::twilio::{About, Story, Twilio};
+use support::twilio::{About, Scenario, Twilio};
 
 const NUMBER: &str = "+1 4255551212";
 
@@ -33,14 +33,14 @@ fn a_number_from_which_a_fraud_was_reported_is_not_called_until_it_is_taken_off_
     let twilio = Twilio::start();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("calls.db");
-    twilio.tell(Story::ends("FRAUD"));
+    twilio.play(Scenario::ends("FRAUD"));
     let first = gate(&twilio, &file);
     first.initiate(id(1), NUMBER);
     let (status, text) = first.ends(id(1));
     assert_eq!(status, CallStatus::Failed);
     assert!(text.ends_with("(FraudReported, code 112)"), "{text}");
 
-    twilio.tell(Story::ends("APPROVED"));
+    twilio.play(Scenario::ends("APPROVED"));
     let refused = |gate: &TestGate, n: u128, number: &str| {
         gate.initiate(id(n), number);
         let (status, text) = gate.ends(id(n));
@@ -81,9 +81,9 @@ fn a_report_of_fraud_does_not_shorten_what_an_administrator_has_blocked() {
     let file = folder.path().join("calls.db");
     let gate = gate(&twilio, &file);
     let store = SqliteStore::open(&file).unwrap();
-    twilio.tell(Story { looks: Some(3), ..Story::ends("FRAUD") });
+    twilio.play(Scenario { polls: Some(3), ..Scenario::ends("FRAUD") });
     gate.initiate(id(1), NUMBER);
-    support::wait_until("it rings", || !twilio.seen(About::Look).is_empty());
+    support::wait_until("it rings", || !twilio.seen(About::Poll).is_empty());
     let number = StoredNumber::new(&admitted(NUMBER), false);
     let reason = "left the company".into();
     let block = Block {

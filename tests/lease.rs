@@ -11,7 +11,7 @@ use support::gate::{TestGate, id, no_limits};
 use support::host::Host;
 use support::redis::Redis;
 use support::sipp::{Callee, Step};
-use support::twilio::{About, Fault, Story, Twilio};
+use support::twilio::{About, Fault, Scenario, Twilio};
 use support::wait_until;
 use tempfile::TempDir;
 
@@ -149,7 +149,7 @@ fn a_stalled_mirror_reports_no_expired_success() {
 #[test]
 fn an_unrecorded_line_is_hung_up_by_the_process_that_placed_it() {
     let twilio = Twilio::start();
-    twilio.tell(Story::rings());
+    twilio.play(Scenario::rings());
     twilio.fail(About::Start, Fault::Slow(Duration::from_secs(3)));
     let mut farm = Farm::new(twilio.backend(), 30);
     let node = farm.node();

@@ -11,7 +11,7 @@ use support::handset::Handset;
 use support::pins::{PEPPER, approval, set};
 use support::service::Service;
 use support::sip::{NUMBER, config};
-use support::twilio::Story;
+use support::twilio::Scenario;
 use support::twilio::Twilio;
 use support::twilio::flow::{Act, Callee};
 use support::wait_until;
@@ -92,7 +92,7 @@ fn right_at_studio(method: &str) -> Callee {
 fn by_studio(twilio: &Twilio, method: &str, callee: Callee) -> Service {
     let pin = if has_pin(method) { json!({ "pepper": PEPPER, "allow_provider": true }) } else { json!({}) };
     twilio.install(&json!({ "approval": { "method": method, "code_digits": 4, "pin": pin } }));
-    twilio.tell(Story::walks(callee));
+    twilio.play(Scenario::walks(callee));
     service(twilio.configuration(&json!({})), method)
 }
 

@@ -88,7 +88,7 @@ fn metrics_count_the_calls_that_were_made() {
     assert_eq!(figures.get("phonegate_build_info", &[("version", env!("CARGO_PKG_VERSION"))]), 1.0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
     let written = figures.get("phonegate_metrics_written_timestamp_seconds", &[]);
-    assert!(written <= now && written > now - support::PATIENCE.as_secs_f64(), "{written} at {now}");
+    assert!(written <= now && written > now - support::EVENT_TIMEOUT.as_secs_f64(), "{written} at {now}");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn text_file(path: &Path) -> (Arc<PrometheusTextfile>, Metrics, impl Fn() -> Vec
     }
     let file = Arc::new(PrometheusTextfile::new(path.to_owned(), metrics.clone(), CallCounts::default, log.clone()));
     (file, metrics, move || {
-        log.close(support::PATIENCE);
+        log.close(support::EVENT_TIMEOUT);
         events.lock().unwrap().clone()
     })
 }

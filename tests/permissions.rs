@@ -12,7 +12,7 @@ use phonegate::config::{self, ConfigError};
 use phonegate::gate::{Gate, LogTo};
 use phonegate::registry::Registry;
 use serde_json::{Value, json};
-use support::PATIENCE;
+use support::EVENT_TIMEOUT;
 use tempfile::TempDir;
 
 /// `PHONEGATE_UNSAFE_PERMISSIONS` of the header.
@@ -85,7 +85,7 @@ impl Place {
     fn warnings(&self) -> Vec<String> {
         let gate = self.start().unwrap();
         // The end waits for what the gate's own threads have begun.
-        assert!(gate.shut_down(PATIENCE));
+        assert!(gate.shut_down(EVENT_TIMEOUT));
         let log = self.path("log/phonegate.log");
         let lines = fs::read_to_string(&log).unwrap();
         fs::remove_file(log).unwrap();
@@ -145,7 +145,7 @@ fn strict_permissions_refuse_files_that_others_can_change() {
         assert_eq!(error.kind() as i32, UNSAFE_PERMISSIONS);
         fs::set_permissions(place.path(name), right).unwrap();
     }
-    assert!(place.start().unwrap().shut_down(PATIENCE));
+    assert!(place.start().unwrap().shut_down(EVENT_TIMEOUT));
 }
 
 /// In such a folder, no account can rename or remove the files of another, and the files there belong to this user.
@@ -156,7 +156,7 @@ fn a_world_writable_folder_is_safe_only_if_sticky() {
         for folder in ["", "conf"] {
             let right = fs::metadata(place.path(folder)).unwrap().permissions();
             place.set(folder, mode);
-            assert_eq!(place.start().map(|gate| gate.shut_down(PATIENCE)).is_ok(), starts, "{folder:?} {mode:o}");
+            assert_eq!(place.start().map(|gate| gate.shut_down(EVENT_TIMEOUT)).is_ok(), starts, "{folder:?} {mode:o}");
             fs::set_permissions(place.path(folder), right).unwrap();
         }
     }
@@ -177,7 +177,7 @@ fn a_file_of_another_user_is_not_safe() {
     let place = Place::new(true);
     fs::rename(place.path("conf/secret.txt"), place.path("real.txt")).unwrap();
     std::os::unix::fs::symlink("../real.txt", place.path("conf/secret.txt")).unwrap();
-    assert!(place.start().unwrap().shut_down(PATIENCE));
+    assert!(place.start().unwrap().shut_down(EVENT_TIMEOUT));
     give_away(&place.path("conf/secret.txt"));
     let error = place.start().err().unwrap().to_string();
     assert!(error.contains("conf/secret.txt: it belongs to user 65534"), "{error}");
@@ -209,7 +209,7 @@ fn every_link_on_the_way_to_a_file_counts() {
     for target in ["../open/hop.txt", "../open/folder/real.txt"] {
         std::os::unix::fs::symlink(target, place.path("conf/secret.txt")).unwrap();
         place.set("open", 0o755);
-        assert!(place.start().unwrap().shut_down(PATIENCE), "{target}: nobody else can change a link");
+        assert!(place.start().unwrap().shut_down(EVENT_TIMEOUT), "{target}: nobody else can change a link");
         place.set("open", 0o777);
         let error = place.start().err().unwrap_or_else(|| panic!("{target}: the gate starts")).to_string();
         let open = place.path("open");

@@ -329,10 +329,10 @@ fn an_approval_is_used_up_once_and_by_the_ticket_of_its_entry() {
     let ended = AttemptEnd { attempt, number: Some(number(1000).hash()), outcome: VERIFIED, ago: Duration::ZERO };
     assert!(registry.adopt_end(ended, Moment::now(), None));
     assert!(!registry.use_up(&first), "the entry was forgotten");
-    let anew = registry.approval_to_use(id(1), || 9).unwrap();
-    assert_eq!((anew.ticket, anew.is_granted), (9, false), "another entry asks anew");
-    assert!(registry.use_up(&anew));
-    assert!(!registry.use_up(&anew));
+    let reread = registry.approval_to_use(id(1), || 9).unwrap();
+    assert_eq!((reread.ticket, reread.is_granted), (9, false), "another entry has another ticket");
+    assert!(registry.use_up(&reread));
+    assert!(!registry.use_up(&reread));
     let failure = registry.snapshot(id(1)).unwrap().failure.unwrap();
     assert_eq!(failure.reason(), FailureReason::AlreadyUsed);
 }

@@ -261,7 +261,7 @@ fn a_redirection_to_the_same_number_at_the_trunk_is_followed() {
 #[test]
 fn an_unreachable_trunk_is_reported_and_the_next_one_is_tried() {
     let callee = Callee::start(&answers(&[Step::Press("#")]), 1);
-    let closed = format!("sip:{};transport=tcp", support::ports::nobody());
+    let closed = format!("sip:{};transport=tcp", support::ports::unused_address());
     let mut trunk = callee.trunk();
     trunk["trunk"] = json!([closed]);
     let alone = gate(trunk.clone());

@@ -6,7 +6,7 @@ use phonegate::call::{CallStatus, FailureReason};
 use serde_json::{Value, json};
 use support::certificate::for_host;
 use support::gate::{TestGate, id};
-use support::ports::{free_port, nobody};
+use support::ports::{free_port, unused_address};
 use support::sip::{NUMBER, config, ending, gate};
 use support::sip_server::{Reply, SipServer, redirect, status, verify};
 
@@ -122,7 +122,7 @@ fn a_failed_connection_is_followed_by_the_next_server() {
     let ca_file = folder.path().join("ca.pem");
     std::fs::write(&ca_file, &issued.authority).unwrap();
     let other_name = SipServer::tls(([127, 0, 0, 1], free_port()).into(), verify(), &issued);
-    let refused = format!("sip:{};transport=tcp", nobody());
+    let refused = format!("sip:{};transport=tcp", unused_address());
     for first in [other_name.uri().replace("127.0.0.1", "localhost"), refused] {
         let next = server("udp", verify());
         let with_ca = |uris: &[String]| {

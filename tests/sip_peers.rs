@@ -108,7 +108,7 @@ fn check_reports_whether_the_trunk_responds() {
     let alive = gate(json!({ "type": "sip", "trunk": phone.uri("tcp") }), None);
     let words = alive.gate().check().remove(0).1.unwrap();
     assert!(words.contains("over tcp"), "{words}");
-    let closed = format!("sip:{};transport=tcp", support::ports::nobody());
+    let closed = format!("sip:{};transport=tcp", support::ports::unused_address());
     let dead = gate(json!({ "type": "sip", "trunk": closed }), None);
     let failure = dead.gate().check().remove(0).1.unwrap_err();
     assert_eq!(failure.reason(), FailureReason::CannotPlace);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use support::gate::{TestGate, id};
 use support::kamailio::{PASSWORD, Proxy};
 use support::pjsua::Phone;
-use support::ports::nobody;
+use support::ports::unused_address;
 use support::sip::{NUMBER, config, ending};
 
 const USER: &str = "+14255551212";
@@ -228,7 +228,7 @@ fn registering(proxy: &Proxy) -> Value {
 #[test]
 fn a_registered_pjsua_is_called_through_its_registrar() {
     for algorithm in ["MD5", "SHA-256"] {
-        let proxy = Proxy::start(algorithm, nobody().port());
+        let proxy = Proxy::start(algorithm, unused_address().port());
         let mut phone = registered(&proxy, &json!({}));
         let gate = TestGate::start(config(registering(&proxy), 60));
         support::wait_until("we are registered", || proxy.log().contains("AUTHENTICATED REGISTER mim"));
@@ -243,7 +243,7 @@ fn a_registered_pjsua_is_called_through_its_registrar() {
 /// The proxy forks the call. Each telephone rings reliably with its own SDP answer, and one makes another offer.
 #[test]
 fn of_two_ringing_telephones_the_established_one_decides() {
-    let proxy = Proxy::start("MD5", nobody().port());
+    let proxy = Proxy::start("MD5", unused_address().port());
     let rings = json!({ "ring": 183, "reliable": true, "answers": false });
     let (mut phone, mut other) = (registered(&proxy, &rings), registered(&proxy, &rings));
     let gate = patient_gate(registering(&proxy));

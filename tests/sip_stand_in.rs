@@ -15,7 +15,7 @@ struct Caller {
 impl Caller {
     fn of(callee: &Callee) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_read_timeout(Some(support::PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(support::EVENT_TIMEOUT)).unwrap();
         socket.connect(("127.0.0.1", callee.port)).unwrap();
         Self { socket }
     }

@@ -6,7 +6,7 @@ mod support;
 use phonegate::call::FailureReason;
 use serde_json::{Value, json};
 use support::gate::TestGate;
-use support::ports::nobody;
+use support::ports::unused_address;
 use support::sip::{config, ending, gate};
 use support::sipp::{Callee, SDP, Step, UNTIL_ASKED, answer_with};
 
@@ -47,7 +47,7 @@ fn a_redirection_after_the_phone_rang_is_followed() {
 
 #[test]
 fn a_redirection_to_a_dead_server_is_reported() {
-    let dead = nobody();
+    let dead = unused_address();
     let contact: &'static str = format!("Contact: <sip:+14255551212@{dead};transport=tcp>\n").leak();
     let callee = Callee::start(&[Step::Invite, Step::Answer(302, "Moved", contact), Step::Ack], 1);
     let gate = gate(callee.trunk());
@@ -62,7 +62,7 @@ fn a_redirection_to_a_dead_server_is_reported() {
 #[test]
 fn a_failed_server_is_logged_and_the_next_one_is_tried() {
     let callee = Callee::start(&then_verified(&[Step::Invite, RINGS]), 1);
-    let dead = nobody();
+    let dead = unused_address();
     let mut trunk = callee.trunk();
     trunk["trunk"] = json!([format!("sip:{dead};transport=tcp"), callee.uri()]);
     let gate = gate(trunk);

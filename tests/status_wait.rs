@@ -12,7 +12,7 @@ use serde_json::json;
 use support::abi::{Abi, FAILED, NUMBER, PENDING, fresh_id, rings_on};
 use support::gate::{TestGate, id};
 use support::redis::Redis;
-use support::{PATIENCE, wait_until};
+use support::{EVENT_TIMEOUT, wait_until};
 
 /// The most callers that wait.
 const WAITS: usize = 64;
@@ -49,7 +49,7 @@ fn sixty_four_callers_wait_and_others_are_answered_at_once() {
                 sender.send(gate.status(id(1))).unwrap();
             });
         };
-        let answer = |answers: &Receiver<_>| answers.recv_timeout(PATIENCE / 2).expect("an answer");
+        let answer = |answers: &Receiver<_>| answers.recv_timeout(EVENT_TIMEOUT / 2).expect("an answer");
         (0..WAITS + 16).for_each(|_| ask());
         for _ in 0..16 {
             assert_eq!(answer(&answers), CallStatus::Pending);
@@ -80,8 +80,8 @@ fn a_shutdown_wakes_all_waiting_callers() {
         scope.spawn(move || sender.send(gate.status(id(1))).unwrap());
         assert!(answer.recv_timeout(std::time::Duration::from_millis(500)).is_err(), "it waits");
         redis.pause();
-        scope.spawn(|| gate.gate().shut_down(PATIENCE));
-        assert_eq!(answer.recv_timeout(PATIENCE / 2), Ok(CallStatus::Pending), "it is told what is known");
+        scope.spawn(|| gate.gate().shut_down(EVENT_TIMEOUT));
+        assert_eq!(answer.recv_timeout(EVENT_TIMEOUT / 2), Ok(CallStatus::Pending), "it is told what is known");
         redis.resume();
     });
     assert_eq!(gate.status(id(1)), CallStatus::Failed);
@@ -117,7 +117,7 @@ fn nobody_waits_inside_the_log_callback() {
     assert_eq!(unsafe { abi.set_log_callback(Some(ask), std::ptr::null_mut()) }, 0);
     assert_eq!(abi.initiate(Some(NUMBER), Some(&id), None), PENDING);
     // With a wait, it would be that of the deadline.
-    assert_eq!(answers.recv_timeout(PATIENCE), Ok(PENDING));
+    assert_eq!(answers.recv_timeout(EVENT_TIMEOUT), Ok(PENDING));
     assert_eq!(abi.status(Some(&id)), FAILED, "anywhere else it waits for that");
     // SAFETY: as above.
     assert_eq!(unsafe { abi.set_log_callback(None, std::ptr::null_mut()) }, 0);

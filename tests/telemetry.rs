@@ -129,7 +129,7 @@ fn another_receiver_gets_the_same_lines_as_the_file() {
     let gate = Gate::start(config::load(&path, &phonegate::TYPES).unwrap(), registry, log_to).unwrap();
     gate.initiate(CallRequest { id: id(1), number: "+1 4255551212", attributes: Vec::new(), language: None });
     support::wait_until("the call ends", || gate.status(id(1)) == CallStatus::Success);
-    assert!(gate.shut_down(support::PATIENCE));
+    assert!(gate.shut_down(support::EVENT_TIMEOUT));
     let file = std::fs::read_to_string(folder.path().join("log/phonegate.log")).unwrap();
     let seen = seen.lock().unwrap();
     assert!(seen.len() > 6);
@@ -159,7 +159,7 @@ fn dropped_lines_are_counted_and_reported() {
     }
     is_blocked.recv().unwrap();
     drop(release);
-    assert!(log.close(support::PATIENCE));
+    assert!(log.close(support::EVENT_TIMEOUT));
     let lines = lines.lock().unwrap();
     let arrived = lines.iter().filter(|line| line["event"] == "configuration").count() as u64;
     let told = lines.iter().filter(|line| line["event"] == "lines_dropped");
@@ -214,7 +214,7 @@ fn calls_continue_without_a_log_and_missing_lines_are_reported() {
         assert_eq!(gate.ends(id(n)).0, CallStatus::Success);
     }
     std::fs::remove_file(&file).unwrap();
-    assert!(gate.gate().shut_down(support::PATIENCE));
+    assert!(gate.gate().shut_down(support::EVENT_TIMEOUT));
     let text = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<Value> =
         text.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -243,7 +243,7 @@ fn a_failing_disk_loses_no_line_of_the_callback_and_is_counted() {
     assert!(received.iter().all(|line| line.contains(r#""event":"configuration""#)), "{received:?}");
     std::fs::remove_file(&file).unwrap();
     write();
-    assert!(log.close(support::PATIENCE));
+    assert!(log.close(support::EVENT_TIMEOUT));
     assert_eq!(told.lock().unwrap().try_iter().count(), 1);
     let text = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<Value> =
@@ -271,7 +271,7 @@ fn missing_lines_are_reported_at_the_end_of_the_log() {
     (0..20).for_each(|_| log.write(&LogEntry::new(GateEvent::Configuration)));
     assert_eq!(told.iter().take(20).count(), 20);
     std::fs::remove_file(&file).unwrap();
-    assert!(log.close(support::PATIENCE));
+    assert!(log.close(support::EVENT_TIMEOUT));
     let text = std::fs::read_to_string(&file).unwrap_or_default();
     let line: Value = serde_json::from_str(text.trim()).unwrap_or_default();
     assert_eq!((&line["event"], &line["count"]), (&json!("lines_dropped"), &json!(20)), "{text}");
@@ -311,7 +311,7 @@ fn the_systems_log_gets_few_events_at_every_level() {
     write(LogEntry::new(CallEvent::CapReached));
     write(LogEntry::new(GateEvent::Unlocked));
     write(LogEntry::new(GateEvent::Defect));
-    assert!(log.close(support::PATIENCE));
+    assert!(log.close(support::EVENT_TIMEOUT));
     let told: Vec<_> = told.iter().collect();
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let expected = [
@@ -373,7 +373,7 @@ fn an_observer_gets_every_event_of_a_call_whatever_the_log_level() {
     for event in &events[1..] {
         assert!(event.backend.as_deref() == Some("demo") && event.ms.is_some(), "{event:?}");
     }
-    assert!(gate.shut_down(support::PATIENCE));
+    assert!(gate.shut_down(support::EVENT_TIMEOUT));
 }
 
 #[test]
@@ -383,11 +383,11 @@ fn an_observer_that_is_full_or_gone_delays_no_call() {
     call_once(&gate);
     gate.finish_publishing();
     assert_eq!(full.try_iter().map(|event| event.event).collect::<Vec<_>>(), [CallEvent::Requested]);
-    assert!(gate.shut_down(support::PATIENCE));
+    assert!(gate.shut_down(support::EVENT_TIMEOUT));
 
     let (observer, gone) = sync_channel(1);
     drop(gone);
     let (_folder, gate) = observed(observer);
     call_once(&gate);
-    assert!(gate.shut_down(support::PATIENCE));
+    assert!(gate.shut_down(support::EVENT_TIMEOUT));
 }

@@ -6,9 +6,9 @@ use base64::Engine;
 use phonegate::call::{CallStatus, FailureReason};
 use serde_json::{Value, json};
 use support::gate::{TestGate, id};
-use support::ports::nobody;
+use support::ports::unused_address;
 use support::twilio::gate::{NUMBER, call, gate};
-use support::twilio::{ACCOUNT, About, FLOW, FROM, Fault, KEY, SECRET, Story, TOKEN, Twilio};
+use support::twilio::{ACCOUNT, About, FLOW, FROM, Fault, KEY, SECRET, Scenario, TOKEN, Twilio};
 use support::wait_until;
 
 /// The first Execution of a stand-in.
@@ -106,17 +106,17 @@ fn a_start_that_may_ring_is_never_repeated_anywhere() {
 #[test]
 fn an_approval_in_a_reply_of_two_megabytes_never_verifies() {
     let twilio = Twilio::start();
-    twilio.tell(Story { looks: Some(0), ..Story::ends("APPROVED") });
-    (0..8).for_each(|_| twilio.fail(About::Look, Fault::Edit(padded)));
+    twilio.play(Scenario { polls: Some(0), ..Scenario::ends("APPROVED") });
+    (0..8).for_each(|_| twilio.fail(About::Poll, Fault::Edit(padded)));
     assert_eq!(call(&gate(&twilio)).1, Some(FailureReason::CannotPlace));
 }
 
 #[test]
 fn no_redirect_is_followed() {
     let elsewhere = Twilio::start();
-    for about in [About::Start, About::Look, About::End, About::Delete] {
+    for about in [About::Start, About::Poll, About::End, About::Delete] {
         let twilio = Twilio::start();
-        twilio.tell(Story::rings());
+        twilio.play(Scenario::rings());
         for _ in 0..3 {
             let target = format!("{}/v2/Flows/{FLOW}/Executions/{OWN}", elsewhere.base_url);
             twilio.fail(about, Fault::Redirect(target));
@@ -148,7 +148,7 @@ fn a_start_that_did_not_ring_goes_to_the_next_account() {
 fn an_unreachable_account_is_followed_by_the_next_one() {
     let second = Twilio::start();
     let mut first = second.backend();
-    first["base_url"] = json!(format!("http://{}", nobody()));
+    first["base_url"] = json!(format!("http://{}", unused_address()));
     assert_eq!(call(&gate_of_two(first, &second)), verified());
 }
 
@@ -175,10 +175,10 @@ fn an_account_that_keeps_throttling_is_followed_by_the_next() {
 #[test]
 fn transient_errors_do_not_end_a_followed_call() {
     let twilio = Twilio::start();
-    twilio.fail(About::Look, Fault::Refuse(503, 20503, "Service Unavailable", None));
-    twilio.fail(About::Look, Fault::Refuse(429, 20429, "Too many requests", Some("1")));
-    twilio.fail(About::Look, Fault::Close);
-    twilio.fail(About::Look, Fault::Reply(200, "not JSON".to_owned()));
+    twilio.fail(About::Poll, Fault::Refuse(503, 20503, "Service Unavailable", None));
+    twilio.fail(About::Poll, Fault::Refuse(429, 20429, "Too many requests", Some("1")));
+    twilio.fail(About::Poll, Fault::Close);
+    twilio.fail(About::Poll, Fault::Reply(200, "not JSON".to_owned()));
     assert_eq!(call(&gate(&twilio)), verified());
     assert_eq!(twilio.seen(About::Start).len(), 1);
 }
@@ -186,8 +186,8 @@ fn transient_errors_do_not_end_a_followed_call() {
 #[test]
 fn revoked_credentials_end_the_call_with_twilios_message() {
     let twilio = Twilio::start();
-    twilio.tell(Story::rings());
-    twilio.fail(About::Look, Fault::Refuse(401, 20003, "Authenticate +14255551212", None));
+    twilio.play(Scenario::rings());
+    twilio.fail(About::Poll, Fault::Refuse(401, 20003, "Authenticate +14255551212", None));
     let (_, reason, text) = call(&gate(&twilio));
     assert_eq!(reason, Some(FailureReason::NotConfigured));
     assert_eq!(text, "Twilio refused with status 401, error 20003: Authenticate +*******1212. (NotConfigured)");
@@ -197,7 +197,7 @@ fn revoked_credentials_end_the_call_with_twilios_message() {
 #[test]
 fn a_call_past_its_deadline_is_ended_and_then_deleted() {
     let twilio = Twilio::start();
-    twilio.tell(Story::rings());
+    twilio.play(Scenario::rings());
     let backends = json!({ "cloud": twilio.backend() });
     let gate = TestGate::start(json!({ "use": ["cloud"], "backends": backends, "call": { "deadline_s": 6 } }));
     assert_eq!(call(&gate).1, Some(FailureReason::DeadlinePassed));
@@ -211,7 +211,7 @@ fn a_call_past_its_deadline_is_ended_and_then_deleted() {
 #[test]
 fn shutdown_ends_the_call_at_twilio() {
     let twilio = Twilio::start();
-    twilio.tell(Story::rings());
+    twilio.play(Scenario::rings());
     let gate = gate(&twilio);
     gate.initiate(id(1), NUMBER);
     wait_until("the call is placed", || gate.log().iter().any(|line| line["event"] == "placed"));
@@ -233,7 +233,7 @@ fn shutdown_waits_until_a_finished_call_is_deleted() {
 #[test]
 fn a_provider_that_hangs_does_not_delay_shutdown() {
     let twilio = Twilio::start();
-    twilio.tell(Story::rings());
+    twilio.play(Scenario::rings());
     twilio.fail(About::End, Fault::Hang);
     let gate = gate(&twilio);
     gate.initiate(id(1), NUMBER);
@@ -245,7 +245,7 @@ fn a_provider_that_hangs_does_not_delay_shutdown() {
 #[test]
 fn a_reference_after_the_deadline_is_hung_up() {
     let twilio = Twilio::start();
-    twilio.tell(Story::rings());
+    twilio.play(Scenario::rings());
     twilio.fail(About::Start, Fault::Slow(std::time::Duration::from_secs(3)));
     let backends = json!({ "cloud": twilio.backend() });
     let gate = TestGate::start(json!({ "use": ["cloud"], "backends": backends, "call": { "deadline_s": 1 } }));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use phonegate::call::Progress;
 use serde_json::json;
 use support::gate::{TestGate, id};
-use support::twilio::{About, Fault, Story, Twilio};
+use support::twilio::{About, Fault, Scenario, Twilio};
 use support::wait_until;
 
 /// Maximum concurrent requests that start calls, and that poll them.
@@ -34,7 +34,7 @@ fn begin(gate: &TestGate, calls: std::ops::Range<usize>) {
 fn many_calls_keep_to_the_limits_of_connections() {
     const CALLS: usize = 600;
     let twilio = Twilio::start();
-    twilio.tell(Story::rings());
+    twilio.play(Scenario::rings());
     twilio.loaded(Duration::from_millis(200));
     let gate = gate(&twilio);
     begin(&gate, 0..CALLS);
@@ -51,7 +51,7 @@ fn many_calls_keep_to_the_limits_of_connections() {
 #[test]
 fn a_queued_start_is_dropped_at_shutdown() {
     let twilio = Twilio::start();
-    twilio.tell(Story::rings());
+    twilio.play(Scenario::rings());
     for _ in 0..STARTS {
         twilio.fail(About::Start, Fault::Slow(Duration::from_secs(2)));
     }
@@ -70,7 +70,7 @@ fn a_queued_start_is_dropped_at_shutdown() {
 #[test]
 fn a_queued_start_is_dropped_at_its_deadline() {
     let twilio = Twilio::start();
-    twilio.tell(Story::rings());
+    twilio.play(Scenario::rings());
     for _ in 0..STARTS {
         twilio.fail(About::Start, Fault::Slow(Duration::from_secs(3)));
     }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use support::approval::verified;
 use support::backend::TestBackend;
 use support::certificate::for_localhost;
-use support::ports::{free_port, nobody};
+use support::ports::{free_port, unused_address};
 use support::twilio::{ACCOUNT, About, FLOW, KEY, SECRET, TOKEN, Twilio, tls};
 use tempfile::NamedTempFile;
 
@@ -222,7 +222,7 @@ fn an_invalid_proxy_of_the_environment_is_refused_by_name() {
 
 #[test]
 fn a_configured_proxy_is_used_and_its_password_not_shown() {
-    let nobody = nobody();
+    let nobody = unused_address();
     // The stand-in answers as the proxy, in place of an address where nothing listens.
     let proxy = Twilio::start();
     let settings = at(&proxy, format!("http://{nobody}"));

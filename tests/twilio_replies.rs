@@ -8,13 +8,13 @@ use phonegate::call::{CallStatus, FailureReason};
 use serde_json::json;
 use support::gate::TestGate;
 use support::twilio::gate::{call, gate};
-use support::twilio::{About, EditBody, Fault, Story, Twilio};
+use support::twilio::{About, EditBody, Fault, Scenario, Twilio};
 use support::wait_until;
 
 #[test]
 fn a_null_result_is_no_result() {
     let twilio = Twilio::start();
-    twilio.tell(Story { answered: true, result: Some(json!(null)), looks: Some(1), ..Story::rings() });
+    twilio.play(Scenario { answered: true, result: Some(json!(null)), polls: Some(1), ..Scenario::rings() });
     assert_eq!(call(&gate(&twilio)).1, Some(FailureReason::CallEnded));
 }
 
@@ -26,8 +26,8 @@ fn null_in_a_reply_is_an_absent_key() {
     ];
     for (edit, expected) in edits {
         let twilio = Twilio::start();
-        twilio.tell(Story { looks: Some(0), ..Story::ends("APPROVED") });
-        (0..2).for_each(|_| twilio.fail(About::Look, Fault::Edit(edit)));
+        twilio.play(Scenario { polls: Some(0), ..Scenario::ends("APPROVED") });
+        (0..2).for_each(|_| twilio.fail(About::Poll, Fault::Edit(edit)));
         assert_eq!(call(&gate(&twilio)).1, expected);
     }
     // A refusal without words keeps its code.
@@ -47,8 +47,8 @@ fn a_reply_with_a_duplicate_key_is_malformed() {
     ];
     for (n, edit) in edits.into_iter().enumerate() {
         let twilio = Twilio::start();
-        twilio.tell(Story { looks: Some(0), ..Story::ends("APPROVED") });
-        (0..8).for_each(|_| twilio.fail(About::Look, Fault::Edit(edit)));
+        twilio.play(Scenario { polls: Some(0), ..Scenario::ends("APPROVED") });
+        (0..8).for_each(|_| twilio.fail(About::Poll, Fault::Edit(edit)));
         let (_, reason, text) = call(&gate(&twilio));
         assert_eq!(reason, Some(FailureReason::CannotPlace), "{n}: {text}");
         assert!(text.contains("makes no sense"), "{text}");
@@ -59,8 +59,8 @@ fn a_reply_with_a_duplicate_key_is_malformed() {
 fn a_status_that_twilio_does_not_document_never_verifies() {
     for status in [202, 203, 206, 226, 299, 300] {
         let twilio = Twilio::start();
-        twilio.tell(Story { looks: Some(0), ..Story::ends("APPROVED") });
-        (0..8).for_each(|_| twilio.fail(About::Look, Fault::Status(status)));
+        twilio.play(Scenario { polls: Some(0), ..Scenario::ends("APPROVED") });
+        (0..8).for_each(|_| twilio.fail(About::Poll, Fault::Status(status)));
         let (_, reason, text) = call(&gate(&twilio));
         assert_eq!(reason, Some(FailureReason::CannotPlace), "{status}: {text}");
         assert!(text.contains("makes no sense"), "{status}: {text}");
@@ -90,14 +90,14 @@ fn another_success_status_is_no_success() {
 fn an_execution_that_outlives_its_call_is_ended() {
     for word in [None, Some("APPROVED")] {
         let twilio = Twilio::start();
-        twilio.tell(Story::stuck(word));
+        twilio.play(Scenario::stuck(word));
         let gate = gate(&twilio);
         let (status, reason, text) = call(&gate);
         assert_eq!((status, reason), (CallStatus::Failed, Some(FailureReason::CallEnded)), "{word:?}: {text}");
         wait_until("the Execution is ended and deleted", || twilio.is_clean());
-        let (looks, end) = (twilio.seen(About::Look), &twilio.seen(About::End)[0]);
+        let (polls, end) = (twilio.seen(About::Poll), &twilio.seen(About::End)[0]);
         // The third look at the Execution is the first one that could show it.
-        let executions: Vec<_> = looks.iter().filter(|look| !look.path.ends_with("/Context")).collect();
+        let executions: Vec<_> = polls.iter().filter(|look| !look.path.ends_with("/Context")).collect();
         let asked = executions.iter().filter(|look| look.at > executions[2].at).count();
         assert!(asked <= 14 && end.at > executions[2].at, "at a look each second, within 15 s: {asked}");
     }
@@ -107,7 +107,7 @@ fn an_execution_that_outlives_its_call_is_ended() {
 #[test]
 fn the_outcome_of_an_ended_call_does_not_wait_for_its_end() {
     let twilio = Twilio::start();
-    twilio.tell(Story::stuck(None));
+    twilio.play(Scenario::stuck(None));
     twilio.fail(About::End, Fault::Slow(Duration::from_secs(9)));
     let gate = gate(&twilio);
     let (_, reason, text) = call(&gate);
@@ -120,7 +120,7 @@ fn the_outcome_of_an_ended_call_does_not_wait_for_its_end() {
 #[test]
 fn a_fraud_report_counts_if_the_execution_stays_active() {
     let twilio = Twilio::start();
-    twilio.tell(Story::stuck(Some("FRAUD")));
+    twilio.play(Scenario::stuck(Some("FRAUD")));
     assert_eq!(call(&gate(&twilio)).1, Some(FailureReason::FraudReported));
 }
 

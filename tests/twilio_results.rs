@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use support::gate::TestGate;
 use support::twilio::flow::{Act, Callee};
 use support::twilio::gate::{call, gate};
-use support::twilio::{About, EditBody, FLOW, Fault, Story, Twilio};
+use support::twilio::{About, EditBody, FLOW, Fault, Scenario, Twilio};
 use support::wait_until;
 
 #[test]
@@ -27,7 +27,7 @@ fn each_result_of_the_flow_has_its_reason() {
         ("YES\u{1b}[2J", Some(FailureReason::CannotPlace)),
     ] {
         let twilio = Twilio::start();
-        twilio.tell(Story::ends(result));
+        twilio.play(Scenario::ends(result));
         // A gate that is dropped cuts the deletion short.
         let gate = gate(&twilio);
         let (status, seen, text) = call(&gate);
@@ -40,7 +40,7 @@ fn each_result_of_the_flow_has_its_reason() {
 #[test]
 fn an_unknown_result_is_in_the_text() {
     let twilio = Twilio::start();
-    twilio.tell(Story::ends("MAYBE"));
+    twilio.play(Scenario::ends("MAYBE"));
     let (_, _, text) = call(&gate(&twilio));
     assert!(text.contains("the result \"MAYBE\""), "{text}");
 }
@@ -50,7 +50,7 @@ fn an_unknown_result_is_in_the_text() {
 fn a_result_of_an_earlier_flow_does_not_count() {
     for result in ["APPROVED", "WRONG_KEY", "FRAUD"] {
         let twilio = Twilio::start();
-        twilio.tell(Story::writes(json!({ "result": result })));
+        twilio.play(Scenario::writes(json!({ "result": result })));
         let (_, reason, text) = call(&gate(&twilio));
         assert_eq!(reason, Some(FailureReason::NotConfigured), "{result}");
         assert!(text.contains("install it again: phonegate twilio install-flow"), "{text}");
@@ -59,7 +59,7 @@ fn a_result_of_an_earlier_flow_does_not_count() {
 
 #[test]
 fn a_malformed_entry_never_verifies() {
-    let right = Story::writes(json!({ "attempt": 1 }));
+    let right = Scenario::writes(json!({ "attempt": 1 }));
     let cases = [
         json!({ "result": true }),
         json!({ "result": ["PRESSED"] }),
@@ -76,12 +76,12 @@ fn a_malformed_entry_never_verifies() {
         json!({ "nonce": "" }),
         json!({ "nonce": "0".repeat(32) }),
     ];
-    for (story, expected) in std::iter::once((right, None))
-        .chain(cases.into_iter().map(|variables| (Story::writes(variables), Some(FailureReason::CannotPlace))))
+    for (scenario, expected) in std::iter::once((right, None))
+        .chain(cases.into_iter().map(|variables| (Scenario::writes(variables), Some(FailureReason::CannotPlace))))
     {
         let twilio = Twilio::start();
-        twilio.tell(story.clone());
-        assert_eq!(call(&gate(&twilio)).1, expected, "{:?}", story.variables);
+        twilio.play(scenario.clone());
+        assert_eq!(call(&gate(&twilio)).1, expected, "{:?}", scenario.variables);
     }
     for (variables, expected) in [
         (json!({ "attempt": "3" }), FailureReason::WrongKey),
@@ -90,7 +90,7 @@ fn a_malformed_entry_never_verifies() {
         (json!({ "ended_by": "pause" }), FailureReason::NoKeyPressed),
     ] {
         let twilio = Twilio::start();
-        twilio.tell(Story::writes(variables.clone()));
+        twilio.play(Scenario::writes(variables.clone()));
         assert_eq!(call(&gate(&twilio)).1, Some(expected), "{variables}");
     }
 }
@@ -114,8 +114,8 @@ fn the_result_of_another_execution_never_counts() {
     ];
     for (n, (edit, expected)) in edits.into_iter().enumerate() {
         let twilio = Twilio::start();
-        twilio.tell(Story { looks: Some(0), ..Story::ends("APPROVED") });
-        (0..8).for_each(|_| twilio.fail(About::Look, Fault::Edit(edit)));
+        twilio.play(Scenario { polls: Some(0), ..Scenario::ends("APPROVED") });
+        (0..8).for_each(|_| twilio.fail(About::Poll, Fault::Edit(edit)));
         let (_, reason, text) = call(&gate(&twilio));
         assert_eq!(reason, expected, "{n}: {text}");
     }
@@ -134,7 +134,7 @@ fn a_start_that_rings_another_number_is_ended_and_not_followed() {
         let gate = TestGate::start(json!({ "use": ["first", "second"], "backends": backends }));
         let (_, reason, text) = call(&gate);
         assert_eq!(reason, Some(FailureReason::CannotPlace), "{text}");
-        assert_eq!((first.ends(), first.seen(About::Look).len(), second.seen(About::Start).len()), (1, 0, 0), "{text}");
+        assert_eq!((first.ends(), first.seen(About::Poll).len(), second.seen(About::Start).len()), (1, 0, 0), "{text}");
     }
 }
 
@@ -142,7 +142,7 @@ fn a_start_that_rings_another_number_is_ended_and_not_followed() {
 fn walked(settings: &Value, callee: Callee) -> Option<FailureReason> {
     let twilio = Twilio::start();
     twilio.install(settings);
-    twilio.tell(Story::walks(callee));
+    twilio.play(Scenario::walks(callee));
     let gate = TestGate::start(twilio.configuration(settings));
     let (_, reason, text) = call(&gate);
     assert!(reason.is_some() || text.is_empty(), "{text}");

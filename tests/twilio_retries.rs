@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use support::approval::verified;
 use support::backend::TestBackend;
 use support::gate::{TestGate, id};
-use support::twilio::{About, Fault, Story, Twilio};
+use support::twilio::{About, Fault, Scenario, Twilio};
 use support::wait_until;
 
 const NUMBER: &str = "+1 4255551212";
@@ -87,29 +87,29 @@ fn a_start_without_a_reply_may_ring_and_is_not_repeated() {
 #[test]
 fn polls_are_a_second_apart() {
     let twilio = Twilio::start();
-    twilio.tell(Story::rings());
+    twilio.play(Scenario::rings());
     let line = TestBackend::new(&twilio.backend());
     let reference = line.place(1, 1, NUMBER).unwrap();
     let follow = line.backend.follow(&reference, &line.approver, &|_| {});
     let followed = line.runtime.block_on(async { tokio::time::timeout(Duration::from_millis(3_500), follow).await });
     assert!(followed.is_err(), "it rings");
-    let (start, looks) = (&twilio.seen(About::Start)[0], twilio.seen(About::Look));
+    let (start, polls) = (&twilio.seen(About::Start)[0], twilio.seen(About::Poll));
     // Each look asks for the Execution and its context.
-    assert!((1..=6).contains(&looks.len()), "{looks:?}");
-    assert!((looks[0].at - start.at).as_millis() >= 1_000);
+    assert!((1..=6).contains(&polls.len()), "{polls:?}");
+    assert!((polls[0].at - start.at).as_millis() >= 1_000);
 }
 
 #[test]
 fn failed_polls_are_repeated_after_longer_pauses() {
     let twilio = Twilio::start();
-    twilio.tell(Story { looks: Some(0), ..Story::ends("APPROVED") });
+    twilio.play(Scenario { polls: Some(0), ..Scenario::ends("APPROVED") });
     for _ in 0..3 {
-        twilio.fail(About::Look, server_error());
+        twilio.fail(About::Poll, server_error());
     }
     let line = TestBackend::new(&twilio.backend());
     let reference = line.place(1, 1, NUMBER).unwrap();
     assert_eq!(line.follow(&reference), verified());
-    let pauses = pauses(&twilio, About::Look);
+    let pauses = pauses(&twilio, About::Poll);
     for (pause, at_least) in pauses.iter().zip([1_000, 2_000, 4_000]) {
         assert!(*pause >= at_least, "{pauses:?}");
     }
@@ -118,17 +118,17 @@ fn failed_polls_are_repeated_after_longer_pauses() {
 #[test]
 fn a_poll_waits_as_long_as_twilio_asks() {
     let twilio = Twilio::start();
-    twilio.fail(About::Look, throttled("4"));
+    twilio.fail(About::Poll, throttled("4"));
     let line = TestBackend::new(&twilio.backend());
     let reference = line.place(1, 1, NUMBER).unwrap();
     assert_eq!(line.follow(&reference), verified());
-    assert!(pauses(&twilio, About::Look)[0] >= 4_000);
+    assert!(pauses(&twilio, About::Poll)[0] >= 4_000);
 }
 
 #[test]
 fn hanging_up_and_deleting_are_retried() {
     let twilio = Twilio::start();
-    twilio.tell(Story::rings());
+    twilio.play(Scenario::rings());
     for fault in [server_error(), Fault::Close] {
         twilio.fail(About::End, fault.clone());
         twilio.fail(About::Delete, fault);
@@ -155,7 +155,7 @@ fn a_call_that_no_longer_exists_counts_as_deleted() {
 #[test]
 fn a_failed_hang_up_is_logged_with_twilios_message() {
     let twilio = Twilio::start();
-    twilio.tell(Story::rings());
+    twilio.play(Scenario::rings());
     twilio.fail(About::End, Fault::Refuse(403, 20006, "Access denied", None));
     let gate = gate(&twilio, json!({ "deadline_s": 1 }));
     gate.initiate(id(1), NUMBER);
@@ -170,9 +170,9 @@ fn a_failed_hang_up_is_logged_with_twilios_message() {
 #[test]
 fn malformed_replies_in_a_row_end_the_call_at_twilio() {
     let twilio = Twilio::start();
-    twilio.tell(Story::rings());
+    twilio.play(Scenario::rings());
     for _ in 0..9 {
-        twilio.fail(About::Look, Fault::Reply(200, "<html>Welcome!</html>".to_owned()));
+        twilio.fail(About::Poll, Fault::Reply(200, "<html>Welcome!</html>".to_owned()));
     }
     let gate = gate(&twilio, json!({}));
     gate.initiate(id(1), NUMBER);

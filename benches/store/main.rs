@@ -36,7 +36,7 @@ const AT_ONCE: usize = 1_000;
 const PENDING: u128 = 1_000;
 
 /// The longest that the benchmark waits for one event.
-const PATIENCE: Duration = Duration::from_secs(300);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(300);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -184,7 +184,7 @@ fn all_are_placed(store: &SqliteStore, by: &mut Child) {
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain for {PATIENCE:?} until {what}");
+        assert!(start.elapsed() < EVENT_TIMEOUT, "waited in vain for {EVENT_TIMEOUT:?} until {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use phonegate::call::{CallStatus, Progress};
 use serde_json::{Value, json};
 use support::gate::{TestGate, id};
-use support::twilio::{Story, Twilio, tls};
+use support::twilio::{Scenario, Twilio, tls};
 
 const CALLS: u128 = 10_000;
 
@@ -82,7 +82,7 @@ fn main() {
 /// Says where it listens, and answers until its input ends.
 fn play_twilio() {
     let twilio = Twilio::start();
-    twilio.tell(Story::rings());
+    twilio.play(Scenario::rings());
     twilio.loaded(LATENCY);
     let (port, authority) = tls::with_tls(&twilio);
     let mut backend = twilio.backend();

@@ -70,7 +70,7 @@ impl Context {
         // The service writes that file.
         config.metrics.textfile = None;
         let registry = Arc::new(Registry::new(KEEP_FINISHED));
-        Gate::start_beside_a_service(loaded, registry, LogTo { observer, ..LogTo::file(LOG_FILE) })
+        Gate::start_beside_service(loaded, registry, LogTo { observer, ..LogTo::file(LOG_FILE) })
             .map_err(|error| error.in_file(&file))
     }
 }

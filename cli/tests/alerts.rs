@@ -8,7 +8,7 @@ use phonegate::alerts::{Alert, AlertKind, Destination};
 use phonegate::config;
 use phonegate::store::{AlertStore, DeliveryResult, Owner, QueuedAlert, SqliteStore};
 use serde_json::{Value, json};
-use support::ports::nobody;
+use support::ports::unused_address;
 use support::{HIDDEN, MASKED, Place, kept};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -70,7 +70,7 @@ fn a_test_alert_goes_to_every_destination() {
 fn a_destination_that_rejects_a_test_alert_is_named() {
     let runtime = runtime();
     let server = receiver(&runtime);
-    let silent = format!("http://{}", nobody());
+    let silent = format!("http://{}", unused_address());
     let place = Place::with(&with_alerts(json!([webhook(&silent), webhook(&server.uri())])));
     let ran = place.run(&["alerts", "test", "--json"]).exits(1);
     let records = ran.records();

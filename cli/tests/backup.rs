@@ -7,7 +7,7 @@ use std::process::Command;
 
 use phonegate::platform::{self, Grant};
 use serde_json::{Value, json};
-use support::ports::nobody;
+use support::ports::unused_address;
 use support::{NUMBER, Place, Running, at_a_desk, kept};
 
 /// Returns all calls.
@@ -65,8 +65,8 @@ fn backup_of_a_store_without_a_file_says_what_to_do() {
         config
     };
     for (config, code, words) in [
-        (store(json!({ "type": "redis", "url": format!("redis://{}", nobody()) })), 2, "BGSAVE"),
-        (store(json!({ "type": "memory" })), 2, "With \"sqlite\" they are kept"),
+        (store(json!({ "type": "redis", "url": format!("redis://{}", unused_address()) })), 2, "BGSAVE"),
+        (store(json!({ "type": "memory" })), 2, "hint: store.type sqlite keeps calls"),
         (kept(None), 1, "`store.path` is mistyped"),
     ] {
         place.configure(&config);

@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::ports::nobody;
+use support::ports::unused_address;
 use support::{HIDDEN, MASKED, NUMBER, Place, Ran, Running, at_a_desk, kept, simulated};
 
 const OTHER: &str = "+1 4255551313x77";
@@ -172,7 +172,7 @@ fn a_closed_pipe_is_no_error() {
 #[test]
 fn a_store_that_is_down_is_not_blamed_on_the_provider() {
     let mut config = kept(None);
-    config["store"] = json!({ "type": "redis", "url": format!("redis://{}", nobody()) });
+    config["store"] = json!({ "type": "redis", "url": format!("redis://{}", unused_address()) });
     let place = Place::with(&config);
     let ran = place.run(&["call", "--store", "--json", NUMBER]).exits(1);
     assert_eq!(ran.record("failed")["reason"], "CannotPlace");

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use support::ports::nobody;
+use support::ports::unused_address;
 use support::{NUMBER, Place, kept, simulated};
 
 const SECRET: &str = "hunter2-is-a-secret";
@@ -100,7 +100,7 @@ fn an_unreachable_provider_exits_with_1_without_a_secret() {
     config["use"] = json!(["cloud"]);
     config["allow_test_backends"] = json!(false);
     config["approval"] = json!({ "method": "pound" });
-    config["backends"]["cloud"] = twilio(&format!("http://{}", nobody()));
+    config["backends"]["cloud"] = twilio(&format!("http://{}", unused_address()));
     let place = Place::with(&config);
     for arguments in [&["check"][..], &["check", "--json"]] {
         let ran = place.command(arguments).env("PHONEGATE_TEST_TOKEN", SECRET).output().unwrap();
@@ -116,7 +116,7 @@ fn a_missing_secret_exits_with_2_and_names_its_path() {
     config["use"] = json!(["cloud"]);
     config["allow_test_backends"] = json!(false);
     config["approval"] = json!({ "method": "pound" });
-    config["backends"]["cloud"] = twilio(&format!("http://{}", nobody()));
+    config["backends"]["cloud"] = twilio(&format!("http://{}", unused_address()));
     let ran = Place::with(&config).run(&["check"]).exits(2);
     for words in ["phonegate.json", "backends.cloud.auth_token", "PHONEGATE_TEST_TOKEN is not set"] {
         assert!(ran.stderr.contains(words), "{words} in {}", ran.stderr);
@@ -126,7 +126,7 @@ fn a_missing_secret_exits_with_2_and_names_its_path() {
 #[test]
 fn a_secret_in_plain_text_is_a_warning_without_the_secret() {
     let mut config = simulated(None, 0);
-    config["backends"]["cloud"] = twilio(&format!("http://{}", nobody()));
+    config["backends"]["cloud"] = twilio(&format!("http://{}", unused_address()));
     config["backends"]["cloud"]["auth_token"] = json!(SECRET);
     let ran = Place::with(&config).run(&["check"]).exits(0);
     assert!(ran.stderr.contains("warning: backends.cloud.auth_token"), "{}", ran.stderr);
@@ -173,7 +173,7 @@ fn wrong_store_settings_exit_with_2_and_name_the_path() {
 #[test]
 fn a_store_that_is_down_exits_with_1_and_a_hint() {
     let mut config = kept(None);
-    config["store"] = json!({ "type": "redis", "url": format!("redis://{}", nobody()) });
+    config["store"] = json!({ "type": "redis", "url": format!("redis://{}", unused_address()) });
     let place = Place::with(&config);
     for (verb, code) in [(&["check"][..], 1), (&["calls"], 1)] {
         let ran = place.run(verb).exits(code);

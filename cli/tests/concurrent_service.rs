@@ -11,7 +11,7 @@ use gate::{TestGate, id};
 use phonegate::call::{CallId, CallStatus};
 use phonegate::store::{LEASE, RENEW_EVERY};
 use serde_json::{Value, json};
-use support::{NUMBER, PATIENCE, Place, Running, at_a_desk, wait_until};
+use support::{EVENT_TIMEOUT, NUMBER, Place, Running, at_a_desk, wait_until};
 
 const OTHER: &str = "+1 4255551313";
 

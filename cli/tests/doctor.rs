@@ -142,7 +142,7 @@ fn each_fault_of_an_installation_is_named() {
             },
             "shim",
             "warning",
-            "the contract is Contoso.Contract 4.5.300.0 now",
+            "the contract is now Contoso.Contract 4.5.300.0",
         ),
         (|site| fs::remove_file(site.contract()).unwrap(), "contract", "failed", "no assembly in"),
         (|site| fs::write(site.settings(), SETTINGS).unwrap(), "MIM's settings", "failed", "no CustomPhoneProvider"),

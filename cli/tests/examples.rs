@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use phonegate::config;
 use serde_json::{Value, json};
-use support::ports::{free_port, nobody};
+use support::ports::{free_port, unused_address};
 use support::{NUMBER, Place, Ran, Running, wait_until};
 
 fn examples() -> Vec<PathBuf> {
@@ -43,7 +43,7 @@ fn each_example_is_valid_and_in_the_readme() {
 /// nothing listens.
 #[test]
 fn a_gate_starts_with_every_example() {
-    let address = format!("http://{}", nobody());
+    let address = format!("http://{}", unused_address());
     for path in examples() {
         let mut config: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         let is_cloud = config["backends"]["cloud"].is_object();

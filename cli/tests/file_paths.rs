@@ -5,7 +5,7 @@ mod support;
 use std::fs;
 
 use serde_json::{Value, json};
-use support::ports::nobody;
+use support::ports::unused_address;
 use support::{NUMBER, Place, kept, simulated};
 
 #[test]
@@ -72,6 +72,6 @@ fn an_address_without_a_password_is_no_secret() {
             |record: &Value| record["event"] == "warning" && record["text"].to_string().contains("store.url");
         warnings.iter().any(is_about_it)
     };
-    assert!(!warns(format!("redis://{}/2", nobody())));
-    assert!(warns(format!("redis://:secret@{}", nobody())));
+    assert!(!warns(format!("redis://{}/2", unused_address())));
+    assert!(warns(format!("redis://:secret@{}", unused_address())));
 }

@@ -57,7 +57,7 @@ impl Terminal {
     /// Waits until this prompt is shown and the echo is off.
     fn asks(&mut self, prompt: &str) {
         while !self.text.contains(prompt) {
-            let bytes = self.shown.recv_timeout(support::PATIENCE);
+            let bytes = self.shown.recv_timeout(support::EVENT_TIMEOUT);
             let bytes = bytes.unwrap_or_else(|_| panic!("timed out waiting for {prompt} after {:?}", self.text));
             self.text.push_str(&String::from_utf8(bytes).unwrap());
         }

@@ -269,7 +269,7 @@ fn a_second_signal_exits_at_once_with_a_warning() {
     let one = format!("{executions}/{execution}");
     let state = state(&flow, &execution, "active");
     service.answers(Mock::given(method("POST")).and(path(&executions)), 201, state.clone());
-    service.answers_after(support::PATIENCE, Mock::given(method("POST")).and(path(&one)), 200, state);
+    service.answers_after(support::EVENT_TIMEOUT, Mock::given(method("POST")).and(path(&one)), 200, state);
 
     let place = service.place(json!({ "cloud": service.backend(&flow) }));
     let mut command = place.command(&["call", "--json", NUMBER]);

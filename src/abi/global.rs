@@ -187,7 +187,7 @@ impl Start {
                 let running = Arc::new(running);
                 RUNNING.store(Some(Arc::clone(&running)));
                 let all = [CallStatus::Pending, CallStatus::Success, CallStatus::Failed].into_iter();
-                let answers = all.filter(|status| running.gate.adds_nothing_to(*status)).map(bit).sum();
+                let answers = all.filter(|status| running.gate.returns_unchanged(*status)).map(bit).sum();
                 DIRECT_STATUSES.store(answers, Ordering::Release);
                 (self.failure, self.refusals, self.alerting) = (None, None, None);
                 Ok(running)

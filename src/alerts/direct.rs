@@ -14,9 +14,10 @@ use super::{Alert, AlertKind, DeliveryError, Destination};
 use crate::clock::Moment;
 use crate::config::{AlertConfig, ConfigError, NetworkConfig, alerts_of_refused};
 use crate::platform;
+use crate::store::ALERT_REPEAT_WINDOW;
 
 /// Minimum time between two alerts of the same kind about the same.
-const REPEAT_AFTER: Duration = Duration::from_secs(3600);
+const REPEAT_AFTER: Duration = ALERT_REPEAT_WINDOW;
 
 /// Maximum alerts within [`REPEAT_AFTER`], whatever they are about.
 const MAX_ALERTS: usize = 32;

@@ -215,7 +215,7 @@ impl PinChecker {
         if !is_right? {
             return Ok(PinAnswer::Wrong);
         }
-        match self.store.pin_was_right(numbers, &compared).await? {
+        match self.store.confirm_pin_guess(numbers, &compared).await? {
             true => Ok(PinAnswer::Right),
             false => Err(CheckError::Replaced),
         }

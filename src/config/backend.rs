@@ -74,11 +74,14 @@ pub enum Judge {
     },
 }
 
+/// Reads the settings at a path of the configuration.
+type ReadSettings = fn(&str, Value) -> Result<Box<dyn BackendSettings>, ConfigError>;
+
 /// A type of backend, which the key `type` selects.
 pub struct BackendType {
     name: &'static str,
     is_for_tests: bool,
-    read: fn(&str, Value) -> Result<Box<dyn BackendSettings>, ConfigError>,
+    read: ReadSettings,
     schema: fn(&mut SchemaGenerator) -> Schema,
     /// Opaque to this module, which does not know backends. `crate::backend` builds a backend with it.
     builder: &'static (dyn Any + Send + Sync),

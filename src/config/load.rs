@@ -167,12 +167,12 @@ fn check_metrics(metrics: &MetricsConfig) -> Result<(), ConfigError> {
 }
 
 fn check_use(config: &Config) -> Result<(), ConfigError> {
-    if config.use_order.is_empty() {
+    if config.backend_order.is_empty() {
         return Err(ConfigError::invalid("use", "is empty; name at least one of `backends`"));
     }
     let mut seen = BTreeSet::new();
     let (mut for_tests, mut real) = (None, None);
-    for (index, name) in config.use_order.iter().enumerate() {
+    for (index, name) in config.backend_order.iter().enumerate() {
         let path = format!("use[{index}]");
         let Some(backend) = config.backends.get(name) else {
             return Err(ConfigError::invalid(path, format_args!("there is no backend `{name}` in `backends`")));

@@ -78,7 +78,7 @@ pub struct Config {
     /// certainly did not ring the user.
     #[serde(rename = "use")]
     #[schemars(length(min = 1))]
-    pub use_order: Vec<String>,
+    pub backend_order: Vec<String>,
     /// Allows `simulated` and `file` in `use`, which approve without a telephone. Never beside a real backend.
     #[serde(default)]
     pub allow_test_backends: bool,
@@ -194,7 +194,7 @@ impl Config {
 
     /// The backends in use, each with its name, in the order in which they are tried.
     pub fn in_use(&self) -> impl Iterator<Item = (&String, &BackendConfig)> {
-        self.use_order.iter().filter_map(|name| self.backends.get_key_value(name))
+        self.backend_order.iter().filter_map(|name| self.backends.get_key_value(name))
     }
 
     /// Returns the files with secrets, as the configuration names them.

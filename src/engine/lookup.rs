@@ -26,7 +26,7 @@ const NOT_FOUND_PENDING: Duration = Duration::from_secs(2);
 /// How long an id stays pending while the store does not answer.
 const STORE_OUTAGE_PENDING: Duration = Duration::from_secs(60);
 
-/// When a look-up is dropped that nobody asks for again, or whose task has ended without a result.
+/// How long a look-up is kept that no poll asks for again, or whose task ended without a result.
 const LOOKUP_DROPPED_AFTER: Duration = STORE_OUTAGE_PENDING.saturating_mul(2);
 
 /// Maximum concurrent look-ups.
@@ -46,7 +46,7 @@ pub(crate) enum Lookup {
 #[derive(Default)]
 pub(super) struct Lookups(Mutex<HashMap<CallId, Entry>>);
 
-/// The first time is when the id was asked for first.
+/// A look-up. The first time is that of the first poll.
 #[derive(Clone)]
 enum Entry {
     /// A task reads the store.

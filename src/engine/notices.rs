@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::alerts::{AlertKind, Alerts, NewAlert};
 use crate::call::{Attempt, Call, CallEvent, CallLimit, Country, Failure, GateEvent, NumberHash};
-use crate::store::{Lockout, utc};
+use crate::store::{ALERT_REPEAT_WINDOW, Lockout, utc};
 use crate::telemetry::{Log, LogEntry, Metrics};
 
 /// The name of the store in log lines about backends.
@@ -17,9 +17,9 @@ pub(super) const THE_STORE: &str = "the store";
 
 /// Minimum time between two reports of the same condition.
 ///
-/// A little longer than the hour in which the store drops an alert that repeats another: it may get the first one some
-/// time after that was raised.
-const REPORTED_EVERY: Duration = Duration::from_secs(65 * 60);
+/// Longer than the time in which the store drops an alert that repeats another: the store may get the first one some time
+/// after it was raised.
+const REPORTED_EVERY: Duration = ALERT_REPEAT_WINDOW.saturating_add(Duration::from_secs(5 * 60));
 
 /// Maximum number of conditions of which the last report is remembered. Beyond it no further daily limit is reported, so
 /// that calls to many numbers cannot fill the log.

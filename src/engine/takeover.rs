@@ -16,6 +16,8 @@ use crate::store::{Orphan, RENEW_EVERY};
 /// Pause before a renewal that failed is repeated.
 const RENEW_RETRY: Duration = Duration::from_millis(500);
 
+const _: () = assert!(RENEW_RETRY.as_millis() < RENEW_EVERY.as_millis());
+
 /// Renews the lease of this process while it drives calls. If it cannot, another process claims its calls.
 pub(super) async fn renew_lease_loop(parts: Arc<Parts>) {
     while !parts.shutdown.is_cancelled() {

@@ -303,7 +303,7 @@ async fn a_remote_call_that_is_repeated_is_mirrored_once() {
     let before = mirror.engine.tasks.len();
     for n in 1..=20 {
         mirror.begin(1, 600 * SECOND);
-        let mirrored = || mirror.lines.lock().iter().filter(|line| line.contains("\"elsewhere\"")).count();
+        let mirrored = || mirror.lines.lock().iter().filter(|line| line.contains("\"remote\"")).count();
         mirror.until(|_| mirrored() == n).await;
     }
     mirror.until(|bench| bench.engine.tasks.len() <= before + 1).await;

@@ -94,7 +94,7 @@ impl Gate {
     ///
     /// # Errors
     /// As [`Gate::start`].
-    pub fn start_beside_a_service(loaded: Loaded, registry: Arc<Registry>, log_to: LogTo) -> Result<Self, ConfigError> {
+    pub fn start_beside_service(loaded: Loaded, registry: Arc<Registry>, log_to: LogTo) -> Result<Self, ConfigError> {
         Self::start_with(loaded, registry, log_to, false)
     }
 
@@ -106,13 +106,7 @@ impl Gate {
     ) -> Result<Self, ConfigError> {
         let trusted = TrustedPaths::of(&loaded);
         let Loaded { config, base, file: _ } = loaded;
-        let mut runtime = runtime().map_err(|error| {
-            ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot start threads: {error}"))
-        })?;
-        if config.strict_permissions {
-            let trusted = trusted.clone();
-            runtime = examine_within(PERMISSIONS_WITHIN, runtime, move || trusted.must_be_safe())?;
-        }
+        let runtime = start_runtime(&config, &trusted)?;
         let policy = config.approval_policy()?;
         let hasher = NumberHasher::of(&config.privacy, &base)?;
         let number_keys = hasher.fingerprints();
@@ -126,11 +120,7 @@ impl Gate {
         let (store, pins) = runtime.block_on(open_store(&config, &base, &number_keys, &log))?;
         let metrics = Metrics::new(backends.iter().map(|named| &*named.name))
             .map_err(|error| ConfigError::at(ErrorKind::Invalid, "metrics", error))?;
-        let textfile = config.metrics.textfile.as_ref().map(|file| {
-            let calls = Arc::clone(&registry);
-            let counts = move || CallCounts { known: calls.len(), pending: calls.pending() };
-            Arc::new(PrometheusTextfile::new(base.join(file), metrics.clone(), counts, log.clone()))
-        });
+        let textfile = textfile(&config, &base, &registry, &metrics, &log);
         let handle = runtime.handle().clone();
         let alerts =
             Alerts::start(&handle, destinations, Arc::clone(&store) as _, is_service, log.clone(), metrics.clone());
@@ -164,6 +154,31 @@ impl Gate {
     }
 }
 
+/// Starts the threads. With `strict_permissions`, examines the configuration's files first.
+fn start_runtime(config: &Config, trusted: &TrustedPaths) -> Result<Runtime, ConfigError> {
+    let runtime = runtime()
+        .map_err(|error| ConfigError::new(ErrorKind::BackendUnusable, format_args!("cannot start threads: {error}")))?;
+    if !config.strict_permissions {
+        return Ok(runtime);
+    }
+    let trusted = trusted.clone();
+    examine_within(PERMISSIONS_WITHIN, runtime, move || trusted.must_be_safe())
+}
+
+/// Returns the file of metrics, if the configuration names one.
+fn textfile(
+    config: &Config,
+    base: &Path,
+    registry: &Arc<Registry>,
+    metrics: &Metrics,
+    log: &Log,
+) -> Option<Arc<PrometheusTextfile>> {
+    let file = config.metrics.textfile.as_ref()?;
+    let calls = Arc::clone(registry);
+    let counts = move || CallCounts { known: calls.len(), pending: calls.pending() };
+    Some(Arc::new(PrometheusTextfile::new(base.join(file), metrics.clone(), counts, log.clone())))
+}
+
 /// Opens the store, and checks that it fits the keys of this configuration.
 async fn open_store(
     config: &Config,
@@ -175,7 +190,7 @@ async fn open_store(
     store::check_number_keys(&*store, &config.store, base, number_keys).await?;
     let pins = pin_checker(config, base, &store, log)?;
     if let Some(pins) = &pins {
-        store::check_pepper(&*store, &config.store, base, pins.fingerprint()).await?;
+        store::check_pepper_at_start(&*store, &config.store, base, pins.fingerprint()).await?;
     }
     Ok((store, pins))
 }
@@ -185,7 +200,7 @@ fn log_start(config: &Config, prompts: &Prompts, log: &Log) {
     let started = format!(
         "PhoneGate {}, backends: {}; store: {}",
         env!("CARGO_PKG_VERSION"),
-        config.use_order.join(", "),
+        config.backend_order.join(", "),
         config.store.kind.name()
     );
     log.write(&LogEntry { text: Some(&started), ..LogEntry::new(GateEvent::Started) });

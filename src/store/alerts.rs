@@ -25,7 +25,7 @@ pub const MAX_WAITING_ALERTS_TOTAL: usize = 16 * MAX_WAITING_ALERTS;
 pub(super) const MAX_ENDED_ALERTS: usize = 1_000;
 
 /// Time within which a second alert about the same, for one destination, is a repetition and is not added.
-pub(super) const REPEAT_WINDOW: Duration = Duration::from_secs(60 * 60);
+pub(crate) const REPEAT_WINDOW: Duration = Duration::from_secs(60 * 60);
 
 /// How long an alert is listed after it was delivered or given up.
 pub(super) const ENDED_ALERT_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);

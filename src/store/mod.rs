@@ -34,6 +34,7 @@ use std::time::Duration;
 
 pub use self::redis::RedisStore;
 pub use crate::limits::{DenialLimits, Limits, PinLimits};
+pub(crate) use alerts::REPEAT_WINDOW as ALERT_REPEAT_WINDOW;
 pub use alerts::{
     ALERT_LEASE, AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, MAX_ALERT_WAIT, MAX_WAITING_ALERTS,
     MAX_WAITING_ALERTS_TOTAL, QueuedAlert,
@@ -49,7 +50,7 @@ pub use error::{StoreError, StoreErrorCause, StoreErrorKind};
 pub use limits::{LimitStore, NumberLock, Usage};
 pub use memory::MemoryStore;
 pub use number_keys::KeyUse;
-pub(crate) use number_keys::{check_number_keys, check_pepper};
+pub(crate) use number_keys::{check_number_keys, check_pepper_at_start};
 pub use open::{OpenError, open, sqlite_file};
 pub use pins::{NewPin, PepperFingerprint, PinGuess, PinState, PinStore, PinToCompare, StoredPin};
 pub use refusal::Refusal;

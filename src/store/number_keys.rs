@@ -52,13 +52,13 @@ pub(crate) async fn check_number_keys(
 ///
 /// # Errors
 /// If they were made with another pepper.
-pub(crate) async fn check_pepper(
+pub(crate) async fn check_pepper_at_start(
     store: &dyn CallStore,
     config: &StoreConfig,
     base: &Path,
     pepper: PepperFingerprint,
 ) -> Result<(), ConfigError> {
-    check(store.use_pepper(pepper), PEPPER, config, base).await
+    check(store.check_pepper(pepper), PEPPER, config, base).await
 }
 
 /// Returns an error at `key` of the configuration, if the store refuses the check in time.

@@ -73,13 +73,13 @@ pub trait PinStore: Send + Sync {
     ///
     /// # Errors
     /// If the result is unknown: the guess must not approve.
-    async fn pin_was_right(&self, numbers: &[NumberHash], compared: &PinToCompare) -> Result<bool, StoreError>;
+    async fn confirm_pin_guess(&self, numbers: &[NumberHash], compared: &PinToCompare) -> Result<bool, StoreError>;
 
     /// Checks that the PINs of the store, if there are any, were made with this pepper. Changes nothing.
     ///
     /// # Errors
     /// Refused if they were made with another one. Any other error: the check was not done.
-    async fn use_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError>;
+    async fn check_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError>;
 }
 
 /// A PIN to set.

@@ -120,7 +120,7 @@ fn a_refused_configuration_is_reported_to_its_own_destinations() {
     let refusal = config::load(&path, &phonegate::TYPES).unwrap_err();
     let (sender, undelivered) = mpsc::channel();
     let done = move |undelivered| sender.send(undelivered).unwrap();
-    let thread = direct::report_refusal(path, refusal, support::PATIENCE, done).unwrap();
+    let thread = direct::report_refusal(path, refusal, support::EVENT_TIMEOUT, done).unwrap();
     let mail = server.event("mail");
     assert!(header(&mail, "Subject").ends_with(": the configuration was refused"), "{mail}");
     let text = mail["mail"].as_str().unwrap();

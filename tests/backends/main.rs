@@ -135,6 +135,8 @@ fn every_type_of_backend_is_in_the_suite() {
     let known: BTreeSet<_> = phonegate::TYPES.backends.iter().map(|kind| kind.name()).collect();
     let tested: BTreeSet<_> = BACKENDS.iter().map(|tested| tested.name).filter(|name| *name != "modem_bank").collect();
     assert_eq!(known, tested, "a new backend needs a line in BACKENDS");
+    let without_rig: Vec<_> = BACKENDS.iter().filter(|tested| tested.rig.is_none()).map(|tested| tested.name).collect();
+    assert_eq!(without_rig, ["sip"], "a new backend needs a rig");
 }
 
 macro_rules! stories {

@@ -31,6 +31,11 @@ pub trait Rig {
         true
     }
 
+    /// Whether its calls go on when their process ends.
+    fn outlives_its_process(&self) -> bool {
+        true
+    }
+
     /// The number of calls that were placed so far.
     fn placed_calls(&self) -> usize {
         0
@@ -60,16 +65,12 @@ fn following_can_be_dropped_and_resumed() {
             assert!(backend.runtime.block_on(async { tokio::time::timeout(limit, follow).await }).is_err());
         }
         rig.answer(true);
+        let outlives = backend.backend.outlives_its_process();
+        assert_eq!(outlives, rig.outlives_its_process());
         // If the call outlives its process, another one follows it.
-        let backend = if backend.backend.outlives_its_process() { start() } else { backend };
+        let backend = if outlives { start() } else { backend };
         assert!(matches!(backend.follow(&reference), Outcome::Verified(_)));
     });
-}
-
-#[test]
-fn a_simulated_call_ends_with_its_process() {
-    let settings = crate::scenes::simulated::rig().settings();
-    assert!(!TestBackend::new(&settings).backend.outlives_its_process());
 }
 
 /// B5 and B6.

@@ -2,7 +2,7 @@
 //! is rung twice for a pending call, and every call ends with a message.
 
 use phonegate::store::{Query, Row};
-use support::twilio::{About, Fault, Story, Twilio};
+use support::twilio::{About, Fault, Scenario, Twilio};
 
 use super::*;
 
@@ -99,7 +99,7 @@ impl Site {
 /// Kills processes at two moments, one after the other, of calls that end with this word, and this event. Returns their
 /// ends.
 fn killed_at(site: &Site, moments: [Moment; 2], word: &str, ends: &str) -> Vec<(Moment, CallStatus, String)> {
-    site.twilio.tell(Story { looks: Some(2), ..Story::ends(word) });
+    site.twilio.play(Scenario { polls: Some(2), ..Scenario::ends(word) });
     let [one, other] = [1..=KILLS, KILLS + 1..=2 * KILLS];
     for (moment, calls) in moments.into_iter().zip([one.clone(), other.clone()]) {
         calls.for_each(|n| site.kill(n, moment, ends));

@@ -2,7 +2,7 @@
 
 use phonegate::call::{CallLimit, FailureReason};
 use phonegate::store::LimitStore;
-use support::twilio::{About, Story, Twilio};
+use support::twilio::{About, Scenario, Twilio};
 
 use super::*;
 
@@ -83,7 +83,7 @@ fn denials_of_killed_processes_count_once() {
     let locks = || farm.ask(async |store| store.locks().await).unwrap();
     for n in [1, 2] {
         assert_eq!(locks(), []);
-        twilio.tell(Story { looks: Some(4), ..Story::ends("WRONG_KEY") });
+        twilio.play(Scenario { polls: Some(4), ..Scenario::ends("WRONG_KEY") });
         let process = farm.process_to(n, NUMBER);
         farm.has_reference(n);
         process.kill_after(0);

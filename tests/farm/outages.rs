@@ -153,8 +153,8 @@ fn calls_during_an_outage(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis)) 
         status_is(node, 2, CallStatus::Failed);
     }
     for (node, event) in [(&two, "backend_down"), (&two, "backend_up"), (&one, "backend_up")] {
-        let is_told = |line: &Value| line["event"] == event && line["backend"] == "the store";
-        wait_until(&format!("{event} is told of the store"), || node.log().iter().any(is_told));
+        let is_logged = |line: &Value| line["event"] == event && line["backend"] == "the store";
+        wait_until(&format!("{event} is logged for the store"), || node.log().iter().any(is_logged));
     }
     // Redis is used again.
     let mut n = 10;
@@ -196,8 +196,8 @@ fn an_approval_that_redis_did_not_confirm_says_so() {
     assert_eq!(status, CallStatus::Failed);
     assert!(text.starts_with("The call was approved, but the store did not confirm that"), "{text}");
     assert!(text.ends_with("(DeadlinePassed, code 11)"), "{text}");
-    let is_told = |line: &Value| line["event"] == "backend_down" && line["backend"] == "the store";
-    assert!(node.log().iter().any(is_told), "{:?}", node.log());
+    let is_logged = |line: &Value| line["event"] == "backend_down" && line["backend"] == "the store";
+    assert!(node.log().iter().any(is_logged), "{:?}", node.log());
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_read_only_store_is_reported_down_once() {
     let node = farm.node();
     farm.verifies_the_first(&node);
     farm.redis.cli(&["CONFIG", "SET", "maxmemory", "100kb"]);
-    let told = |event: &str| {
+    let logged = |event: &str| {
         let is_it = |line: &&Value| line["event"] == event && line["backend"] == "the store";
         node.log().iter().filter(is_it).count()
     };
@@ -231,7 +231,7 @@ fn a_read_only_store_is_reported_down_once() {
         is_refused(&node, n, &number(n), "OOM");
         node.status(id(1));
     }
-    assert_eq!((told("backend_down"), told("backend_up")), (1, 0));
+    assert_eq!((logged("backend_down"), logged("backend_up")), (1, 0));
     farm.redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
-    wait_until("it is told as up", || told("backend_up") == 1);
+    wait_until("it is logged as up", || logged("backend_up") == 1);
 }

@@ -62,7 +62,7 @@ async fn a_call_withdrawn_while_redis_stood_still_never_begins() {
     let update = RecordedChange { attempt: new(2).attempt, at: SystemTime::UNIX_EPOCH, change: refused };
     let start = Instant::now();
     while let Err(error) = store.record(std::slice::from_ref(&update)).await {
-        assert!(start.elapsed() < support::PATIENCE, "{error}");
+        assert!(start.elapsed() < support::EVENT_TIMEOUT, "{error}");
     }
     // Whichever came first, the number is released and nothing is pending.
     let again = NewAttempt { attempt: Attempt { id: id(3), generation: 1 }, ..new(2) };
@@ -91,7 +91,7 @@ async fn no_lease_expires_while_redis_is_away() {
     let taken = loop {
         match another.claim_orphans(ANOTHER, 10).await {
             Ok(taken) => break taken,
-            Err(error) => assert!(start.elapsed() < support::PATIENCE, "{error}"),
+            Err(error) => assert!(start.elapsed() < support::EVENT_TIMEOUT, "{error}"),
         }
     };
     assert_eq!(taken, [], "its owner could not renew its lease");
@@ -121,7 +121,7 @@ async fn claims_whose_answer_was_lost_are_returned_again() {
     let orphans = loop {
         match another.claim_orphans(ANOTHER, 10).await {
             Ok(orphans) => break orphans,
-            Err(error) => assert!(start.elapsed() < support::PATIENCE, "{error}"),
+            Err(error) => assert!(start.elapsed() < support::EVENT_TIMEOUT, "{error}"),
         }
     };
     assert_eq!(orphans.iter().map(|orphan| orphan.attempt).collect::<Vec<_>>(), [new(1).attempt]);

@@ -24,7 +24,7 @@ use phonegate::store::{
 use serde_json::json;
 use support::gate::id;
 use support::limits::{NO_LIMITS, NO_LOCK};
-use support::ports::nobody;
+use support::ports::unused_address;
 use support::redis::{PASSWORD, Redis};
 use uuid::Uuid;
 
@@ -72,7 +72,7 @@ async fn begin(store: &RedisStore, n: u128) -> Result<Begun, StoreError> {
 
 /// Waits for a store's answer. It must come even if the server does not answer.
 async fn is_answered<T>(operation: impl Future<Output = T>) -> T {
-    tokio::time::timeout(support::PATIENCE, operation).await.expect("the store waits for its server no longer")
+    tokio::time::timeout(support::EVENT_TIMEOUT, operation).await.expect("the store waits for its server no longer")
 }
 
 /// Begins a call as soon as that works.
@@ -81,7 +81,7 @@ async fn begin_at_last(store: &RedisStore, n: u128) {
     loop {
         match begin(store, n).await {
             Ok(begun) => return assert_eq!(begun, Begun::New),
-            Err(error) => assert!(start.elapsed() < support::PATIENCE, "{error}"),
+            Err(error) => assert!(start.elapsed() < support::EVENT_TIMEOUT, "{error}"),
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

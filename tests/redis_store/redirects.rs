@@ -19,7 +19,7 @@ async fn a_cluster_is_followed_to_the_node_that_has_the_calls() {
     let addresses: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
     // Whichever node is configured, also if the first address does not answer.
     for (n, address) in (1..).zip(&addresses) {
-        let store = open(&format!("redis://{},{address}?cluster=true", nobody()));
+        let store = open(&format!("redis://{},{address}?cluster=true", unused_address()));
         assert_eq!(begin(&store, n).await, Ok(Begun::New));
         assert!(store.find(id(1)).await.unwrap().is_some());
     }
@@ -72,7 +72,7 @@ async fn sentinels_are_asked_again_when_the_master_changes() {
     support::wait_until("the sentinel knows the replica", || {
         sentinel.cli(&["SENTINEL", "REPLICAS", "mymaster"]).contains(&replica.port().to_string())
     });
-    let url = |name: &str| format!("redis://{},127.0.0.1:{}?sentinel={name}", nobody(), sentinel.port());
+    let url = |name: &str| format!("redis://{},127.0.0.1:{}?sentinel={name}", unused_address(), sentinel.port());
     let unknown = problem(begin(&open(&url("another")), 1).await);
     assert!(unknown.contains("knows no master another"), "{unknown}");
     let store = open(&url("mymaster"));

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::support::abi::{FAILED, SUCCESS};
-use super::support::twilio::{About, Story, Twilio};
+use super::support::twilio::{About, Scenario, Twilio};
 use super::support::wait_until;
 use super::{Machine, settle};
 
@@ -21,12 +21,12 @@ fn has_text(machine: &Machine, text: &str) -> bool {
 /// The library has one gate for each process, so each of these is a test of its own.
 fn judged_by_the_next_process(does: &str, expected: i32, reason: &str) {
     let twilio = Twilio::start();
-    twilio.tell(Story { looks: Some(6), ..Story::ends(does) });
+    twilio.play(Scenario { polls: Some(6), ..Scenario::ends(does) });
     let approval = json!({ "method": "code", "code_digits": 4 });
     let machine = Machine::with(twilio.backend(), json!({ "approval": approval, "prompts": { "attempts": 3 } }));
     let (host, call) = machine.call(does);
     machine.has_placed(&call);
-    wait_until("it is polled", || !twilio.seen(About::Look).is_empty());
+    wait_until("it is polled", || !twilio.seen(About::Poll).is_empty());
     host.kill_after(0);
     assert!(!twilio.is_clean(), "the phone rings on");
     // Each code alone could be part of something else.

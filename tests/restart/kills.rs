@@ -15,7 +15,7 @@ fn the_next_process_claims_calls_killed_at_any_moment() {
     // claimed by then.
     for n in 0..KILLS {
         let word = word_of(n);
-        twilio.tell(Story { looks: Some(2), ..Story::ends(word) });
+        twilio.play(Scenario { polls: Some(2), ..Scenario::ends(word) });
         let before = twilio.seen(About::Delete).len();
         let (host, call) = machine.call(format!("{word}, killed at its end"));
         wait_until("its end is known", || twilio.seen(About::Delete).len() > before);
@@ -25,8 +25,8 @@ fn the_next_process_claims_calls_killed_at_any_moment() {
     for n in 0..KILLS {
         let word = word_of(n);
         // None of them ends before it is killed.
-        twilio.tell(Story { looks: Some(6), ..Story::ends(word) });
-        let looks = || twilio.seen(About::Look).len();
+        twilio.play(Scenario { polls: Some(6), ..Scenario::ends(word) });
+        let polls = || twilio.seen(About::Poll).len();
 
         let (mut host, call) = machine.call(format!("{word}, killed as it begins"));
         host.logs("started_call");
@@ -46,9 +46,9 @@ fn the_next_process_claims_calls_killed_at_any_moment() {
         host.kill_after(pause(15));
         calls.push(call);
 
-        let before = looks();
+        let before = polls();
         let (host, call) = machine.call(format!("{word}, killed while it rings"));
-        wait_until("it is polled", || looks() > before);
+        wait_until("it is polled", || polls() > before);
         // The poll does not wait for the store, which has the reference a moment later.
         machine.has_placed(&call);
         host.kill_after(pause(400));
@@ -74,7 +74,7 @@ fn a_repeat_right_after_a_kill_never_rings_twice() {
     let twilio = Twilio::start();
     let machine = Machine::new(twilio.backend());
     let next = machine.next();
-    twilio.tell(Story { looks: Some(2), ..Story::ends("APPROVED") });
+    twilio.play(Scenario { polls: Some(2), ..Scenario::ends("APPROVED") });
     let mut calls = Vec::new();
     let mut kill_and_ask_again = |host: Host, call: Begun, after| {
         host.kill_after(after);

@@ -22,7 +22,7 @@ use support::gate::{admitted, no_limits, with_test_defaults};
 use support::host::Host;
 use support::sip::prompts;
 use support::sipp::{Callee, Step, UNTIL_ASKED};
-use support::twilio::{About, Story, Twilio};
+use support::twilio::{About, Scenario, Twilio};
 use support::wait_until;
 use tempfile::TempDir;
 
@@ -169,11 +169,11 @@ fn a_repeat_of_an_orphan_rings_nobody() {
     machine.has_placed(&call);
     host.kill_after(0);
 
-    // The host is asked anew before anybody could take the call up.
+    // The request is repeated before any process can claim the call.
     let next = machine.next();
     let log = || std::fs::read_to_string(next.path("state/phonegate/phonegate.log")).unwrap_or_default();
     assert_eq!(next.initiate(Some(&call.number), Some(&call.id), None), PENDING);
-    wait_until("the call is taken up", || log().contains("claimed"));
+    wait_until("the call is claimed", || log().contains("claimed"));
     assert_eq!(next.initiate(Some(&call.number), Some(&call.id), None), PENDING);
     assert_eq!(next.status(Some(&call.id)), PENDING);
     let text = approve(&phone);
@@ -191,7 +191,7 @@ fn ends_with_its_process(backend: Value, rings: impl Fn(&Calls, &Begun) -> usize
     host.kill_after(0);
 
     let (next, store) = (machine.next(), machine.calls());
-    // Nobody knows whether the phone rings still.
+    // The phone may still ring.
     let number_is_free = || {
         let other = fresh_id();
         next.initiate(Some(&call.number), Some(&other), None);
@@ -226,11 +226,11 @@ fn a_killed_simulated_call_is_interrupted_and_holds_its_number() {
 #[test]
 fn a_fraud_report_is_not_lost_while_no_process_runs() {
     let twilio = Twilio::start();
-    twilio.tell(Story { looks: Some(2), ..Story::ends("FRAUD") });
+    twilio.play(Scenario { polls: Some(2), ..Scenario::ends("FRAUD") });
     let machine = Machine::with(twilio.backend(), json!({ "call": { "deadline_s": 4 } }));
     let (host, call) = machine.call("killed while it rings");
     machine.has_placed(&call);
-    wait_until("it is looked at", || !twilio.seen(About::Look).is_empty());
+    wait_until("it is looked at", || !twilio.seen(About::Poll).is_empty());
     host.kill_after(0);
 
     let next = machine.next();
@@ -255,9 +255,9 @@ fn a_gate_beside_a_service_claims_none_of_its_calls() {
     loaded.config.log.directory = Some(folder.path().to_owned());
     let registry = Arc::new(Registry::new(Duration::from_secs(60)));
     let log_to = LogTo::file("tool.log");
-    let tool = Gate::start_beside_a_service(loaded, registry, log_to).unwrap();
+    let tool = Gate::start_beside_service(loaded, registry, log_to).unwrap();
     std::thread::sleep(LEASE + 2 * RENEW_EVERY);
-    assert!(tool.shut_down(support::PATIENCE));
+    assert!(tool.shut_down(support::EVENT_TIMEOUT));
     let log = std::fs::read_to_string(folder.path().join("tool.log")).unwrap();
     assert!(!log.contains("claimed"), "{log}");
 

@@ -43,7 +43,7 @@ fn what_was_recorded_before_close_is_there_after_it() {
     on_every_store(async |open| {
         let store = open();
         assert_eq!(begin(&store, &new(attempt(1, 1), number(1))).await, Begun::New);
-        assert!(store.close(support::PATIENCE));
+        assert!(store.close(support::EVENT_TIMEOUT));
         assert!(is_pending(&open(), attempt(1, 1)).await);
     });
 }

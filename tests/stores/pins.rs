@@ -39,7 +39,7 @@ async fn compare(store: &Arc<dyn CallStore>, n: u128) -> PinToCompare {
 }
 
 async fn was_right(store: &Arc<dyn CallStore>, n: u128, compared: &PinToCompare) -> bool {
-    store.pin_was_right(&hashes(&number(n)), compared).await.unwrap()
+    store.confirm_pin_guess(&hashes(&number(n)), compared).await.unwrap()
 }
 
 async fn is_locked(store: &Arc<dyn CallStore>, n: u128) -> bool {
@@ -222,16 +222,16 @@ fn a_lower_limit_of_failures_holds_at_once() {
 fn another_pepper_is_refused_and_counts_no_failure() {
     on_every_store(async |open| {
         let (store, other) = (open(), open());
-        assert_eq!(other.use_pepper(pepper(2)).await, Ok(()), "there are no PINs");
+        assert_eq!(other.check_pepper(pepper(2)).await, Ok(()), "there are no PINs");
         store.set_pin(&pin(number(1), "one")).await.unwrap();
-        assert_eq!(other.use_pepper(pepper(1)).await, Ok(()));
+        assert_eq!(other.check_pepper(pepper(1)).await, Ok(()));
         let is_refused = |answer: &Result<(), StoreError>| {
             let text = format!("another pepper (fingerprint {})", pepper(1));
             answer
                 .as_ref()
                 .is_err_and(|error| error.kind() == StoreErrorKind::Refused && error.detail().contains(&text))
         };
-        let refused = other.use_pepper(pepper(2)).await;
+        let refused = other.check_pepper(pepper(2)).await;
         assert!(is_refused(&refused), "{refused:?}");
         let guessed = other.begin_pin_guess(&[number(1).hash], pepper(2), &FIVE).await.map(drop);
         assert!(is_refused(&guessed), "{guessed:?}");
@@ -243,7 +243,7 @@ fn another_pepper_is_refused_and_counts_no_failure() {
         // Without the old PINs, the new pepper is taken.
         assert!(store.remove_pin(&[number(1).hash]).await.unwrap());
         assert_eq!(other.set_pin(&NewPin { pepper: pepper(2), ..pin(number(1), "two") }).await, Ok(()));
-        assert!(store.use_pepper(pepper(1)).await.is_err());
+        assert!(store.check_pepper(pepper(1)).await.is_err());
     });
 }
 

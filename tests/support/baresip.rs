@@ -86,7 +86,7 @@ impl Phone {
         let command = json!({ "command": "sndcode", "params": key }).to_string();
         let mut control = TcpStream::connect(("127.0.0.1", self.control)).unwrap();
         control.write_all(format!("{}:{command},", command.len()).as_bytes()).unwrap();
-        control.set_read_timeout(Some(super::PATIENCE)).unwrap();
+        control.set_read_timeout(Some(super::EVENT_TIMEOUT)).unwrap();
         // baresip also reports the events of its calls there, before and within the response.
         let (mut told, mut part) = (String::new(), [0; 1024]);
         while !(told.contains("\"response\":true") && told.ends_with("},")) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phonegate::admission::Admission;
-use phonegate::call::{CallId, CallStatus, PhoneNumber};
+use phonegate::call::{CallEvent, CallId, CallStatus, GateEvent, PhoneNumber};
 use phonegate::config::{self, ConfigError, Loaded, NumbersConfig, Types};
 use phonegate::gate::{CallRequest, Gate, LogTo};
 use phonegate::registry::{Registry, Snapshot};
@@ -122,14 +122,27 @@ impl TestGate {
 
     /// Ends the gate, so that its log is whole, and returns the log's lines.
     pub fn end(&self) -> Vec<Value> {
-        assert!(self.gate.shut_down(super::PATIENCE), "the gate ends in time");
+        assert!(self.gate.shut_down(super::EVENT_TIMEOUT), "the gate ends in time");
         self.log()
     }
 
     /// The log's lines so far.
     pub fn log(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.folder().join("log/phonegate.log")).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")));
+        lines.inspect(has_documented_fields).collect()
+    }
+}
+
+/// Checks that a line of the log has only the fields that its event may have.
+fn has_documented_fields(line: &Value) {
+    let name = line["event"].as_str().unwrap();
+    let of_call = CallEvent::ALL.iter().map(|event| (event.name(), event.fields()));
+    let of_gate = GateEvent::ALL.iter().map(|event| (event.name(), event.fields()));
+    let (_, fields) = of_call.chain(of_gate).find(|(known, _)| *known == name).expect("the event is known");
+    for field in line.as_object().unwrap().keys() {
+        let is_known = ["time", "level", "event"].contains(&&**field) || fields.contains(&&**field);
+        assert!(is_known, "`{name}` may not have `{field}`: {line}");
     }
 }
 

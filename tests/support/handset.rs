@@ -45,7 +45,7 @@ impl Handset {
     /// A handset on an address of this machine.
     pub fn on(address: &str) -> Self {
         let socket = UdpSocket::bind((address.parse::<IpAddr>().unwrap(), 0)).unwrap();
-        socket.set_read_timeout(Some(super::PATIENCE)).unwrap();
+        socket.set_read_timeout(Some(super::EVENT_TIMEOUT)).unwrap();
         Self { socket, next: Mutex::new((1000, 16_000)), srtp: Mutex::default() }
     }
 

@@ -42,7 +42,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The longest that a test waits for an event.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The time between the answer of a call and its first key, in milliseconds. A key is too early in the first second of
 /// PhoneGate's prompt, which on a busy machine may begin some hundred milliseconds after its ACK.
@@ -98,7 +98,7 @@ pub fn project_folder() -> &'static Path {
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        assert!(start.elapsed() < EVENT_TIMEOUT, "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

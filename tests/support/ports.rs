@@ -36,7 +36,7 @@ pub fn free_ports(count: u16) -> u16 {
 }
 
 /// Returns an address of this machine on which no program listens.
-pub fn nobody() -> SocketAddr {
+pub fn unused_address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 

@@ -94,7 +94,7 @@ pub struct NodeExporter {
 impl NodeExporter {
     /// Starts one, on a free port of 127.0.0.1.
     pub fn start(folder: &Path) -> Self {
-        let address = super::ports::nobody().to_string();
+        let address = super::ports::unused_address().to_string();
         let child = super::tool("prometheus-node-exporter", "prometheus-node-exporter")
             .args(["--collector.disable-defaults", "--collector.textfile"])
             .arg(format!("--collector.textfile.directory={}", folder.display()))

@@ -219,7 +219,7 @@ fn list(context: &Context, reader: &StoreReader, json: bool) -> Result<Exit, Com
     let built =
         built.filter_map(|(index, alert)| Destination::build(index, alert, &config.network, &context.loaded.base).ok());
     let names: HashMap<String, String> =
-        built.map(|destination| (destination.key().to_owned(), destination.name().to_owned())).collect();
+        built.map(|destination| (destination.fingerprint().to_owned(), destination.name().to_owned())).collect();
     let unnamed = if names.len() < config.alerts.len() { "unknown" } else { "removed" };
     let mut shown = Vec::new();
     for listed in &alerts {

@@ -204,7 +204,7 @@ fn recommended(config: &Config) -> Option<&'static str> {
 
 /// Returns the backends that are in `use` in that order, then the others.
 fn rows(config: &Config) -> Vec<BackendRow> {
-    let order: BTreeMap<_, _> = config.use_order.iter().zip(1_usize..).collect();
+    let order: BTreeMap<_, _> = config.backend_order.iter().zip(1_usize..).collect();
     let row = |(name, backend): (&String, &BackendConfig)| {
         let order = order.get(name).copied();
         BackendRow {
@@ -233,7 +233,7 @@ fn judged_by(config: &Config, backend: &BackendConfig) -> JudgedBy {
 
 /// Returns the names of the backends in use whose own verdict approves calls.
 pub(crate) fn judges(config: &Config) -> Vec<String> {
-    let in_use = config.use_order.iter().filter_map(|name| config.backends.get_key_value(name));
+    let in_use = config.backend_order.iter().filter_map(|name| config.backends.get_key_value(name));
     in_use
         .filter(|(_, backend)| judged_by(config, backend) == JudgedBy::Provider)
         .map(|(name, _)| name.clone())

@@ -12,7 +12,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::ports::nobody;
+use crate::support::ports::unused_address;
 use crate::support::{Ran, simulated};
 
 /// The settings of a server that used Azure MFA, with parts that an edit must keep and secrets that must not be shown.
@@ -216,7 +216,8 @@ pub fn unreachable() -> Value {
     let mut config = simulated(None, 0);
     config["use"] = json!(["trunk"]);
     config["allow_test_backends"] = json!(false);
-    config["backends"] = json!({ "trunk": { "type": "sip", "trunk": format!("sip:{};transport=tcp", nobody()) } });
+    config["backends"] =
+        json!({ "trunk": { "type": "sip", "trunk": format!("sip:{};transport=tcp", unused_address()) } });
     config
 }
 

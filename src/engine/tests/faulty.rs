@@ -244,11 +244,11 @@ impl PinStore for Faulty {
         self.memory.begin_pin_guess(numbers, pepper, limits).await
     }
 
-    async fn pin_was_right(&self, numbers: &[NumberHash], compared: &PinToCompare) -> Result<bool, StoreError> {
-        self.memory.pin_was_right(numbers, compared).await
+    async fn confirm_pin_guess(&self, numbers: &[NumberHash], compared: &PinToCompare) -> Result<bool, StoreError> {
+        self.memory.confirm_pin_guess(numbers, compared).await
     }
 
-    async fn use_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError> {
-        self.memory.use_pepper(pepper).await
+    async fn check_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError> {
+        self.memory.check_pepper(pepper).await
     }
 }

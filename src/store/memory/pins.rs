@@ -79,13 +79,13 @@ impl PinStore for MemoryStore {
         })
     }
 
-    async fn pin_was_right(&self, numbers: &[NumberHash], compared: &PinToCompare) -> Result<bool, StoreError> {
+    async fn confirm_pin_guess(&self, numbers: &[NumberHash], compared: &PinToCompare) -> Result<bool, StoreError> {
         let mut calls = self.calls.lock();
         let pin = calls.pin_of(numbers).filter(|pin| pin.new.hash == compared.hash);
         Ok(pin.map(|pin| pin.guesses.was_right(compared.guess)).is_some())
     }
 
-    async fn use_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError> {
+    async fn check_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError> {
         self.calls.lock().other_pepper(pepper).map_or(Ok(()), Err)
     }
 }

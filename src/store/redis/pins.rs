@@ -155,12 +155,12 @@ impl PinStore for RedisStore {
         })
     }
 
-    async fn pin_was_right(&self, numbers: &[NumberHash], compared: &PinToCompare) -> Result<bool, StoreError> {
+    async fn confirm_pin_guess(&self, numbers: &[NumberHash], compared: &PinToCompare) -> Result<bool, StoreError> {
         let more = [compared.hash.to_string(), compared.guess.to_string()];
         is_done(&self.change_pin("right", hashes(numbers)?, &more).await?, "right")
     }
 
-    async fn use_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError> {
+    async fn check_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError> {
         match self.run::<Option<String>>(&self.scripts.pepper, pepper.to_string()).await? {
             Some(used) => Err(StoreError::pepper_mismatch(used)),
             None => Ok(()),

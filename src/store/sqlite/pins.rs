@@ -53,12 +53,12 @@ impl PinStore for SqliteStore {
         self.worker.write(move |tx| begin_guess(tx, &numbers, pepper, &limits)).await?
     }
 
-    async fn pin_was_right(&self, numbers: &[NumberHash], compared: &PinToCompare) -> Result<bool, StoreError> {
+    async fn confirm_pin_guess(&self, numbers: &[NumberHash], compared: &PinToCompare) -> Result<bool, StoreError> {
         let (numbers, compared) = (numbers.to_vec(), compared.clone());
         self.worker.write(move |tx| was_right(tx, &numbers, &compared)).await
     }
 
-    async fn use_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError> {
+    async fn check_pepper(&self, pepper: PepperFingerprint) -> Result<(), StoreError> {
         self.worker.read(move |tx| other_pepper(tx, pepper)).await?.map_or(Ok(()), Err)
     }
 }

@@ -42,4 +42,8 @@ impl Rig for Phone {
     fn can_refuse(&self) -> bool {
         false
     }
+
+    fn outlives_its_process(&self) -> bool {
+        false
+    }
 }

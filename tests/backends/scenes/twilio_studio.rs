@@ -7,70 +7,70 @@ use serde_json::{Value, json};
 
 use super::play;
 use crate::references::Rig;
-use crate::support::twilio::{About, Fault, Story as Flow, Twilio};
-use crate::{Scene, Story};
+use crate::support::twilio::{About, Fault, Scenario as Flow, Twilio};
+use crate::{Scenario, Scene};
 
-pub fn scene(story: Story) -> Scene {
+pub fn scene(story: Scenario) -> Scene {
     let twilio = Twilio::start();
-    let ends = |word| twilio.tell(Flow::ends(word));
+    let ends = |word| twilio.play(Flow::ends(word));
     let fails = |fault| twilio.fail(About::Start, fault);
     let reason = match story {
-        Story::Verified => {
+        Scenario::Verified => {
             ends("APPROVED");
             None
         }
-        Story::WrongKey => {
+        Scenario::WrongKey => {
             ends("WRONG_KEY");
             Some(FailureReason::WrongKey)
         }
-        Story::NoKey => {
+        Scenario::NoKey => {
             ends("NO_KEY");
             Some(FailureReason::NoKeyPressed)
         }
-        Story::Busy => {
+        Scenario::Busy => {
             ends("BUSY");
             Some(FailureReason::Unreachable)
         }
-        Story::NoAnswer => {
+        Scenario::NoAnswer => {
             ends("NO_ANSWER");
             Some(FailureReason::Unreachable)
         }
-        Story::HungUpByTheUser => {
-            twilio.tell(Flow { answered: true, looks: Some(1), ..Flow::rings() });
+        Scenario::HungUpByTheUser => {
+            twilio.play(Flow { answered: true, polls: Some(1), ..Flow::rings() });
             Some(FailureReason::CallEnded)
         }
-        Story::BadNumber => {
+        Scenario::BadNumber => {
             fails(Fault::Refuse(400, 21211, "The 'To' number is not a valid phone number.", None));
             Some(FailureReason::InvalidNumber)
         }
-        Story::RefusedCredentials => {
+        Scenario::RefusedCredentials => {
             fails(Fault::Refuse(401, 20003, "Authenticate", None));
             Some(FailureReason::NotConfigured)
         }
-        Story::RateLimited => {
+        Scenario::RateLimited => {
             for _ in 0..3 {
                 fails(Fault::Refuse(429, 20429, "Too many requests", None));
             }
             Some(FailureReason::Throttled)
         }
-        Story::MalformedReply => {
+        Scenario::MalformedReply => {
             fails(Fault::Reply(201, "<html>".to_owned()));
             Some(FailureReason::CannotPlace)
         }
-        Story::SlowReply => {
+        Scenario::SlowReply => {
             fails(Fault::Slow(Duration::from_secs(2)));
             None
         }
-        Story::LostWhilePlacing => {
+        Scenario::LostWhilePlacing => {
             fails(Fault::Close);
             Some(FailureReason::CannotPlace)
         }
-        Story::LostWhileFollowing => {
-            twilio.fail(About::Look, Fault::Close);
+        Scenario::LostWhileFollowing => {
+            twilio.fail(About::Poll, Fault::Close);
             None
         }
-        Story::Deadline => {
-            twilio.tell(Flow::rings());
+        Scenario::Deadline => {
+            twilio.play(Flow::rings());
             Some(FailureReason::DeadlinePassed)
         }
     };
@@ -87,7 +87,7 @@ impl Rig for Twilio {
     }
 
     fn prepare(&self, approved: bool) {
-        self.tell(Flow::ends(if approved { "APPROVED" } else { "WRONG_KEY" }));
+        self.play(Flow::ends(if approved { "APPROVED" } else { "WRONG_KEY" }));
     }
 
     fn prepare_check(&self) {

@@ -22,7 +22,7 @@ use phonegate::config;
 use serde_json::{Value, json};
 
 use state::Studio;
-pub use state::{FLOW, Story};
+pub use state::{FLOW, Scenario};
 
 pub const ACCOUNT: &str = "AC00000000000000000000000000000001";
 pub const KEY: &str = "SK00000000000000000000000000000001";
@@ -34,7 +34,7 @@ pub const FROM: &str = "+14255550100";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
     Start,
-    Look,
+    Poll,
     End,
     Delete,
     Flow,
@@ -169,8 +169,8 @@ impl Twilio {
     }
 
     /// Sets how calls go from now on.
-    pub fn tell(&self, story: Story) {
-        self.inner.lock().unwrap().studio.story = story;
+    pub fn play(&self, scenario: Scenario) {
+        self.inner.lock().unwrap().studio.scenario = scenario;
     }
 
     /// Adds a fault to the next request about this.
@@ -237,7 +237,7 @@ async fn answer(State(inner): State<Arc<Mutex<Inner>>>, request: Request) -> Res
     let path = parts.uri.path().to_owned();
     let about = match (parts.method.as_str(), path.split('/').nth(4), path.split('/').nth(5)) {
         ("POST", Some("Executions"), None) => About::Start,
-        ("GET", Some("Executions"), Some(_)) => About::Look,
+        ("GET", Some("Executions"), Some(_)) => About::Poll,
         ("POST", Some("Executions"), Some(_)) => About::End,
         ("DELETE", Some("Executions"), Some(_)) => About::Delete,
         _ => About::Flow,

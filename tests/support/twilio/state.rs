@@ -15,7 +15,7 @@ const LONGEST_PARAMETERS: usize = 4_096;
 
 /// How a call goes.
 #[derive(Clone, Debug)]
-pub struct Story {
+pub struct Scenario {
     /// Whether the call is answered.
     pub answered: bool,
     /// The end of the call. "APPROVED", "WRONG_KEY" and "FRAUD" are what the user does: the flow reports the entry. Any other
@@ -26,21 +26,21 @@ pub struct Story {
     /// The call goes through the flow that is installed. `result` is not used then.
     pub callee: Option<Callee>,
     /// Number of polls that show the call active. `None`: it never ends by itself.
-    pub looks: Option<u32>,
+    pub polls: Option<u32>,
     /// Number of polls after which the callee has hung up, which the call's widget shows. Studio may miss that, and then
     /// the Execution stays active: <https://support.twilio.com/hc/en-us/articles/360019383714>.
     pub hung_up_after: Option<u32>,
 }
 
-impl Story {
+impl Scenario {
     /// Answered, with this end.
     pub fn ends(word: &str) -> Self {
-        Self { answered: true, result: Some(json!(word)), looks: Some(1), ..Self::rings() }
+        Self { answered: true, result: Some(json!(word)), polls: Some(1), ..Self::rings() }
     }
 
     /// Rings for ever.
     pub fn rings() -> Self {
-        Self { answered: false, result: None, variables: json!({}), callee: None, looks: None, hung_up_after: None }
+        Self { answered: false, result: None, variables: json!({}), callee: None, polls: None, hung_up_after: None }
     }
 
     /// Answered and hung up, which Studio misses. The flow has this result, if any.
@@ -63,15 +63,15 @@ impl Story {
 pub struct Execution {
     to: String,
     parameters: Value,
-    story: Story,
+    scenario: Scenario,
     /// The end of the installed flow, if the call goes through it.
     walked: Option<Value>,
-    looks: u32,
+    polls: u32,
     stopped: bool,
 }
 
 pub struct Studio {
-    pub story: Story,
+    pub scenario: Scenario,
     pub executions: HashMap<String, Execution>,
     pub installed: Option<Value>,
     /// Number of Executions that were ended by request.
@@ -82,8 +82,8 @@ pub struct Studio {
 
 impl Default for Studio {
     fn default() -> Self {
-        let story = Story::ends("APPROVED");
-        Self { story, executions: HashMap::new(), installed: None, ends: 0, started: 0, revision: 0 }
+        let scenario = Scenario::ends("APPROVED");
+        Self { scenario, executions: HashMap::new(), installed: None, ends: 0, started: 0, revision: 0 }
     }
 }
 
@@ -152,12 +152,12 @@ impl Studio {
         }
         self.started += 1;
         let sid = format!("FN{:032x}", self.started);
-        let story = self.story.clone();
-        let walked = story.callee.map(|callee| {
+        let scenario = self.scenario.clone();
+        let walked = scenario.callee.map(|callee| {
             let definition = self.installed.as_ref().expect("a flow is installed");
             flow::run(definition, callee, (&from, &to), &parameters).context
         });
-        let execution = Execution { to, parameters: parameters.clone(), story, walked, looks: 0, stopped: false };
+        let execution = Execution { to, parameters: parameters.clone(), scenario, walked, polls: 0, stopped: false };
         let mut body = execution.resource(&sid);
         body["context"] = json!({ "flow": { "data": parameters } });
         self.executions.insert(sid, execution);
@@ -168,7 +168,7 @@ impl Studio {
         let Some(execution) = self.executions.get_mut(sid) else { return Err(missing(&["v2", "Flows", FLOW, sid])) };
         match (method, more) {
             ("GET", None) => {
-                execution.looks += 1;
+                execution.polls += 1;
                 Ok((200, execution.resource(sid)))
             }
             ("GET", Some("Context")) => Ok((200, execution.context(sid))),
@@ -189,7 +189,7 @@ impl Studio {
 
 impl Execution {
     fn is_over(&self) -> bool {
-        self.stopped || self.story.looks.is_some_and(|looks| self.looks > looks)
+        self.stopped || self.scenario.polls.is_some_and(|polls| self.polls > polls)
     }
 
     fn resource(&self, sid: &str) -> Value {
@@ -202,11 +202,11 @@ impl Execution {
     /// The context: empty at first, then with the call, the answer and the result.
     fn context(&self, sid: &str) -> Value {
         let mut widgets = json!({});
-        let has_hung_up = self.story.hung_up_after.is_some_and(|looks| self.looks > looks);
+        let has_hung_up = self.scenario.hung_up_after.is_some_and(|polls| self.polls > polls);
         if has_hung_up {
             widgets["call"] = json!({ "CallStatus": "completed", "CallDuration": "12" });
-        } else if self.looks > 0 {
-            let answered = self.story.answered && (self.looks > 1 || self.is_over());
+        } else if self.polls > 0 {
+            let answered = self.scenario.answered && (self.polls > 1 || self.is_over());
             widgets["call"] = json!({ "CallStatus": if answered { "in-progress" } else { "ringing" } });
         }
         let has_ended = has_hung_up || self.is_over() && !self.stopped;
@@ -231,14 +231,14 @@ impl Execution {
                 "result": "PRESSED", "attempt": "1", "digits": digits, "ended_by": "pound", "nonce": parameter("nonce"),
             })
         };
-        let mut variables = match self.story.result.as_ref().map(|result| (result, result.as_str())) {
+        let mut variables = match self.scenario.result.as_ref().map(|result| (result, result.as_str())) {
             Some((_, Some("APPROVED"))) => pressed(parameter("code_1")),
             Some((_, Some("WRONG_KEY"))) => pressed(parameter("code_1") + "1"),
             Some((_, Some("FRAUD"))) => pressed(parameter("fraud_key")),
             Some((result, _)) => json!({ "result": result }),
             None => json!({}),
         };
-        if let (Some(variables), Some(others)) = (variables.as_object_mut(), self.story.variables.as_object()) {
+        if let (Some(variables), Some(others)) = (variables.as_object_mut(), self.scenario.variables.as_object()) {
             variables.extend(others.clone());
         }
         variables

@@ -7,7 +7,7 @@ use phonegate::call::NumberHash;
 use phonegate::store::{Block, BlockScope, KeyUse};
 
 use super::block_log::BlockLog;
-use super::{Add, Record, end, extent, has_extension};
+use super::{Add, BlockRecord, end, extent, has_extension};
 use crate::commands::stored_number::StoredNumber;
 use crate::error::{CommandError, Exit};
 use crate::output;
@@ -45,9 +45,9 @@ pub(super) fn add(
     }
     log.added(&block, replaced.as_ref());
     if json {
-        replaced.iter().for_each(|replaced| output::json_line(&Record::of("replaced", replaced)));
-        output::json_line(&Record::of("block", &block));
-        other.iter().for_each(|other| output::json_line(&Record::of("kept", other)));
+        replaced.iter().for_each(|replaced| output::json_line(&BlockRecord::of("replaced", replaced)));
+        output::json_line(&BlockRecord::of("block", &block));
+        other.iter().for_each(|other| output::json_line(&BlockRecord::of("kept", other)));
     } else {
         output::print(&format!(
             "Blocked {} ({}) {}: {}",
@@ -174,7 +174,7 @@ pub(super) fn remove(
     for block in &blocks {
         log.removed(block);
         match json {
-            true => output::json_line(&Record::of("removed", block)),
+            true => output::json_line(&BlockRecord::of("removed", block)),
             false => {
                 output::print(&format!("removed: {}, {}: {}", extent(block), end(block, &zone), block.reason));
             }

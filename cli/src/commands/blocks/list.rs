@@ -4,7 +4,7 @@ use comfy_table::Table;
 use jiff::tz::TimeZone;
 use phonegate::store::Block;
 
-use super::{FOREVER, Record, extent};
+use super::{BlockRecord, FOREVER, extent};
 use crate::error::{CommandError, Exit};
 use crate::output;
 use crate::store_reader::StoreReader;
@@ -13,7 +13,7 @@ use crate::time;
 pub(super) fn run(reader: &StoreReader, json: bool) -> Result<Exit, CommandError> {
     let blocks = reader.block_on(reader.store.blocks())?;
     if json {
-        blocks.iter().for_each(|block| output::json_line(&Record::of("block", block)));
+        blocks.iter().for_each(|block| output::json_line(&BlockRecord::of("block", block)));
     } else if blocks.is_empty() {
         output::note("No number is blocked.");
     } else {

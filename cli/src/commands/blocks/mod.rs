@@ -54,7 +54,7 @@ extensions), reason, since, until (UTC; left out: forever). A key identifies the
 number: treat it like the number.";
 
 /// The default reason of a block.
-const USUAL_REASON: &str = "an administrator blocked it";
+const DEFAULT_REASON: &str = "an administrator blocked it";
 
 /// The end of a block without an end.
 const FOREVER: &str = "forever";
@@ -89,7 +89,7 @@ pub(crate) struct Add {
     #[arg(long)]
     only_this_number: bool,
     /// The reason, which the failure of a blocked call shows. Telephone numbers in it are masked.
-    #[arg(long, value_name = "TEXT", default_value = USUAL_REASON, value_parser = reason)]
+    #[arg(long, value_name = "TEXT", default_value = DEFAULT_REASON, value_parser = reason)]
     reason: Box<str>,
     /// Days until the block ends. [default: it never ends]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=36_500))]
@@ -110,7 +110,7 @@ fn reason(text: &str) -> Result<Box<str>, &'static str> {
 
 /// A line of `--json`. Scripts depend on its names.
 #[derive(Serialize)]
-struct Record<'a> {
+struct BlockRecord<'a> {
     event: &'static str,
     key: String,
     number: &'a str,
@@ -121,7 +121,7 @@ struct Record<'a> {
     until: Option<String>,
 }
 
-impl<'a> Record<'a> {
+impl<'a> BlockRecord<'a> {
     fn of(event: &'static str, block: &'a Block) -> Self {
         Self {
             event,

@@ -27,7 +27,7 @@ struct LockRecord<'a> {
 
 /// A daily limit, and the calls that count for it now. Also a line of `--json`.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-struct Cap {
+struct DailyLimit {
     event: &'static str,
     limit: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,7 +37,7 @@ struct Cap {
     cap: Option<u64>,
 }
 
-impl Cap {
+impl DailyLimit {
     fn new(limit: CallLimit, country: Option<String>, calls: u64, cap: Option<u64>) -> Self {
         Self { event: "usage", limit: limit.name(), country, calls, cap }
     }
@@ -57,10 +57,10 @@ impl Cap {
 
 pub(super) fn run(limits: &LimitsConfig, reader: &StoreReader, json: bool) -> Result<Exit, CommandError> {
     let locks = reader.block_on(reader.store.locks())?;
-    let caps = caps(limits, reader.block_on(reader.store.usage())?);
+    let daily_limits = daily_limits(limits, reader.block_on(reader.store.usage())?);
     if json {
         locks.iter().for_each(|lock| output::json_line(&lock_record(lock)));
-        caps.iter().for_each(output::json_line);
+        daily_limits.iter().for_each(output::json_line);
         return Ok(Exit::Done);
     }
     if locks.is_empty() {
@@ -71,21 +71,22 @@ pub(super) fn run(limits: &LimitsConfig, reader: &StoreReader, json: bool) -> Re
         output::print("To end a lock: phonegate limits unlock KEY");
     }
     output::print("\nCalls in the last 24 hours:");
-    output::print_table(&table_of_caps(&caps));
+    output::print_table(&table_of_daily_limits(&daily_limits));
     Ok(Exit::Done)
 }
 
 /// Returns the daily limits of the configuration, and the countries that were called.
-fn caps(limits: &LimitsConfig, usage: Usage) -> Vec<Cap> {
+fn daily_limits(limits: &LimitsConfig, usage: Usage) -> Vec<DailyLimit> {
     let Usage { day, by_country } = usage;
     let mut countries: BTreeMap<String, (u64, Option<u64>)> =
         limits.by_country.iter().map(|(code, limits)| (code.clone(), (0, Some(limits.per_day.get())))).collect();
     for (country, calls) in by_country {
         countries.entry(country.to_string()).or_default().0 = calls;
     }
-    let all = Cap::new(CallLimit::CallsPerDay, None, day, limits.calls_per_day.map(Bounded::get));
-    let by_country =
-        countries.into_iter().map(|(country, (calls, cap))| Cap::new(CallLimit::ByCountry, Some(country), calls, cap));
+    let all = DailyLimit::new(CallLimit::CallsPerDay, None, day, limits.calls_per_day.map(Bounded::get));
+    let by_country = countries
+        .into_iter()
+        .map(|(country, (calls, cap))| DailyLimit::new(CallLimit::ByCountry, Some(country), calls, cap));
     std::iter::once(all).chain(by_country).collect()
 }
 
@@ -115,9 +116,9 @@ fn table_of_locks(locks: &[NumberLock]) -> Table {
     table
 }
 
-fn table_of_caps(caps: &[Cap]) -> Table {
+fn table_of_daily_limits(daily_limits: &[DailyLimit]) -> Table {
     let mut table = output::table(["LIMIT", "CALLS", "CAP", ""]);
-    for cap in caps {
+    for cap in daily_limits {
         table.add_row([
             &*cap.name(),
             &cap.calls.to_string(),
@@ -145,7 +146,7 @@ mod tests {
         let country = |code| Country::parse(code).unwrap();
         let usage = Usage { day: 12, by_country: vec![(country("LV"), 9), (country("US"), 2)] };
         let found: Vec<_> =
-            caps(&limits, usage).iter().map(|cap| (cap.name(), cap.calls, cap.cap, cap.is_reached())).collect();
+            daily_limits(&limits, usage).iter().map(|cap| (cap.name(), cap.calls, cap.cap, cap.is_reached())).collect();
         let expected = [
             ("limits.calls_per_day", 12, Some(12), true),
             ("limits.by_country.DE", 0, Some(3), false),

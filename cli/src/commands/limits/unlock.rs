@@ -14,7 +14,7 @@ use crate::time;
 
 /// The line of `--json`. Scripts depend on its names.
 #[derive(Serialize)]
-struct Record<'a> {
+struct UnlockRecord<'a> {
     event: &'static str,
     key: String,
     number: &'a str,
@@ -49,7 +49,7 @@ pub(super) fn run(
     }
     if json {
         let lock = lock.as_ref().filter(|_| was_locked);
-        output::json_line(&Record {
+        output::json_line(&UnlockRecord {
             event: "unlocked",
             key: hashes.first().map(ToString::to_string).unwrap_or_default(),
             number: &masked,

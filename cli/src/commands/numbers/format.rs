@@ -7,7 +7,7 @@ use phonegate::call::{FailureReason, PhoneNumber};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Checked, Summary};
+use super::{CheckedNumber, Summary};
 use crate::csv_output::{io_error, no_formula};
 use crate::output::{self, Format};
 
@@ -52,7 +52,7 @@ impl NumberPrinter {
         Self { format, full, csv }
     }
 
-    pub(super) fn add(&mut self, checked: &Checked) {
+    pub(super) fn add(&mut self, checked: &CheckedNumber) {
         let record = self.record(checked);
         match (self.format, &mut self.csv) {
             (Format::Json, _) => output::json_line(&record),
@@ -84,7 +84,7 @@ impl NumberPrinter {
         }
     }
 
-    fn record<'a>(&self, checked: &'a Checked) -> NumberRecord<'a> {
+    fn record<'a>(&self, checked: &'a CheckedNumber) -> NumberRecord<'a> {
         let reading = checked.read.as_ref().ok();
         let refusal = checked.refusal();
         NumberRecord {

@@ -74,14 +74,14 @@ pub(crate) struct Check {
 }
 
 /// A text, and what was read from it.
-struct Checked {
+struct CheckedNumber {
     /// The line of the file, or the position among the arguments.
     row: u64,
     written: String,
     read: Result<Reading, Failure>,
 }
 
-impl Checked {
+impl CheckedNumber {
     fn refusal(&self) -> Option<&Failure> {
         match &self.read {
             Ok(reading) => reading.refusal.as_ref(),
@@ -118,7 +118,7 @@ fn trunks(config: &Config) -> Result<Vec<DialStringFormat>, ConfigError> {
         .filter_map(|(name, backend)| Some((name, backend.settings::<SipConfig>()?)))
         .map(|(name, sip)| DialStringFormat::new(&format!("backends.{name}"), sip, &config.numbers))
         .collect();
-    trunks.map(|trunks| if trunks.len() == config.use_order.len() { trunks } else { Vec::new() })
+    trunks.map(|trunks| if trunks.len() == config.backend_order.len() { trunks } else { Vec::new() })
 }
 
 /// Returns why no trunk dials a number, or `None` if one does.
@@ -153,7 +153,7 @@ pub(crate) fn run(command: &NumbersCommand, globals: &Globals) -> Result<Exit, C
         {
             reading.refusal = undialled(&trunks, &reading.number);
         }
-        let checked = Checked { row, written, read };
+        let checked = CheckedNumber { row, written, read };
         summary.count(checked.refusal().map(Failure::reason));
         printer.add(&checked);
     }

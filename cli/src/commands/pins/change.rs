@@ -6,7 +6,7 @@ use phonegate::call::{GateEvent, NumberHash};
 use phonegate::platform;
 use phonegate::store::StoredPin;
 
-use super::{Record, Reset, Set, Setter, input, of_number};
+use super::{PinRecord, PinSetter, Reset, Set, input, of_number};
 use crate::audit_log::AuditLog;
 use crate::commands::stored_number::StoredNumber;
 use crate::context::Context;
@@ -24,7 +24,7 @@ pub(super) fn set(
     log: impl FnOnce() -> Result<AuditLog, CommandError>,
     json: bool,
 ) -> Result<Exit, CommandError> {
-    let setter = Setter::new(context)?;
+    let setter = PinSetter::new(context)?;
     let pins = setter.pins(reader)?;
     // The error does not show what was read: it may be a PIN in the wrong place.
     let number = admission(context)?.read(&arguments.number.join(" ")).map_err(|failure| {
@@ -54,8 +54,8 @@ pub(super) fn write_set(log: &AuditLog, masked: &str, replaced: Option<&StoredPi
 }
 
 /// Returns the line of `--json` about a PIN that was just set.
-pub(super) fn set_record(hash: NumberHash, masked: &str, line: Option<u64>, is_replaced: bool) -> Record<'_> {
-    Record {
+pub(super) fn set_record(hash: NumberHash, masked: &str, line: Option<u64>, is_replaced: bool) -> PinRecord<'_> {
+    PinRecord {
         event: "set",
         line,
         key: hash.to_string(),
@@ -123,7 +123,7 @@ fn remove_all(pins: &[StoredPin], reader: &StoreReader, log: &AuditLog, json: bo
 fn write_removed(log: &AuditLog, pin: &StoredPin, json: bool) {
     log.write(GateEvent::PinRemoved, &pin.masked, &format!("by {}; it was: {}", platform::user_name(), describe(pin)));
     if json {
-        output::json_line(&Record::of("removed", pin));
+        output::json_line(&PinRecord::of("removed", pin));
     }
 }
 
@@ -144,7 +144,7 @@ pub(super) fn unlock(
         &format!("by {}; it was: {}", platform::user_name(), describe(&pin)),
     );
     match json {
-        true => output::json_line(&Record::of("unlocked", &pin)),
+        true => output::json_line(&PinRecord::of("unlocked", &pin)),
         false => {
             let was = if pin.locked_until.is_some() { "is no longer locked" } else { "was not locked" };
             output::print(&format!("The PIN of {} {was}; wrong PINs are counted from 0 again.", pin.masked));

@@ -10,7 +10,7 @@ use phonegate::store::StoredPin;
 use phonegate_approval::secret::Pin;
 use serde_json::json;
 
-use super::{Import, Setter, change};
+use super::{Import, PinSetter, change};
 use crate::audit_log::AuditLog;
 use crate::context::Context;
 use crate::csv_input::{self, Rows};
@@ -37,7 +37,7 @@ struct RefusedRow {
 
 /// The rows of a file.
 #[derive(Default)]
-struct Checked {
+struct CheckedRows {
     entries: Vec<Entry>,
     refused: Vec<RefusedRow>,
 }
@@ -49,10 +49,10 @@ pub(super) fn run(
     json: bool,
 ) -> Result<Exit, CommandError> {
     let file = arguments.file.display();
-    let setter = Setter::new(context)?;
+    let setter = PinSetter::new(context)?;
     let in_file = |problem: String| CommandError::usage(format!("{file}: {problem}"));
     let text = csv_input::read(&arguments.file, MAX_BYTES).map_err(in_file)?;
-    let Checked { entries, refused } = check(&text, &admission(context)?, setter.rules).map_err(in_file)?;
+    let CheckedRows { entries, refused } = check(&text, &admission(context)?, setter.rules).map_err(in_file)?;
     for RefusedRow { line, text } in &refused {
         match json {
             true => output::json_line(&json!({ "event": "refused", "line": line, "text": text })),
@@ -67,11 +67,11 @@ pub(super) fn run(
     let replaced = if arguments.dry_run {
         // A dry run creates no store.
         let pins = StoreReader::open_existing(context)?.map_or(Ok(Vec::new()), |reader| setter.pins(&reader))?;
-        let before = Before::new(pins);
+        let before = PreviousPins::new(pins);
         entries.iter().filter(|entry| before.pin(&entry.number).is_some()).count()
     } else {
         let reader = StoreReader::open_or_create(context, json)?;
-        let before = Before::new(setter.pins(&reader)?);
+        let before = PreviousPins::new(setter.pins(&reader)?);
         let log = log()?;
         let replaced = set_all(entries, &setter.into_checker(&reader), &before, &reader, &log, arguments, json);
         // Some may have been set even if an error occurred.
@@ -91,9 +91,9 @@ pub(super) fn run(
 }
 
 /// The PINs that were set before the import.
-struct Before(HashMap<NumberHash, StoredPin>);
+struct PreviousPins(HashMap<NumberHash, StoredPin>);
 
-impl Before {
+impl PreviousPins {
     fn new(pins: Vec<StoredPin>) -> Self {
         Self(pins.into_iter().map(|pin| (pin.number, pin)).collect())
     }
@@ -107,7 +107,7 @@ impl Before {
 fn set_all(
     entries: Vec<Entry>,
     checker: &PinChecker,
-    before: &Before,
+    before: &PreviousPins,
     reader: &StoreReader,
     log: &AuditLog,
     arguments: &Import,
@@ -138,7 +138,7 @@ fn set_all(
 ///
 /// # Errors
 /// The file has no rows of numbers and PINs.
-fn check(text: &str, numbers: &Admission, rules: PinRules) -> Result<Checked, String> {
+fn check(text: &str, numbers: &Admission, rules: PinRules) -> Result<CheckedRows, String> {
     let mut rows = Rows::of(text);
     let header = rows.header()?;
     // The first row is not shown: without a header, it contains a PIN.
@@ -147,7 +147,7 @@ fn check(text: &str, numbers: &Admission, rules: PinRules) -> Result<Checked, St
         return Err("the first row must name the columns `number` and `pin`".to_owned());
     };
     let mut lines: HashMap<NumberHash, u64> = HashMap::new();
-    let mut checked = Checked::default();
+    let mut checked = CheckedRows::default();
     let mut row = StringRecord::new();
     while let Some(line) = rows.next(&mut row)? {
         let (number, pin) = (row.get(of_number).unwrap_or_default(), row.get(of_pin).unwrap_or_default());

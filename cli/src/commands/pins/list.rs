@@ -4,7 +4,7 @@ use comfy_table::Table;
 use jiff::tz::TimeZone;
 use phonegate::store::StoredPin;
 
-use super::Record;
+use super::PinRecord;
 use crate::error::{CommandError, Exit};
 use crate::output;
 use crate::store_reader::StoreReader;
@@ -14,7 +14,7 @@ pub(super) fn run(reader: &StoreReader, json: bool) -> Result<Exit, CommandError
     let mut pins = reader.block_on(reader.store.pins())?;
     pins.sort_by_key(|pin| std::cmp::Reverse(pin.set_at));
     if json {
-        pins.iter().for_each(|pin| output::json_line(&Record::of("pin", pin)));
+        pins.iter().for_each(|pin| output::json_line(&PinRecord::of("pin", pin)));
     } else if pins.is_empty() {
         output::note("No PIN is set.");
     } else {

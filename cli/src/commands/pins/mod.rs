@@ -132,7 +132,7 @@ pub(crate) struct Reset {
 
 /// A line of `--json`. Scripts depend on its names.
 #[derive(Serialize)]
-struct Record<'a> {
+struct PinRecord<'a> {
     event: &'static str,
     /// The line of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -148,7 +148,7 @@ struct Record<'a> {
     replaced: Option<bool>,
 }
 
-impl<'a> Record<'a> {
+impl<'a> PinRecord<'a> {
     fn of(event: &'static str, pin: &'a StoredPin) -> Self {
         Self {
             event,
@@ -164,13 +164,13 @@ impl<'a> Record<'a> {
 }
 
 /// What is needed to set PINs.
-struct Setter {
+struct PinSetter {
     pepper: Pepper,
     rules: PinRules,
     limits: PinLimits,
 }
 
-impl Setter {
+impl PinSetter {
     /// Reads the configuration, which must have a pepper.
     fn new(Context { file, loaded }: &Context) -> Result<Self, CommandError> {
         let config = &loaded.config.approval.pin;
@@ -184,7 +184,7 @@ impl Setter {
 
     /// Returns the PINs of a store, and checks that they were hashed with this pepper.
     fn pins(&self, reader: &StoreReader) -> Result<Vec<StoredPin>, CommandError> {
-        reader.block_on(reader.store.use_pepper(self.pepper.fingerprint()))?;
+        reader.block_on(reader.store.check_pepper(self.pepper.fingerprint()))?;
         reader.block_on(reader.store.pins())
     }
 

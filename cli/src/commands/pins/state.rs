@@ -61,7 +61,7 @@ pub(crate) fn state(context: &Context) -> Result<Option<PinState>, CommandError>
         return Ok(Some(PinState { set: 0, locked: 0, in_use }));
     };
     if let Some(fingerprint) = pepper.as_ref().map(Pepper::fingerprint) {
-        reader.block_on(reader.store.use_pepper(fingerprint))?;
+        reader.block_on(reader.store.check_pepper(fingerprint))?;
     }
     let pins = reader.block_on(reader.store.pins())?;
     let locked = pins.iter().filter(|pin| pin.locked_until.is_some()).count();

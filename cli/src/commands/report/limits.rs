@@ -14,7 +14,7 @@ pub(super) const NAMED: usize = 8;
 
 /// A daily limit of all calls, or of the calls to a country.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Cap {
+pub(super) enum DailyLimit {
     Day,
     /// `None`: the version that recorded the call did not record its country.
     Country(Option<Country>),
@@ -38,7 +38,7 @@ pub(super) struct Locked {
 pub(super) struct LimitStatistics {
     refused: HashMap<CallLimit, u64>,
     /// When each cap refused its first call of a day.
-    caps: BTreeMap<Cap, BTreeMap<Date, ZonedDateTime>>,
+    caps: BTreeMap<DailyLimit, BTreeMap<Date, ZonedDateTime>>,
     locked: HashMap<NumberHash, Locked>,
     denials: HashMap<NumberHash, u64>,
     /// Numbers that are locked when the report is made.
@@ -51,8 +51,8 @@ impl LimitStatistics {
         if let Some(limit) = failure.limit() {
             *self.refused.entry(limit).or_default() += 1;
             let cap = match limit {
-                CallLimit::CallsPerDay => Some(Cap::Day),
-                CallLimit::ByCountry => Some(Cap::Country(row.country)),
+                CallLimit::CallsPerDay => Some(DailyLimit::Day),
+                CallLimit::ByCountry => Some(DailyLimit::Country(row.country)),
                 _ => None,
             };
             if let (Some(cap), Some(time)) = (cap, time) {
@@ -79,7 +79,7 @@ impl LimitStatistics {
     }
 
     /// Returns the daily limits that were reached, and the first refusal of each day.
-    pub(super) fn caps(&self) -> impl Iterator<Item = (Cap, Vec<&ZonedDateTime>)> {
+    pub(super) fn caps(&self) -> impl Iterator<Item = (DailyLimit, Vec<&ZonedDateTime>)> {
         self.caps.iter().map(|(cap, days)| (*cap, days.values().collect()))
     }
 

@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use maud::{Markup, html};
 use phonegate::call::CallLimit;
 
-use super::limits::{Cap, Locked, NAMED};
+use super::limits::{DailyLimit, Locked, NAMED};
 use super::statistics::Statistics;
 use super::{chart, format};
 use crate::time;
@@ -46,7 +46,7 @@ pub(super) fn refused(stats: &Statistics) -> Markup {
 }
 
 /// Describes when a daily limit was reached, the newest days first.
-fn reached(cap: Cap, days: &[&ZonedDateTime]) -> String {
+fn reached(cap: DailyLimit, days: &[&ZonedDateTime]) -> String {
     let times = days.iter().rev().take(DAYS).map(|time| time.strftime("%-d %b at %H:%M").to_string());
     let more = match days.len().saturating_sub(DAYS) {
         0 => String::new(),
@@ -56,11 +56,11 @@ fn reached(cap: Cap, days: &[&ZonedDateTime]) -> String {
 }
 
 /// Returns the key of a daily limit in the configuration.
-pub(super) fn name(cap: Cap) -> String {
+pub(super) fn name(cap: DailyLimit) -> String {
     match cap {
-        Cap::Day => CallLimit::CallsPerDay.to_string(),
-        Cap::Country(None) => CallLimit::ByCountry.to_string(),
-        Cap::Country(Some(country)) => format!("{}.{country}", CallLimit::ByCountry),
+        DailyLimit::Day => CallLimit::CallsPerDay.to_string(),
+        DailyLimit::Country(None) => CallLimit::ByCountry.to_string(),
+        DailyLimit::Country(Some(country)) => format!("{}.{country}", CallLimit::ByCountry),
     }
 }
 

@@ -102,7 +102,7 @@ events! {
         Remote = "remote", Info, [id, attempt, ms];
         /// Another process claimed the call, because this one did not renew its lease in time.
         OwnershipLost = "ownership_lost", Warn, [id, attempt, ms];
-        /// The status of an approved call was requested again, and `call.single_use` is true.
+        /// A poll asked for an approval that a poll on another thread, process or node had used (`call.single_use`).
         AlreadyUsed = "already_used", Warn, [id, text];
     }
 }
@@ -131,7 +131,7 @@ events! {
         StoreRefused = "store_refused", Error, [text];
         /// A defect of PhoneGate. Calls continue.
         Defect = "defect", Error, [text];
-        /// `count` lines are missing here, because the disk did not accept them in time.
+        /// `count` lines are missing here: they found no room in the queue, or could not be written.
         LinesDropped = "lines_dropped", Warn, [count];
         /// The file of `metrics.textfile` cannot be written. Logged once, until it can be written again.
         MetricsFail = "metrics_fail", Warn, [text];

@@ -198,7 +198,7 @@ fn writable_paths(loaded: &Loaded, corrected: impl Fn(&PathBuf) -> bool) -> Resu
 
 fn refuse_test_backends(config: &Config) -> Result<(), DeployError> {
     let is_for_tests = |name: &&String| config.backends.get(*name).is_some_and(BackendConfig::is_for_tests);
-    match config.use_order.iter().find(is_for_tests) {
+    match config.backend_order.iter().find(is_for_tests) {
         None => Ok(()),
         Some(name) => Err(DeployError::unusable_config(format!("use: `{name}` approves without a telephone"))
             .hint("in a laboratory, add --allow-test-backends")),

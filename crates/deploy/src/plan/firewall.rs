@@ -17,7 +17,7 @@ const SIP_PORT: u16 = 5060;
 pub(super) fn rules(config: &Config, service_folder: &Path) -> Vec<String> {
     let program = service_folder.join(PROGRAM);
     let mut rules = Vec::new();
-    for name in &config.use_order {
+    for name in &config.backend_order {
         let Some(trunk) = config.backends.get(name).and_then(BackendConfig::settings::<SipConfig>) else { continue };
         let remote = remote_addresses(trunk);
         let rule = |what: &str, ports: String| {

@@ -40,11 +40,10 @@ pub(super) fn run(
     loaded.config.store = StoreConfig { kind: StoreKind::Memory, ..StoreConfig::default() };
     loaded.config.metrics.textfile = None;
     let log_to = LogTo::file(LOG_FILE);
-    let gate =
-        Gate::start_beside_a_service(loaded, Arc::new(Registry::new(KEEP_FINISHED)), log_to).map_err(|error| {
-            DeployError::unusable_config(error.in_file(file).to_string())
-                .hint(format!("relative paths in it are resolved against {}", file.parent().unwrap_or(file).display()))
-        })?;
+    let gate = Gate::start_beside_service(loaded, Arc::new(Registry::new(KEEP_FINISHED)), log_to).map_err(|error| {
+        DeployError::unusable_config(error.in_file(file).to_string())
+            .hint(format!("relative paths in it are resolved against {}", file.parent().unwrap_or(file).display()))
+    })?;
     let checked = match skips_check {
         true => {
             notes.warnings.push("no backend was asked whether it could place calls (--skip-check)".to_owned());

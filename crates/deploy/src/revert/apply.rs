@@ -2,30 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 
-use super::{Plan, Step, StepKind, calls};
+use super::calls;
+use super::outcome::{Left, Reverted};
+use super::plan::{Plan, Step, StepKind};
 use crate::apply::files::{remove, remove_leftovers};
 use crate::apply::{Lock, replace_settings};
 use crate::{DeployError, Progress, event_source, service, settings};
-
-/// The outcome of a reversal.
-pub struct Reverted {
-    /// Whether every step succeeded.
-    pub is_complete: bool,
-    /// Whether the calls of the older version were restored.
-    pub restored_calls: bool,
-    /// What remains, and why.
-    pub left: Vec<Left>,
-}
-
-/// Something that remains after a reversal.
-pub struct Left {
-    /// The file or folder.
-    pub path: PathBuf,
-    /// Why it remains.
-    pub reason: String,
-}
 
 /// Restores the settings, restarts MIM's service with `restarts`, and makes the other steps. If one of those fails, the
 /// others are still made.

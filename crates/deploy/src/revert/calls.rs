@@ -5,7 +5,7 @@ use std::path::Path;
 use phonegate::config::{self, FILE_NAME, StoreKind};
 use phonegate::store::{self, Restore};
 
-use super::Left;
+use super::outcome::Left;
 use crate::DeployError;
 
 /// Plans the restoration of the calls of this installation.
