@@ -123,7 +123,7 @@ pub fn fill_file(file: &Path, calls: u64) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later").as_millis();
     let now = i64::try_from(now).expect("it is small");
     let sql =
-        "INSERT INTO attempts (id, generation, is_latest, number_key, line_key, number, country, node, started_at,
+        "INSERT INTO attempts (id, generation, is_latest, number_hash, line_hash, number, country, node, started_at,
             begun, deadline, ended, ended_at)
         WITH RECURSIVE calls (n, at) AS (
             SELECT 1, ?2 - 86000000 UNION ALL SELECT n + 1, ?2 - 86000000 + n * 86000000 / ?1 FROM calls WHERE n < ?1

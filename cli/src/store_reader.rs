@@ -217,7 +217,7 @@ impl StoreReader {
 
 /// Warns that no call to the number of a hash is in the store. Returns what to show in place of the number.
 pub(crate) fn unknown_number(json: bool) -> Box<str> {
-    output::warning(json, "the store has no call to a number with this key; check that it is the right one");
+    output::warning(json, "the store has no call to a number with this hash; check that it is the right one");
     UNKNOWN_NUMBER.into()
 }
 

@@ -125,11 +125,11 @@ fn alerts_are_listed_with_their_destination_and_state() {
     let built = Destination::build(0, &loaded.config.alerts[0], &loaded.config.network, &loaded.base).unwrap();
     let store = SqliteStore::open(&place.path().join("calls.db")).unwrap();
     for n in 1..=3 {
-        add(&store, &runtime, n, built.key());
+        add(&store, &runtime, n, built.fingerprint());
     }
     add(&store, &runtime, 4, "0123456789abcdef");
     let owner = Owner(Uuid::from_u128(1));
-    let claimed = runtime.block_on(store.claim_alerts(owner, &[built.key().into()], 10)).unwrap();
+    let claimed = runtime.block_on(store.claim_alerts(owner, &[built.fingerprint().into()], 10)).unwrap();
     assert_eq!(claimed.len(), 3);
     let failed = DeliveryResult::Failed { again_after: std::time::Duration::from_secs(60), error: "no answer".into() };
     for (n, tried) in

@@ -260,7 +260,7 @@ async fn a_block_from_before_scopes_holds_for_the_line() {
     let store = open(&redis.url());
     let number = new(1).number.hash;
     let kept =
-        json!({ "number_key": number.to_string(), "masked": "+1******1212", "reason": "stolen", "since_at": 1000 });
+        json!({ "number_hash": number.to_string(), "masked": "+1******1212", "reason": "stolen", "since_at": 1000 });
     redis.cli(&["HSET", "{phonegate}:blocks", &number.to_string(), &kept.to_string()]);
     let extension = StoredNumber { hash: new(2).number.hash, ..new(1).number };
     let refused = store.begin(&NewAttempt { number: extension, ..new(2) }, &NO_LIMITS).await;

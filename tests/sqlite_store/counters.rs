@@ -22,15 +22,15 @@ type Counters = BTreeMap<(i64, Vec<u8>, i64), (i64, i64)>;
 
 /// The expected counters, counted from the calls: number, all, pending, line, pending on the line, day, country.
 const RECOUNT: &str = "
-    SELECT 1, number_key, begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 2, 3
+    SELECT 1, number_hash, begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 2, 3
     UNION ALL
     SELECT 2, x'', begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 3
     UNION ALL
     SELECT 3, x'', deadline / 1000, count(*), max(deadline) FROM attempts WHERE ended IS NULL GROUP BY 3
     UNION ALL
-    SELECT 4, line_key, begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 2, 3
+    SELECT 4, line_hash, begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 2, 3
     UNION ALL
-    SELECT 5, line_key, deadline / 1000, count(*), max(deadline) FROM attempts WHERE ended IS NULL GROUP BY 2, 3
+    SELECT 5, line_hash, deadline / 1000, count(*), max(deadline) FROM attempts WHERE ended IS NULL GROUP BY 2, 3
     UNION ALL
     SELECT 6, x'', begun / 600000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 3
     UNION ALL

@@ -35,9 +35,9 @@ impl Denials {
 
 /// Checks that each denial is counted once, for numbers without approvals and locks.
 pub fn assert_denials_counted(database: &Connection) {
-    let ends = "SELECT number_key, count(*) FROM attempts
+    let ends = "SELECT number_hash, count(*) FROM attempts
                 WHERE reason IN ('WrongKey', 'NoKeyPressed', 'CallEnded', 'FraudReported') GROUP BY 1";
-    let counted = "SELECT number_key, json_array_length(recent) FROM denials WHERE recent <> '[]'";
+    let counted = "SELECT number_hash, json_array_length(recent) FROM denials WHERE recent <> '[]'";
     let read = |query: &str| -> BTreeMap<Vec<u8>, i64> {
         let mut statement = database.prepare(query).unwrap();
         statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()

@@ -39,6 +39,10 @@ const UNDO_5: &str = "
     ALTER TABLE attempts RENAME COLUMN is_latest TO current;
     ALTER TABLE attempts RENAME COLUMN holds_number TO rings;
     ALTER TABLE attempts RENAME COLUMN claim_unacked TO handed_over;
+    ALTER TABLE attempts RENAME COLUMN number_hash TO number_key;
+    ALTER TABLE attempts RENAME COLUMN line_hash TO line_key;
+    ALTER TABLE blocks RENAME COLUMN number_hash TO number_key;
+    ALTER TABLE pins RENAME COLUMN number_hash TO number_key;
     DROP TABLE alerts; DROP TABLE denials; ALTER TABLE attempts DROP COLUMN country;
     ALTER TABLE attempts DROP COLUMN call_limit; ALTER TABLE attempts DROP COLUMN locked_until_at;
     ALTER TABLE attempts DROP COLUMN used_by; ALTER TABLE blocks RENAME TO scoped_blocks;

@@ -81,7 +81,7 @@ pub(super) fn begun(answer: &[String]) -> Result<Begun, StoreError> {
 /// The denials of a number. Only the scripts write them.
 #[derive(Deserialize)]
 struct DenialsRecord {
-    number_key: String,
+    number_hash: String,
     #[serde(default)]
     masked: Box<str>,
     locks: u32,
@@ -92,7 +92,7 @@ struct DenialsRecord {
 impl DenialsRecord {
     /// The number and its lock, if it is locked.
     fn into_lock(self, now: i64, wall: i64) -> Option<(NumberHash, Option<NumberLock>)> {
-        let number = NumberHash::parse(&self.number_key)?;
+        let number = NumberHash::parse(&self.number_hash)?;
         let lock = self.locked_from.zip(self.locked_until).filter(|(_, until)| *until > now);
         let by_wall = |time: i64| from_unix(wall.saturating_add(time).saturating_sub(now));
         let lock = lock.map(|(since, until)| NumberLock {

@@ -16,8 +16,8 @@ use crate::store::{
 /// A PIN, as JSON.
 #[derive(Serialize, Deserialize)]
 struct PinRecord {
-    number_key: String,
-    /// The fingerprint of the secret with which `number_key` was hashed.
+    number_hash: String,
+    /// The fingerprint of the secret with which `number_hash` was hashed.
     key_fingerprint: String,
     masked: Box<str>,
     hash: Box<str>,
@@ -35,7 +35,7 @@ struct PinRecord {
 impl PinRecord {
     fn new(pin: &NewPin) -> Self {
         Self {
-            number_key: pin.number.hash.to_string(),
+            number_hash: pin.number.hash.to_string(),
             key_fingerprint: pin.number.fingerprint.to_string(),
             masked: pin.number.masked.clone(),
             hash: pin.hash.clone(),
@@ -51,7 +51,7 @@ impl PinRecord {
         let lock = self.locked_until.zip(self.locked_by).map(|(until, by)| PinLock { until, by });
         let (failures, left) = Guesses { begun: self.guesses, forgiven: self.forgiven, lock }.state(now);
         Some(StoredPin {
-            number: NumberHash::parse(&self.number_key)?,
+            number: NumberHash::parse(&self.number_hash)?,
             masked: self.masked,
             set_at: from_unix(self.set_at),
             failures,

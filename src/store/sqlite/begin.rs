@@ -16,7 +16,7 @@ pub(super) fn begin(tx: &Tx<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite:
     let pending: Option<(i64, Option<NumberHash>)> = tx
         .database
         .prepare_cached(
-            "SELECT generation, number_key FROM attempts WHERE id = ?1 AND is_latest = 1 AND ended IS NULL",
+            "SELECT generation, number_hash FROM attempts WHERE id = ?1 AND is_latest = 1 AND ended IS NULL",
         )?
         .query_row([attempt.id], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
@@ -36,7 +36,7 @@ pub(super) fn begin(tx: &Tx<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite:
     let deadline = tx.now.saturating_add(milliseconds(*deadline));
     tx.database
         .prepare_cached(
-            "INSERT INTO attempts (id, generation, is_latest, number_key, line_key, number, full_number, node, owner,
+            "INSERT INTO attempts (id, generation, is_latest, number_hash, line_hash, number, full_number, node, owner,
                  started_at, begun, deadline, holds_number, country)
              VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 1, ?12)",
         )?
@@ -92,7 +92,7 @@ fn refusal(tx: &Tx<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite::Res
         .database
         .prepare_cached(
             "SELECT reason, until_at FROM blocks
-             WHERE number_key IN (?1, ?2) AND (number_key = ?1 OR whole_line = 1) AND coalesce(until_at, ?3 + 1) > ?3
+             WHERE number_hash IN (?1, ?2) AND (number_hash = ?1 OR whole_line = 1) AND coalesce(until_at, ?3 + 1) > ?3
              ORDER BY until_at DESC NULLS FIRST LIMIT 1",
         )?
         .query_row(params![number.hash, number.line_hash, tx.wall], |row| {
@@ -110,10 +110,10 @@ fn refusal(tx: &Tx<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite::Res
     // S8: the number of an overdue call is released.
     tx.database
         .prepare_cached(
-            "UPDATE attempts SET holds_number = 0 WHERE number_key = ?1 AND holds_number = 1 AND deadline + ?2 <= ?3",
+            "UPDATE attempts SET holds_number = 0 WHERE number_hash = ?1 AND holds_number = 1 AND deadline + ?2 <= ?3",
         )?
         .execute(params![number.hash, milliseconds(DEADLINE_GRACE), tx.now])?;
-    let holding = tx.database.prepare_cached("SELECT 1 FROM attempts WHERE number_key = ?1 AND holds_number = 1")?;
+    let holding = tx.database.prepare_cached("SELECT 1 FROM attempts WHERE number_hash = ?1 AND holds_number = 1")?;
     if { holding }.exists([number.hash])? {
         return Ok(Some(Refusal::InProgress));
     }

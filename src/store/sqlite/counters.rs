@@ -186,11 +186,11 @@ fn country(key: &[u8]) -> Option<Country> {
 /// For each scope of counters: the scope, the columns of the key and of the time by which attempts are counted, and the
 /// window and the width of a bucket, in milliseconds.
 const RECOUNTED: [(i64, &str, &str, i64, i64); 7] = [
-    (1, "number_key", "begun", DAY, BUCKET),
+    (1, "number_hash", "begun", DAY, BUCKET),
     (2, "x''", "begun", MINUTE, BUCKET),
     (3, "x''", "deadline", 0, BUCKET),
-    (4, "line_key", "begun", MINUTE, BUCKET),
-    (5, "line_key", "deadline", 0, BUCKET),
+    (4, "line_hash", "begun", MINUTE, BUCKET),
+    (5, "line_hash", "deadline", 0, BUCKET),
     (6, "x''", "begun", DAY, DAY_BUCKET),
     (7, "CAST(country AS BLOB)", "begun", DAY, DAY_BUCKET),
 ];

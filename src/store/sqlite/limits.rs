@@ -61,7 +61,7 @@ pub(super) fn exceeded(
 pub(super) fn locked_for(tx: &Tx<'_>, number: NumberHash) -> rusqlite::Result<Option<Duration>> {
     let until: Option<i64> = tx
         .database
-        .prepare_cached("SELECT locked_until FROM denials WHERE number_key = ?1 AND locked_until > ?2")?
+        .prepare_cached("SELECT locked_until FROM denials WHERE number_hash = ?1 AND locked_until > ?2")?
         .query_row(params![number, tx.now], |row| row.get(0))
         .optional()?;
     Ok(until.map(|until| span(until.saturating_sub(tx.now))))
@@ -85,7 +85,7 @@ pub(super) fn deny(
 
 /// Resets the denials and locks of a number.
 pub(super) fn forgive(tx: &Tx<'_>, number: NumberHash) -> rusqlite::Result<()> {
-    tx.database.prepare_cached("DELETE FROM denials WHERE number_key = ?1")?.execute([number]).map(|_| ())
+    tx.database.prepare_cached("DELETE FROM denials WHERE number_hash = ?1")?.execute([number]).map(|_| ())
 }
 
 fn unlock(tx: &Tx<'_>, numbers: &[NumberHash]) -> rusqlite::Result<bool> {
@@ -99,7 +99,7 @@ fn unlock(tx: &Tx<'_>, numbers: &[NumberHash]) -> rusqlite::Result<bool> {
 
 fn find(tx: &Tx<'_>, number: NumberHash) -> rusqlite::Result<Option<NumberDenials>> {
     tx.database
-        .prepare_cached("SELECT recent, locks, locked_from, locked_until FROM denials WHERE number_key = ?1")?
+        .prepare_cached("SELECT recent, locks, locked_from, locked_until FROM denials WHERE number_hash = ?1")?
         .query_row([number], |row| {
             let recent = serde_json::from_str(&row.get::<_, Box<str>>("recent")?);
             let lock: (Option<i64>, Option<i64>) = (row.get("locked_from")?, row.get("locked_until")?);
@@ -131,13 +131,13 @@ fn write(tx: &Tx<'_>, number: NumberHash, masked: &str, denials: &NumberDenials)
 fn locks(tx: &Tx<'_>) -> rusqlite::Result<Vec<NumberLock>> {
     tx.database
         .prepare_cached(
-            "SELECT number_key, number, locks, locked_from, locked_until FROM denials WHERE locked_until > ?1
+            "SELECT number_hash, number, locks, locked_from, locked_until FROM denials WHERE locked_until > ?1
              ORDER BY locked_from DESC",
         )?
         .query_map([tx.now], |row| {
             let wall = |column: &str| Ok::<_, rusqlite::Error>(in_wall_time(tx, row.get(column)?));
             Ok(NumberLock {
-                number: row.get("number_key")?,
+                number: row.get("number_hash")?,
                 masked: row.get("number")?,
                 since: wall("locked_from")?.unwrap_or(SystemTime::UNIX_EPOCH),
                 until: wall("locked_until")?.unwrap_or(SystemTime::UNIX_EPOCH),

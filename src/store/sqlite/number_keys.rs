@@ -71,22 +71,22 @@ fn rekey(tx: &Tx<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite::Re
         tx.database
             .prepare_cached(
                 "INSERT INTO blocks SELECT ?2, whole_line, number, reason, since_at, until_at FROM blocks
-                     WHERE number_key = ?1
-                 ON CONFLICT (number_key, whole_line) DO UPDATE
+                     WHERE number_hash = ?1
+                 ON CONFLICT (number_hash, whole_line) DO UPDATE
                      SET reason = excluded.reason, since_at = excluded.since_at, until_at = excluded.until_at
                      WHERE blocks.until_at IS NOT NULL
                          AND (excluded.until_at IS NULL OR excluded.until_at > blocks.until_at)",
             )?
             .execute(params![old, new])?;
-        tx.database.prepare_cached("DELETE FROM blocks WHERE number_key = ?1")?.execute([old])?;
+        tx.database.prepare_cached("DELETE FROM blocks WHERE number_hash = ?1")?.execute([old])?;
     }
     pins::rekey(tx, old.number, number)?;
     limits::rekey(tx, old.number, number)?;
     let is_called: bool = tx
         .database
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM attempts WHERE number_key = ?1)
-                 OR EXISTS (SELECT 1 FROM attempts WHERE line_key = ?2)",
+            "SELECT EXISTS (SELECT 1 FROM attempts WHERE number_hash = ?1)
+                 OR EXISTS (SELECT 1 FROM attempts WHERE line_hash = ?2)",
         )?
         .query_row(params![old.number, old.line], |row| row.get(0))?;
     if !is_called {
@@ -95,11 +95,11 @@ fn rekey(tx: &Tx<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite::Re
     // A unique index allows one ringing call per number. If there are two, which no process permits, the old one is
     // kept.
     tx.database
-        .prepare_cached("UPDATE OR IGNORE attempts SET number_key = ?2 WHERE number_key = ?1")?
+        .prepare_cached("UPDATE OR IGNORE attempts SET number_hash = ?2 WHERE number_hash = ?1")?
         .execute(params![old.number, number.hash])?;
     // The line's other numbers, too: their calls count for the line.
     tx.database
-        .prepare_cached("UPDATE attempts SET line_key = ?2 WHERE line_key = ?1")?
+        .prepare_cached("UPDATE attempts SET line_hash = ?2 WHERE line_hash = ?1")?
         .execute(params![old.line, number.line_hash])?;
     counters::rekey(tx, old, number)
 }

@@ -75,10 +75,10 @@ fn find(tx: &Tx<'_>, numbers: &[NumberHash]) -> rusqlite::Result<Option<Found>> 
         let found = tx
             .database
             .prepare_cached(
-                "SELECT number_key, hash, guesses, forgiven, locked_until, locked_by FROM pins WHERE number_key = ?1",
+                "SELECT number_hash, hash, guesses, forgiven, locked_until, locked_by FROM pins WHERE number_hash = ?1",
             )?
             .query_row([number], |row| {
-                Ok(Found { number: row.get("number_key")?, hash: row.get("hash")?, guesses: guesses(row)? })
+                Ok(Found { number: row.get("number_hash")?, hash: row.get("hash")?, guesses: guesses(row)? })
             })
             .optional()?;
         if found.is_some() {
@@ -101,7 +101,7 @@ fn write(tx: &Tx<'_>, number: NumberHash, guesses: &Guesses) -> rusqlite::Result
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     tx.database
         .prepare_cached(
-            "UPDATE pins SET guesses = ?2, forgiven = ?3, locked_until = ?4, locked_by = ?5 WHERE number_key = ?1",
+            "UPDATE pins SET guesses = ?2, forgiven = ?3, locked_until = ?4, locked_by = ?5 WHERE number_hash = ?1",
         )?
         .execute(params![
             number,
@@ -132,8 +132,8 @@ fn set(tx: &Tx<'_>, pin: &NewPin) -> rusqlite::Result<Option<StoreError>> {
     let NewPin { number, hash, pepper, set_at } = pin;
     tx.database
         .prepare_cached(
-            "INSERT INTO pins (number_key, key_fingerprint, number, hash, pepper, set_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (number_key) DO UPDATE SET key_fingerprint = excluded.key_fingerprint,
+            "INSERT INTO pins (number_hash, key_fingerprint, number, hash, pepper, set_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (number_hash) DO UPDATE SET key_fingerprint = excluded.key_fingerprint,
                  number = excluded.number, hash = excluded.hash, pepper = excluded.pepper, set_at = excluded.set_at,
                  forgiven = guesses, locked_until = NULL, locked_by = NULL",
         )?
@@ -144,7 +144,7 @@ fn set(tx: &Tx<'_>, pin: &NewPin) -> rusqlite::Result<Option<StoreError>> {
 fn remove(tx: &Tx<'_>, numbers: &[NumberHash]) -> rusqlite::Result<bool> {
     let mut is_removed = false;
     for number in numbers {
-        let removed = tx.database.prepare_cached("DELETE FROM pins WHERE number_key = ?1")?.execute([number])?;
+        let removed = tx.database.prepare_cached("DELETE FROM pins WHERE number_hash = ?1")?.execute([number])?;
         is_removed |= removed > 0;
     }
     Ok(is_removed)
@@ -159,12 +159,12 @@ fn unlock(tx: &Tx<'_>, numbers: &[NumberHash]) -> rusqlite::Result<bool> {
 fn list(tx: &Tx<'_>) -> rusqlite::Result<Vec<StoredPin>> {
     tx.database
         .prepare_cached(
-            "SELECT number_key, number, set_at, guesses, forgiven, locked_until, locked_by FROM pins ORDER BY set_at DESC",
+            "SELECT number_hash, number, set_at, guesses, forgiven, locked_until, locked_by FROM pins ORDER BY set_at DESC",
         )?
         .query_map([], |row| {
             let (failures, left) = guesses(row)?.state(tx.now);
             Ok(StoredPin {
-                number: row.get("number_key")?,
+                number: row.get("number_hash")?,
                 masked: row.get("number")?,
                 set_at: row.get::<_, WallTime>("set_at")?.0,
                 failures,
@@ -212,9 +212,9 @@ fn was_right(tx: &Tx<'_>, numbers: &[NumberHash], compared: &PinToCompare) -> ru
 /// Moves the PIN of a number to its current hash. If it has one there, that is kept.
 pub(super) fn rekey(tx: &Tx<'_>, old: NumberHash, number: &StoredNumber) -> rusqlite::Result<()> {
     tx.database
-        .prepare_cached("UPDATE OR IGNORE pins SET number_key = ?2, key_fingerprint = ?3 WHERE number_key = ?1")?
+        .prepare_cached("UPDATE OR IGNORE pins SET number_hash = ?2, key_fingerprint = ?3 WHERE number_hash = ?1")?
         .execute(params![old, number.hash, number.fingerprint])?;
-    tx.database.prepare_cached("DELETE FROM pins WHERE number_key = ?1")?.execute([old]).map(|_| ())
+    tx.database.prepare_cached("DELETE FROM pins WHERE number_hash = ?1")?.execute([old]).map(|_| ())
 }
 
 /// Returns the wall-clock time in `left` milliseconds.

@@ -39,7 +39,7 @@ pub(super) fn record(
 fn find(tx: &Tx<'_>, attempt: Attempt) -> rusqlite::Result<Option<BegunAttempt>> {
     tx.database
         .prepare_cached(
-            "SELECT ended IS NOT NULL, number_key, line_key, country, begun, deadline FROM attempts
+            "SELECT ended IS NOT NULL, number_hash, line_hash, country, begun, deadline FROM attempts
              WHERE id = ?1 AND generation = ?2",
         )?
         .query_row(params![attempt.id, types::generation(attempt)], |row| {
@@ -96,7 +96,7 @@ fn insert(
     }
     tx.database
         .prepare_cached(
-            "INSERT INTO attempts (id, generation, is_latest, number_key, line_key, number, full_number, node, started_at,
+            "INSERT INTO attempts (id, generation, is_latest, number_hash, line_hash, number, full_number, node, started_at,
                  ended_at, ended, reason, text, call_limit, country)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?

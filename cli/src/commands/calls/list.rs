@@ -32,9 +32,9 @@ pub(super) struct List {
     /// Calls that failed for this reason.
     #[arg(long, value_name = "NAME", ignore_case = true, value_parser = reasons())]
     pub(super) reason: Option<FailureReason>,
-    /// Calls to this number; without an extension, to the whole line. Spaces need no quotation marks. Or the key of the
-    /// number, which --json shows, or the id of a call to it (a GUID with its hyphens).
-    #[arg(long, value_name = "NUMBER|KEY|ID", num_args = 1..)]
+    /// Calls to this number; without an extension, to the whole line. Spaces need no quotation marks. Or the hash of
+    /// the number, which --json shows, or the id of a call to it (a GUID with its hyphens).
+    #[arg(long, value_name = "NUMBER|HASH|ID", num_args = 1..)]
     number: Option<Vec<String>>,
     /// Calls with this id.
     #[arg(long, value_name = "ID", value_parser = CallId::parse)]

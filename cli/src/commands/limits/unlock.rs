@@ -16,7 +16,7 @@ use crate::time;
 #[derive(Serialize)]
 struct UnlockRecord<'a> {
     event: &'static str,
-    key: String,
+    number_hash: String,
     number: &'a str,
     was_locked: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,7 +51,7 @@ pub(super) fn run(
         let lock = lock.as_ref().filter(|_| was_locked);
         output::json_line(&UnlockRecord {
             event: "unlocked",
-            key: hashes.first().map(ToString::to_string).unwrap_or_default(),
+            number_hash: hashes.first().map(ToString::to_string).unwrap_or_default(),
             number: &masked,
             was_locked,
             since: lock.map(|lock| time::utc(lock.since)),

@@ -58,7 +58,7 @@ pub(super) fn set_record(hash: NumberHash, masked: &str, line: Option<u64>, is_r
     PinRecord {
         event: "set",
         line,
-        key: hash.to_string(),
+        number_hash: hash.to_string(),
         number: masked,
         set: time::utc(SystemTime::now()),
         failures: None,

@@ -24,9 +24,9 @@ pub(in crate::store::redis) struct AttemptRecord {
     #[serde(flatten)]
     key: AttemptKey,
     #[serde(skip_serializing_if = "Option::is_none")]
-    number_key: Option<String>,
+    number_hash: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    line_key: Option<String>,
+    line_hash: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     masked: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,8 +149,8 @@ impl AttemptRecord {
     fn row(attempt: Attempt, started: SystemTime, node: &str, number: Option<&StoredNumber>) -> Self {
         Self {
             key: AttemptKey::of(attempt),
-            number_key: number.map(|number| number.hash.to_string()),
-            line_key: number.map(|number| number.line_hash.to_string()),
+            number_hash: number.map(|number| number.hash.to_string()),
+            line_hash: number.map(|number| number.line_hash.to_string()),
             masked: number.map(|number| number.masked.clone()),
             full_number: number.and_then(|number| number.full.clone()),
             country: number.and_then(|number| number.country).map(|country| country.as_str().into()),
@@ -172,7 +172,7 @@ impl AttemptRecord {
     }
 
     fn number(&self) -> Option<NumberHash> {
-        NumberHash::parse(self.number_key.as_deref()?)
+        NumberHash::parse(self.number_hash.as_deref()?)
     }
 
     pub(in crate::store::redis) fn into_latest(self, clock: Clock) -> Option<LatestAttempt> {
@@ -225,7 +225,7 @@ impl AttemptRecord {
             sequence: self.sequence.parse().ok()?,
             attempt: self.key.attempt()?,
             number_hash: self.number(),
-            line_hash: self.line_key.as_deref().and_then(NumberHash::parse),
+            line_hash: self.line_hash.as_deref().and_then(NumberHash::parse),
             number: self.masked,
             full_number: self.full_number,
             node: self.node,
