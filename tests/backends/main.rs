@@ -1,4 +1,4 @@
-//! The conformance suite: every backend goes through the same stories, through a running gate, and keeps the same rules
+//! The conformance suite: every backend goes through the same scenarios, through a running gate, and keeps the same rules
 //! about its references. The rules are those of [`phonegate::backend::TelephonyBackend`]. A new backend gets all of it by
 //! a line in [`BACKENDS`].
 
@@ -23,7 +23,7 @@ struct Tested {
     name: &'static str,
     /// The table that has its type.
     types: Types,
-    scene: fn(Story) -> Scene,
+    scene: fn(Scenario) -> Scene,
     /// `None`: its references have tests of their own.
     rig: Option<fn() -> Box<dyn Rig>>,
 }
@@ -60,7 +60,7 @@ impl Tested {
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Story {
+enum Scenario {
     Verified,
     WrongKey,
     NoKey,
@@ -77,28 +77,28 @@ enum Story {
     Deadline,
 }
 
-/// A story of one backend.
+/// A scenario of one backend.
 enum Scene {
     /// The settings of the backend, what is done once the call is on its way, and the reason of the call's failure. `None`:
     /// the call is verified.
     Play { backend: Value, then: Box<dyn Fn(&TestGate)>, reason: Option<FailureReason> },
-    /// Why the story cannot happen to the backend.
+    /// Why the scenario cannot happen to the backend.
     Cannot(&'static str),
 }
 
-/// Lets every backend go through the story.
-fn play_story(story: Story) {
+/// Lets every backend go through the scenario.
+fn play_story(scenario: Scenario) {
     let mut played = 0;
     for tested in BACKENDS {
         let name = tested.name;
-        let (backend, then, reason) = match (tested.scene)(story) {
+        let (backend, then, reason) = match (tested.scene)(scenario) {
             Scene::Play { backend, then, reason } => (backend, then, reason),
             Scene::Cannot(why) => {
                 println!("{name}: {why}");
                 continue;
             }
         };
-        let deadline_s = if story == Story::Deadline { 4 } else { 60 };
+        let deadline_s = if scenario == Scenario::Deadline { 4 } else { 60 };
         let gate = TestGate::start_of(
             &tested.types,
             json!({
@@ -139,16 +139,16 @@ fn every_type_of_backend_is_in_the_suite() {
     assert_eq!(without_rig, ["sip"], "a new backend needs a rig");
 }
 
-macro_rules! stories {
-    ($($test:ident: $story:ident,)*) => {
+macro_rules! scenarios {
+    ($($test:ident: $scenario:ident,)*) => {
         $(#[test]
         fn $test() {
-            play_story(Story::$story);
+            play_story(Scenario::$scenario);
         })*
     };
 }
 
-stories! {
+scenarios! {
     // B8.
     the_right_key_verifies: Verified,
     another_key_is_a_wrong_key: WrongKey,

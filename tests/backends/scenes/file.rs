@@ -1,4 +1,4 @@
-//! The stories of the file of calls.
+//! The scenarios of the file of calls.
 
 use std::fs;
 
@@ -9,9 +9,9 @@ use tempfile::TempDir;
 use super::play;
 use crate::references::Rig;
 use crate::support::{self, gate::TestGate};
-use crate::{Scene, Story};
+use crate::{Scenario, Scene};
 
-pub fn scene(story: Story) -> Scene {
+pub fn scene(scenario: Scenario) -> Scene {
     let backend = json!({ "type": "file", "path": "phone.txt" });
     let edited = |by: fn(&str) -> String, reason: Option<FailureReason>| {
         let then = Box::new(move |gate: &TestGate| {
@@ -22,19 +22,19 @@ pub fn scene(story: Story) -> Scene {
         });
         Scene::Play { backend: backend.clone(), then, reason }
     };
-    match story {
-        Story::Verified => edited(|text| text.replace(";0;", ";1;"), None),
-        Story::MalformedReply => edited(|text| text.replace(";0;", ";yes;"), Some(FailureReason::CannotPlace)),
-        Story::LostWhileFollowing => edited(|_| String::new(), Some(FailureReason::CannotPlace)),
-        Story::LostWhilePlacing => play(json!({ "type": "file", "path": "." }), FailureReason::CannotPlace),
-        Story::Deadline => play(backend, FailureReason::DeadlinePassed),
-        Story::WrongKey | Story::NoKey | Story::Busy | Story::NoAnswer | Story::HungUpByTheUser => {
+    match scenario {
+        Scenario::Verified => edited(|text| text.replace(";0;", ";1;"), None),
+        Scenario::MalformedReply => edited(|text| text.replace(";0;", ";yes;"), Some(FailureReason::CannotPlace)),
+        Scenario::LostWhileFollowing => edited(|_| String::new(), Some(FailureReason::CannotPlace)),
+        Scenario::LostWhilePlacing => play(json!({ "type": "file", "path": "." }), FailureReason::CannotPlace),
+        Scenario::Deadline => play(backend, FailureReason::DeadlinePassed),
+        Scenario::WrongKey | Scenario::NoKey | Scenario::Busy | Scenario::NoAnswer | Scenario::HungUpByTheUser => {
             Scene::Cannot("the file knows only yes and no")
         }
-        Story::BadNumber | Story::RefusedCredentials | Story::RateLimited => {
+        Scenario::BadNumber | Scenario::RefusedCredentials | Scenario::RateLimited => {
             Scene::Cannot("there is no provider that could refuse")
         }
-        Story::SlowReply => Scene::Cannot("an answer may take any time"),
+        Scenario::SlowReply => Scene::Cannot("an answer may take any time"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! How each backend is brought into the stories.
+//! How each backend is brought into the scenarios.
 
 pub mod file;
 pub mod modem_bank;

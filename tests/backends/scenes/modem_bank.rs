@@ -1,4 +1,4 @@
-//! The stories of the example backend.
+//! The scenarios of the example backend.
 
 use phonegate::call::FailureReason;
 use serde_json::Value;
@@ -6,24 +6,24 @@ use serde_json::Value;
 use super::play;
 use crate::modem_bank::stand_in::{Bank, Script};
 use crate::references::Rig;
-use crate::{Scene, Story};
+use crate::{Scenario, Scene};
 
-pub fn scene(story: Story) -> Scene {
-    let (script, reason) = match story {
-        Story::Verified => (Script::Presses { right: true }, None),
-        Story::WrongKey => (Script::Presses { right: false }, Some(FailureReason::WrongKey)),
-        Story::NoKey => (Script::Silence, Some(FailureReason::NoKeyPressed)),
-        Story::Busy => (Script::Fails("BUSY"), Some(FailureReason::Unreachable)),
-        Story::NoAnswer => (Script::Fails("NO-ANSWER"), Some(FailureReason::Unreachable)),
-        Story::HungUpByTheUser => (Script::Fails("HUNG-UP"), Some(FailureReason::CallEnded)),
-        Story::BadNumber => (Script::Replies("REFUSED NUMBER"), Some(FailureReason::InvalidNumber)),
-        Story::RefusedCredentials => (Script::Replies("REFUSED TOKEN"), Some(FailureReason::NotConfigured)),
-        Story::RateLimited => (Script::Replies("REFUSED FULL"), Some(FailureReason::Throttled)),
-        Story::MalformedReply => (Script::Replies("+++ATH0"), Some(FailureReason::CannotPlace)),
-        Story::SlowReply => (Script::SlowReply, None),
-        Story::LostWhilePlacing => (Script::CallLost, Some(FailureReason::CannotPlace)),
-        Story::LostWhileFollowing => (Script::FollowLost, None),
-        Story::Deadline => (Script::Rings, Some(FailureReason::DeadlinePassed)),
+pub fn scene(scenario: Scenario) -> Scene {
+    let (script, reason) = match scenario {
+        Scenario::Verified => (Script::Presses { right: true }, None),
+        Scenario::WrongKey => (Script::Presses { right: false }, Some(FailureReason::WrongKey)),
+        Scenario::NoKey => (Script::Silence, Some(FailureReason::NoKeyPressed)),
+        Scenario::Busy => (Script::Fails("BUSY"), Some(FailureReason::Unreachable)),
+        Scenario::NoAnswer => (Script::Fails("NO-ANSWER"), Some(FailureReason::Unreachable)),
+        Scenario::HungUpByTheUser => (Script::Fails("HUNG-UP"), Some(FailureReason::CallEnded)),
+        Scenario::BadNumber => (Script::Replies("REFUSED NUMBER"), Some(FailureReason::InvalidNumber)),
+        Scenario::RefusedCredentials => (Script::Replies("REFUSED TOKEN"), Some(FailureReason::NotConfigured)),
+        Scenario::RateLimited => (Script::Replies("REFUSED FULL"), Some(FailureReason::Throttled)),
+        Scenario::MalformedReply => (Script::Replies("+++ATH0"), Some(FailureReason::CannotPlace)),
+        Scenario::SlowReply => (Script::SlowReply, None),
+        Scenario::LostWhilePlacing => (Script::CallLost, Some(FailureReason::CannotPlace)),
+        Scenario::LostWhileFollowing => (Script::FollowLost, None),
+        Scenario::Deadline => (Script::Rings, Some(FailureReason::DeadlinePassed)),
     };
     play(Bank::start(script).settings(), reason)
 }

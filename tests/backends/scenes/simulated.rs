@@ -1,30 +1,30 @@
-//! The stories of the simulated phone.
+//! The scenarios of the simulated phone.
 
 use phonegate::call::FailureReason;
 use serde_json::{Value, json};
 
 use super::play;
 use crate::references::Rig;
-use crate::{Scene, Story};
+use crate::{Scenario, Scene};
 
-pub fn scene(story: Story) -> Scene {
+pub fn scene(scenario: Scenario) -> Scene {
     let phone =
         |press: &str| json!({ "type": "simulated", "answer_after_ms": 10, "press_after_ms": 10, "press": press });
-    match story {
-        Story::Verified => play(json!({ "type": "simulated", "answer_after_ms": 10, "press_after_ms": 10 }), None),
-        Story::WrongKey => play(phone("5"), FailureReason::WrongKey),
-        Story::NoKey => play(phone("none"), FailureReason::NoKeyPressed),
-        Story::Busy => play(phone("busy"), FailureReason::Unreachable),
-        Story::NoAnswer => play(phone("no_answer"), FailureReason::Unreachable),
-        Story::HungUpByTheUser => play(phone("hang_up"), FailureReason::CallEnded),
-        Story::Deadline => {
+    match scenario {
+        Scenario::Verified => play(json!({ "type": "simulated", "answer_after_ms": 10, "press_after_ms": 10 }), None),
+        Scenario::WrongKey => play(phone("5"), FailureReason::WrongKey),
+        Scenario::NoKey => play(phone("none"), FailureReason::NoKeyPressed),
+        Scenario::Busy => play(phone("busy"), FailureReason::Unreachable),
+        Scenario::NoAnswer => play(phone("no_answer"), FailureReason::Unreachable),
+        Scenario::HungUpByTheUser => play(phone("hang_up"), FailureReason::CallEnded),
+        Scenario::Deadline => {
             play(json!({ "type": "simulated", "answer_after_ms": 600_000 }), FailureReason::DeadlinePassed)
         }
-        Story::BadNumber | Story::RefusedCredentials | Story::RateLimited => {
+        Scenario::BadNumber | Scenario::RefusedCredentials | Scenario::RateLimited => {
             Scene::Cannot("there is no provider that could refuse")
         }
-        Story::MalformedReply | Story::SlowReply => Scene::Cannot("there are no replies"),
-        Story::LostWhilePlacing | Story::LostWhileFollowing => Scene::Cannot("there is no connection"),
+        Scenario::MalformedReply | Scenario::SlowReply => Scene::Cannot("there are no replies"),
+        Scenario::LostWhilePlacing | Scenario::LostWhileFollowing => Scene::Cannot("there is no connection"),
     }
 }
 

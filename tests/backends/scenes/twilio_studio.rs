@@ -1,4 +1,4 @@
-//! The stories of Twilio Studio.
+//! The scenarios of Twilio Studio.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::references::Rig;
 use crate::support::twilio::{About, Fault, Scenario as Flow, Twilio};
 use crate::{Scenario, Scene};
 
-pub fn scene(story: Scenario) -> Scene {
+pub fn scene(scenario: Scenario) -> Scene {
     let twilio = Twilio::start();
     let ends = |word| twilio.play(Flow::ends(word));
     let fails = |fault| twilio.fail(About::Start, fault);
-    let reason = match story {
+    let reason = match scenario {
         Scenario::Verified => {
             ends("APPROVED");
             None
