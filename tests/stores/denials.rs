@@ -323,9 +323,9 @@ fn a_locked_number_that_rings_or_is_blocked_is_named_so() {
         let rings = EndRequest { release: false, denials: one, ..end(attempt(1, 1), denied()) };
         locked(store.end(&rings).await.unwrap());
         assert!(refused_for(&store, 2, number(1)).await.is_some(), "the lock is named before the phone that rings");
-        let StoredNumber { key, masked, .. } = number(1);
+        let StoredNumber { hash, masked, .. } = number(1);
         let scope = BlockScope::Number;
-        let block = Block { number: key, scope, masked, reason: "stolen".into(), since: at(0), until: None };
+        let block = Block { number: hash, scope, masked, reason: "stolen".into(), since: at(0), until: None };
         store.block(&block).await.unwrap();
         let refused = begin(&store, &new(attempt(2, 1), number(1))).await;
         assert!(matches!(refused, Begun::Refused(Refusal::Blocked { .. })), "{refused:?}");
