@@ -68,8 +68,10 @@ fn json_lines() -> Vec<String> {
     run("alerts list", &[]);
     run("check", &[]);
     run("backup", &["copy.db"]).exits(0);
-    run("report", &["--output", "report.html"]);
+    run("report", &["--html", "report.html"]).exits(0);
     run("no-such-command", &[]).exits(2);
+    // An outcome with a backend and a reason.
+    lines.add("call", &Place::simulated(Some("busy")).run(&["call", NUMBER, "--json"]).exits(1));
     lines
         .0
         .into_iter()

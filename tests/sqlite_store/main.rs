@@ -104,7 +104,7 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn a_limit_holds_across_restarts_and_says_for_how_long() {
+fn a_limit_holds_across_restarts_and_says_its_end() {
     let (_folder, file) = file();
     let limits = json!({ "calls_per_number": 2, "per_number_window_s": 600 });
     for n in 1..=4 {

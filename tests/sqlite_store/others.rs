@@ -5,7 +5,7 @@ use futures_util::FutureExt;
 use super::*;
 
 #[test]
-fn a_process_that_locks_the_file_blocks_no_call_for_long() {
+fn a_process_that_locks_the_file_blocks_no_call() {
     let (_folder, file) = file();
     let gate = gate(&file, no_limits(), json!({}));
     let other = Connection::open(&file).unwrap();
