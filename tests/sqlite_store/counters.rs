@@ -57,7 +57,7 @@ fn read(database: &Connection, query: &str) -> Counters {
     let is_counted = |(scope, _, bucket): &(i64, Vec<u8>, i64)| {
         let (window, width) = SCOPES[*scope as usize - 1];
         // A sweep may have removed calls of a bucket that is partly older than a day.
-        if width == TEN_MINUTES { *bucket * width > now - window } else { *bucket >= (now - window) / width }
+        if window == DAY_MS { *bucket * width > now - window } else { *bucket >= (now - window) / width }
     };
     rows.map(Result::unwrap).filter(|(key, _)| is_counted(key)).collect()
 }
