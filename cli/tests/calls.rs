@@ -194,7 +194,7 @@ fn a_store_that_is_down_is_not_blamed_on_the_provider() {
     let last = records.last().unwrap();
     assert_eq!(last["event"], "warning", "{}", ran.stdout);
     let text = last["text"].as_str().unwrap();
-    assert!(text.contains("the store did not take the record of this call"), "{text}");
+    assert!(text.contains("the store did not write the record of this call in time"), "{text}");
 }
 
 #[test]
