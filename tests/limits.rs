@@ -80,8 +80,8 @@ fn three_denials_lock_a_number_until_it_is_unlocked() {
     let store = SqliteStore::open(&file).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let locks = runtime.block_on(store.locks()).unwrap();
-    assert_eq!(locks.iter().map(|lock| lock.number).collect::<Vec<_>>(), [admitted(NUMBER).key()]);
-    assert!(runtime.block_on(store.unlock(&[admitted(NUMBER).key()])).unwrap());
+    assert_eq!(locks.iter().map(|lock| lock.number).collect::<Vec<_>>(), [admitted(NUMBER).hash()]);
+    assert!(runtime.block_on(store.unlock(&[admitted(NUMBER).hash()])).unwrap());
     assert_eq!(call(&approving, 7, NUMBER).0, CallStatus::Success);
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use phonegate::call::{Attempt, Country, KeyFingerprint, NumberKey};
+use phonegate::call::{Attempt, Country, KeyFingerprint, NumberHash};
 use phonegate::config::NetworkConfig;
 use phonegate::store::{
     Begun, CallStore, Limits, MemoryStore, NewAttempt, Owner, RedisConfig, RedisStore, SqliteStore, StoredNumber,
@@ -96,14 +96,14 @@ async fn begin_at_once(store: &Arc<dyn CallStore>, calls: &[u128]) -> Result<(),
 }
 
 fn new(n: u128) -> NewAttempt {
-    let key = NumberKey::parse(&format!("{n:032x}")).expect("digits");
+    let hash = NumberHash::parse(&format!("{n:032x}")).expect("digits");
     NewAttempt {
         attempt: Attempt { id: id(n), generation: 1 },
         started: SystemTime::now(),
         deadline: Duration::from_secs(600),
         number: StoredNumber {
-            key,
-            line: key,
+            hash,
+            line_hash: hash,
             fingerprint: KeyFingerprint::UNKEYED,
             otherwise: Box::default(),
             masked: "+1******1212".into(),
@@ -123,7 +123,7 @@ pub fn fill_file(file: &Path, calls: u64) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later").as_millis();
     let now = i64::try_from(now).expect("it is small");
     let sql =
-        "INSERT INTO attempts (id, generation, is_latest, number_key, line_key, number, country, node, started_at,
+        "INSERT INTO attempts (id, generation, is_latest, number_hash, line_hash, number, country, node, started_at,
             begun, deadline, ended, ended_at)
         WITH RECURSIVE calls (n, at) AS (
             SELECT 1, ?2 - 86000000 UNION ALL SELECT n + 1, ?2 - 86000000 + n * 86000000 / ?1 FROM calls WHERE n < ?1

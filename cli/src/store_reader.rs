@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phonegate::admission::{Admission, NumberHasher};
-use phonegate::call::{CallId, NumberKey, PhoneNumber};
+use phonegate::call::{CallId, NumberHash, PhoneNumber};
 use phonegate::config::{ErrorKind, NumbersConfig};
 use phonegate::store::{
     self, CallStore, KeyUse, OpenError, Query, RedisConfig, Row, StoreError, StoreErrorCause, StoreErrorKind,
@@ -22,14 +22,14 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum number of attempts that are read at once.
 const PAGE: usize = 2_000;
 
-/// Shown in place of a number of which only the key is known.
+/// Shown in place of a number of which only the hash is known.
 const UNKNOWN_NUMBER: &str = "(not known)";
 
 /// A number that the store may know.
 pub(crate) struct KnownNumber {
     /// Its hashes with each number key, the current one first.
-    pub(crate) keys: Vec<NumberKey>,
-    /// The masked number, or `None` if only the key is known.
+    pub(crate) hashes: Vec<NumberHash>,
+    /// The masked number, or `None` if only the hash is known.
     pub(crate) masked: Option<Box<str>>,
 }
 
@@ -160,50 +160,50 @@ impl StoreReader {
         }
     }
 
-    /// Returns the keys of the number that a text names: the number, its key, or the id of a call to it.
-    pub(crate) fn keys(&self, text: &str) -> Result<Vec<NumberKey>, CommandError> {
-        Ok(self.known_number(text)?.keys)
+    /// Returns the hashes of the number that a text names: the number, its hash, or the id of a call to it.
+    pub(crate) fn hashes(&self, text: &str) -> Result<Vec<NumberHash>, CommandError> {
+        Ok(self.known_number(text)?.hashes)
     }
 
-    /// Finds the number that a text names: the number, its key, or the id of a call to it.
+    /// Finds the number that a text names: the number, its hash, or the id of a call to it.
     pub(crate) fn known_number(&self, text: &str) -> Result<KnownNumber, CommandError> {
-        // An id without hyphens has the form of a key.
-        match (NumberKey::parse(text.trim()), CallId::parse(text.trim())) {
-            (Some(key), _) => Ok(KnownNumber { keys: vec![key], masked: self.masked(key)? }),
+        // An id without hyphens has the form of a hash.
+        match (NumberHash::parse(text.trim()), CallId::parse(text.trim())) {
+            (Some(hash), _) => Ok(KnownNumber { hashes: vec![hash], masked: self.masked(hash)? }),
             (None, Ok(id)) => {
-                let (key, masked) = self.number_of_call(id)?;
-                Ok(KnownNumber { keys: vec![key], masked: Some(masked) })
+                let (hash, masked) = self.number_of_call(id)?;
+                Ok(KnownNumber { hashes: vec![hash], masked: Some(masked) })
             }
             (None, Err(_)) => {
                 let number = self.number(text)?;
-                Ok(KnownNumber { keys: keys_of(&number), masked: Some(number.to_string().into()) })
+                Ok(KnownNumber { hashes: hashes_of(&number), masked: Some(number.to_string().into()) })
             }
         }
     }
 
-    /// Returns the masked number of a key, if the store has a call to it or to an extension of its line.
-    pub(crate) fn masked(&self, key: NumberKey) -> Result<Option<Box<str>>, CommandError> {
-        let newest = Query { numbers: vec![key], limit: 1, newest_first: true, ..Query::default() };
+    /// Returns the masked number of a hash, if the store has a call to it or to an extension of its line.
+    pub(crate) fn masked(&self, hash: NumberHash) -> Result<Option<Box<str>>, CommandError> {
+        let newest = Query { numbers: vec![hash], limit: 1, newest_first: true, ..Query::default() };
         let row = self.block_on(self.store.rows(&newest))?.into_iter().next();
-        // The key of a line also finds calls to its extensions.
-        Ok(row.and_then(|row| match (row.number_key == Some(key), row.number?) {
+        // The hash of a line also finds calls to its extensions.
+        Ok(row.and_then(|row| match (row.number_hash == Some(hash), row.number?) {
             (true, masked) => Some(masked),
             (false, masked) => Some(masked.split('x').next().unwrap_or_default().into()),
         }))
     }
 
-    /// Returns the key and the masked number of a call.
+    /// Returns the hash and the masked number of a call.
     ///
     /// # Errors
     /// If there is no such call, or it had no valid number.
-    pub(crate) fn number_of_call(&self, id: CallId) -> Result<(NumberKey, Box<str>), CommandError> {
+    pub(crate) fn number_of_call(&self, id: CallId) -> Result<(NumberHash, Box<str>), CommandError> {
         let newest = Query { id: Some(id), limit: 1, newest_first: true, ..Query::default() };
         let row = self.block_on(self.store.rows(&newest))?.into_iter().next();
         let row = row.ok_or_else(|| {
             CommandError::failed(format!("the store has no call {id}")).hint("`phonegate calls` lists the calls")
         })?;
-        match (row.number_key, row.number) {
-            (Some(key), Some(masked)) => Ok((key, masked)),
+        match (row.number_hash, row.number) {
+            (Some(hash), Some(masked)) => Ok((hash, masked)),
             _ => Err(CommandError::failed(format!("call {id} was not to a valid number"))),
         }
     }
@@ -218,9 +218,9 @@ impl StoreReader {
     }
 }
 
-/// Warns that no call to the number of a key is in the store. Returns what to show in place of the number.
+/// Warns that no call to the number of a hash is in the store. Returns what to show in place of the number.
 pub(crate) fn unknown_number(json: bool) -> Box<str> {
-    output::warning(json, "the store has no call to a number with this key; check that it is the right one");
+    output::warning(json, "the store has no call to a number with this hash; check that it is the right one");
     UNKNOWN_NUMBER.into()
 }
 
@@ -232,9 +232,9 @@ pub(crate) fn admission(Context { file, loaded }: &Context) -> Result<Admission,
 }
 
 /// Returns the hashes of a number with each number key, the current one first.
-fn keys_of(number: &PhoneNumber) -> Vec<NumberKey> {
+fn hashes_of(number: &PhoneNumber) -> Vec<NumberHash> {
     let others = number.hashed_otherwise().iter().map(|hashed| hashed.number);
-    std::iter::once(number.key()).chain(others).collect()
+    std::iter::once(number.hash()).chain(others).collect()
 }
 
 /// Checks, without using the network, that the store of a configuration can keep a call.

@@ -65,8 +65,8 @@ fn json_lines() -> Vec<String> {
     run("numbers check", &[NUMBER]).exits(0);
     run("prompts list", &[]).exits(0);
     run("prompts check", &[]).exits(0);
-    run("alerts list", &[]);
-    run("check", &[]);
+    run("alerts list", &[]).exits(0);
+    run("check", &[]).exits(1);
     run("backup", &["copy.db"]).exits(0);
     run("report", &["--html", "report.html"]).exits(0);
     run("no-such-command", &[]).exits(2);

@@ -9,7 +9,7 @@ use phonegate_approval::policy::Method;
 use phonegate_approval::secret::Pin;
 use phonegate_approval::verdict::{Answer, Approval, Denial, PinAnswer, ProviderVerdicts, Verdict};
 
-use crate::call::{Failure, FailureReason, NumberKey, Outcome};
+use crate::call::{Failure, FailureReason, NumberHash, Outcome};
 use crate::store::PinState;
 use pins::PinChecker;
 
@@ -18,12 +18,12 @@ use pins::PinChecker;
 pub struct NumberPin {
     checker: PinChecker,
     /// The hashes of the number, as far as they are known.
-    numbers: Arc<[NumberKey]>,
+    numbers: Arc<[NumberHash]>,
 }
 
 impl NumberPin {
     /// Creates the PIN check of the number with these hashes, the current key's first.
-    pub fn new(checker: PinChecker, numbers: &[NumberKey]) -> Self {
+    pub fn new(checker: PinChecker, numbers: &[NumberHash]) -> Self {
         Self { checker, numbers: numbers.into() }
     }
 
@@ -163,7 +163,7 @@ pub(crate) mod tests {
     use phonegate_approval::secret::Entry;
     use phonegate_approval::verdict::EndedBy;
 
-    use super::pins::{Pepper, number_keys};
+    use super::pins::{Pepper, number_hashes};
     use super::*;
     use crate::call::PhoneNumber;
     use crate::store::{MemoryStore, PinLimits, PinStore};
@@ -234,7 +234,7 @@ pub(crate) mod tests {
             _ => None,
         };
         let code: String = attempts.script(1).unwrap().pieces().filter_map(digit).take(3).collect();
-        let pin = NumberPin::new(checker, &number_keys(&number));
+        let pin = NumberPin::new(checker, &number_hashes(&number));
         (Approver::new(attempts, ProviderVerdicts::Refused).with_pin(Some(pin)), code)
     }
 

@@ -12,7 +12,7 @@ use super::active_calls::ActiveCall;
 use super::call_guard::CallGuard;
 use super::mirror::{self, REMOTE_OVERDUE};
 use super::{Engine, Parts};
-use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, NumberKey};
+use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, NumberHash};
 use crate::clock::{Deadline, Moment};
 use crate::registry::{Adopted, AttemptEnd};
 use crate::store::{AttemptState, LatestAttempt, Scope, StoreError};
@@ -162,7 +162,7 @@ async fn adopt_end(parts: &Parts, known: Option<u64>, end: AttemptEnd) -> Result
     Ok(parts.registry.adopt_end(end, Moment::now(), known) && is_verified)
 }
 
-fn adopt_pending(parts: &Arc<Parts>, tasks: &TaskTracker, attempt: Attempt, number: NumberKey, left: Duration) {
+fn adopt_pending(parts: &Arc<Parts>, tasks: &TaskTracker, attempt: Attempt, number: NumberHash, left: Duration) {
     let deadline = Deadline::after(Moment::now(), left.saturating_add(REMOTE_OVERDUE));
     if parts.registry.adopt(attempt, number, deadline, true) == Adopted::Pending {
         let call = ActiveCall::new(attempt, number, "".into(), deadline, None);

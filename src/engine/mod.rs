@@ -46,7 +46,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alerts::Alerts;
-use crate::approval::pins::number_keys;
+use crate::approval::pins::number_hashes;
 use crate::backend::NamedBackend;
 use crate::call::{Attempt, Call, CallEvent, Failure, Outcome, PhoneNumber, StoredOutcome};
 use crate::clock::Moment;
@@ -131,8 +131,8 @@ impl Engine {
     pub(crate) fn track(&self, request: &Call) -> CallGuard {
         let Call { attempt, number, deadline, attempts, .. } = request;
         let attempts = Some(Arc::clone(attempts));
-        let pin = self.parts.store.pin_of(&number_keys(number));
-        let call = ActiveCall::new(*attempt, number.key(), number.to_string().into(), *deadline, attempts);
+        let pin = self.parts.store.pin_of(&number_hashes(number));
+        let call = ActiveCall::new(*attempt, number.hash(), number.to_string().into(), *deadline, attempts);
         CallGuard::new(&self.parts, call.with_pin(pin))
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 
 use crate::alerts::{AlertKind, Alerts, NewAlert};
-use crate::call::{Attempt, Call, CallEvent, CallLimit, Country, Failure, GateEvent, NumberKey};
+use crate::call::{Attempt, Call, CallEvent, CallLimit, Country, Failure, GateEvent, NumberHash};
 use crate::store::{ALERT_REPEAT_WINDOW, Lockout, utc};
 use crate::telemetry::{Log, LogEntry, Metrics};
 
@@ -43,7 +43,7 @@ impl Notices {
     }
 
     /// Reports that a user reported fraud and that exactly this number was blocked. Returns the text of the log line.
-    pub(super) fn blocked(&self, attempt: Attempt, number: NumberKey, masked: &str, days: u64) -> String {
+    pub(super) fn blocked(&self, attempt: Attempt, number: NumberHash, masked: &str, days: u64) -> String {
         let text = format!(
             "the number is not called for {days} days; `phonegate blocks remove {}` lifts the block",
             attempt.id
@@ -98,7 +98,7 @@ impl Notices {
     pub(super) fn refused(&self, limit: CallLimit, after: Duration, call: &Call) {
         let (about, what) = match limit {
             CallLimit::CallsPerNumberPerDay => {
-                (call.number.key().to_string(), format!("calls to {} are refused", call.number))
+                (call.number.hash().to_string(), format!("calls to {} are refused", call.number))
             }
             CallLimit::ByCountry => {
                 let country = call.number.country().map_or("", Country::as_str);

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::approval::NumberPin;
-use crate::call::{Attempt, Call, CallId, Failure, NumberKey, Outcome, PhoneNumber};
+use crate::call::{Attempt, Call, CallId, Failure, NumberHash, Outcome, PhoneNumber};
 use crate::clock::Moment;
 use crate::platform;
 use crate::registry::ApprovalToUse;
@@ -135,7 +135,7 @@ impl StoreClient {
 
     /// Blocks a number, not its line, after a report of fraud. If the store does not confirm that in time, the block is
     /// queued.
-    pub(super) async fn block(&self, number: NumberKey, masked: &str) {
+    pub(super) async fn block(&self, number: NumberHash, masked: &str) {
         let since = SystemTime::now();
         let block = Block {
             number,
@@ -211,7 +211,7 @@ impl StoreClient {
     }
 
     /// Returns the PIN of the number with these hashes, if the method asks for PINs.
-    pub(super) fn pin_of(&self, numbers: &[NumberKey]) -> Option<NumberPin> {
+    pub(super) fn pin_of(&self, numbers: &[NumberHash]) -> Option<NumberPin> {
         self.policy.pins.clone().map(|checker| NumberPin::new(checker, numbers))
     }
 

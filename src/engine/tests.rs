@@ -252,7 +252,7 @@ async fn fraud_reported_right_before_the_deadline_is_not_lost() {
     let failure = bench.registry.snapshot(id(1)).unwrap().failure.unwrap();
     assert_eq!(failure.reason(), FailureReason::DeadlinePassed, "the published outcome stays");
     let blocked: Vec<_> = store.blocks().await.unwrap().into_iter().map(|block| block.number).collect();
-    assert_eq!(blocked, [number().key()]);
+    assert_eq!(blocked, [number().hash()]);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Registry;
 use super::shard::{Calls, Entry, Origin, Verified};
-use crate::call::{Attempt, CallId, NumberKey, StoredOutcome};
+use crate::call::{Attempt, CallId, NumberHash, StoredOutcome};
 use crate::clock::{Deadline, Moment};
 
 /// The result of [`Registry::adopt`].
@@ -26,7 +26,7 @@ pub struct AttemptEnd {
     /// The attempt.
     pub attempt: Attempt,
     /// The number that it rang, or was to ring.
-    pub number: Option<NumberKey>,
+    pub number: Option<NumberHash>,
     /// The outcome.
     pub outcome: StoredOutcome,
     /// The time since its end.
@@ -45,7 +45,7 @@ impl Registry {
     }
 
     /// Adds a pending attempt of the store. This process mirrors it if it `is_remote`, and drives it otherwise.
-    pub fn adopt(&self, attempt: Attempt, number: NumberKey, deadline: Deadline, is_remote: bool) -> Adopted {
+    pub fn adopt(&self, attempt: Attempt, number: NumberHash, deadline: Deadline, is_remote: bool) -> Adopted {
         let mut calls = self.shard(attempt.id).calls.lock();
         match calls.by_id.get_mut(&attempt.id) {
             Some(entry) if entry.origin().stored == attempt.generation => match entry {
@@ -109,7 +109,7 @@ impl Registry {
     }
 
     /// Forgets a pending attempt, which another process owns: the next poll reads the store.
-    pub fn forget(&self, attempt: Attempt, number: NumberKey) {
+    pub fn forget(&self, attempt: Attempt, number: NumberHash) {
         let shard = self.shard(attempt.id);
         let mut calls = shard.calls.lock();
         if calls.pending(attempt).is_some() {

@@ -57,7 +57,7 @@ fn a_block_counts_on_all_nodes() {
     let blocked = StoredNumber::new(&admitted(NUMBER), false);
     let reason = "the phone was stolen".into();
     let block = Block {
-        number: blocked.key,
+        number: blocked.hash,
         scope: BlockScope::Line,
         masked: blocked.masked,
         reason,

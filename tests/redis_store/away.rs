@@ -196,7 +196,7 @@ async fn a_server_with_full_memory_refuses_calls_and_can_be_swept() {
     let redis = Redis::start();
     let store = open(&redis.url());
     let block = Block {
-        number: new(9).number.key,
+        number: new(9).number.hash,
         scope: BlockScope::Line,
         masked: "+1******1212".into(),
         reason: "stolen".into(),

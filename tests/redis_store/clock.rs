@@ -46,7 +46,7 @@ async fn a_clock_that_moves_back_lifts_no_limit_and_stops_no_time() {
     }
     assert!(refusals > 0, "the limit still held");
     let block = Block {
-        number: new(9).number.key,
+        number: new(9).number.hash,
         scope: BlockScope::Line,
         masked: "+1******1212".into(),
         reason: "fraud".into(),

@@ -92,7 +92,7 @@ async fn a_user_needs_only_the_documented_rights() {
     assert_eq!(store.steps(new(1).attempt).await.unwrap().len(), 1);
     assert_eq!(store.rows(&Query { limit: 1, ..Query::default() }).await.unwrap().len(), 1);
     assert_eq!(store.rows(&Query { limit: 1, id: Some(id(1)), ..Query::default() }).await.unwrap().len(), 1);
-    assert!(!store.unblock(new(1).number.key).await.unwrap());
+    assert!(!store.unblock(new(1).number.hash).await.unwrap());
     assert_eq!(store.blocks().await, Ok(vec![]));
 }
 

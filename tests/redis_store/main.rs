@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use phonegate::backend::CallRef;
-use phonegate::call::{Attempt, CallEvent, CallLimit, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome};
+use phonegate::call::{Attempt, CallEvent, CallLimit, Failure, FailureReason, KeyFingerprint, NumberHash, Outcome};
 use phonegate::config::{ConfigError, NetworkConfig};
 use phonegate::store::{
     AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, EndRequest, LEASE, Limits, NewAttempt, Owner,
@@ -47,14 +47,14 @@ fn trusting(redis: &Redis) -> NetworkConfig {
 }
 
 fn new(n: u128) -> NewAttempt {
-    let key = NumberKey::parse(&format!("{n:032x}")).unwrap();
+    let hash = NumberHash::parse(&format!("{n:032x}")).unwrap();
     NewAttempt {
         attempt: Attempt { id: id(n), generation: 1 },
         started: SystemTime::now(),
         deadline: Duration::from_secs(90),
         number: StoredNumber {
-            key,
-            line: key,
+            hash,
+            line_hash: hash,
             fingerprint: KeyFingerprint::UNKEYED,
             otherwise: Box::default(),
             masked: "+1******1212".into(),

@@ -14,7 +14,7 @@ fn site(redis: &Redis, user: Option<&str>, site: Option<&str>) -> RedisStore {
 }
 
 fn block(n: u128) -> Block {
-    let number = new(n).number.key;
+    let number = new(n).number.hash;
     let since = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
     Block {
         number,
@@ -85,8 +85,8 @@ async fn two_sites_share_no_lock_counter_or_used_approval() {
     }
     assert!(matches!(ours.end(&limits::denied(1)).await, Ok(Ended::Yes { locked_until: Some(_) })));
     assert_eq!([ours.locks().await.unwrap().len(), theirs.locks().await.unwrap().len()], [1, 0]);
-    assert_eq!(theirs.unlock(&[one.number.key]).await, Ok(false));
-    assert_eq!(ours.unlock(&[one.number.key]).await, Ok(true));
+    assert_eq!(theirs.unlock(&[one.number.hash]).await, Ok(false));
+    assert_eq!(ours.unlock(&[one.number.hash]).await, Ok(true));
     assert!(theirs.end(&end(1, verified())).await.unwrap().is_done());
     assert_eq!(ours.use_approval(one.attempt, ANOTHER).await, Ok(false));
     assert_eq!(theirs.use_approval(one.attempt, OWNER).await, Ok(true));

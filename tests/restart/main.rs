@@ -240,7 +240,7 @@ fn a_fraud_report_is_not_lost_while_no_process_runs() {
     assert!(ends[0].1.contains("(FraudReported, code 112)"), "{ends:?}");
     let log = std::fs::read_to_string(next.path("state/phonegate/phonegate.log")).unwrap();
     assert!(log.contains("claimed"), "{log}");
-    assert_eq!(machine.calls().blocked(), [admitted(call.number()).key().to_string()]);
+    assert_eq!(machine.calls().blocked(), [admitted(call.number()).hash().to_string()]);
 }
 
 #[test]

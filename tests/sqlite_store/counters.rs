@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use phonegate::call::{CallLimit, Country, KeyFingerprint, NumberKey};
+use phonegate::call::{CallLimit, Country, KeyFingerprint, NumberHash};
 use phonegate::store::{AttemptChange, DenialLimits, Ended, LimitStore, RecordedChange};
 use proptest::prelude::*;
 
@@ -22,15 +22,15 @@ type Counters = BTreeMap<(i64, Vec<u8>, i64), (i64, i64)>;
 
 /// The expected counters, counted from the calls: number, all, pending, line, pending on the line, day, country.
 const RECOUNT: &str = "
-    SELECT 1, number_key, begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 2, 3
+    SELECT 1, number_hash, begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 2, 3
     UNION ALL
     SELECT 2, x'', begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 3
     UNION ALL
     SELECT 3, x'', deadline / 1000, count(*), max(deadline) FROM attempts WHERE ended IS NULL GROUP BY 3
     UNION ALL
-    SELECT 4, line_key, begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 2, 3
+    SELECT 4, line_hash, begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 2, 3
     UNION ALL
-    SELECT 5, line_key, deadline / 1000, count(*), max(deadline) FROM attempts WHERE ended IS NULL GROUP BY 2, 3
+    SELECT 5, line_hash, deadline / 1000, count(*), max(deadline) FROM attempts WHERE ended IS NULL GROUP BY 2, 3
     UNION ALL
     SELECT 6, x'', begun / 600000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 3
     UNION ALL
@@ -57,7 +57,7 @@ fn read(database: &Connection, query: &str) -> Counters {
     let is_counted = |(scope, _, bucket): &(i64, Vec<u8>, i64)| {
         let (window, width) = SCOPES[*scope as usize - 1];
         // A sweep may have removed calls of a bucket that is partly older than a day.
-        if width == TEN_MINUTES { *bucket * width > now - window } else { *bucket >= (now - window) / width }
+        if window == DAY_MS { *bucket * width > now - window } else { *bucket >= (now - window) / width }
     };
     rows.map(Result::unwrap).filter(|(key, _)| is_counted(key)).collect()
 }
@@ -84,10 +84,10 @@ pub fn assert_counted(database: &Connection) {
 
 /// Two numbers share a line. Every third number has no country.
 pub fn number(n: u128) -> StoredNumber {
-    let key = |n: u128| NumberKey::parse(&format!("{n:032x}")).unwrap();
+    let hash = |n: u128| NumberHash::parse(&format!("{n:032x}")).unwrap();
     StoredNumber {
-        key: key(n),
-        line: key((1 << 64) + n / 2),
+        hash: hash(n),
+        line_hash: hash((1 << 64) + n / 2),
         fingerprint: KeyFingerprint::UNKEYED,
         otherwise: Box::default(),
         masked: "+1******1212".into(),

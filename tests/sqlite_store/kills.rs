@@ -252,20 +252,20 @@ impl KillLoop {
         user.says("begun", &mut heard);
         let copy = self.folder.path().join(format!("copy-{}.db", self.turn));
         let number = format!("+1425555{:04}", 1000 + self.turn);
-        let key = admitted(&number).key().to_string();
+        let hash = admitted(&number).hash().to_string();
         let arguments: &[&str] = match moment {
             Moment::Backup => &["backup", copy.to_str().unwrap()],
             Moment::Blocks => &["blocks", "add", &number],
             _ => &["calls", "--json"],
         };
         if let Moment::Blocks = moment {
-            heard.hear(&format!("blocking {key}"));
+            heard.hear(&format!("blocking {hash}"));
         }
         let tool = Victim::start(&mut Calls::of(&self.config()).command(arguments));
         self.pause(150);
         let done = tool.kill(&mut Acknowledged::default());
         if done && matches!(moment, Moment::Blocks) {
-            heard.hear(&format!("blocked {key}"));
+            heard.hear(&format!("blocked {hash}"));
         }
         assert!(!done || !matches!(moment, Moment::Backup) || copy.exists(), "{what}: a backup that was acknowledged");
         self.pause(10);

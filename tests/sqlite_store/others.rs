@@ -80,7 +80,7 @@ fn another_process_that_writes_holds_up_no_reader() {
     let other = Connection::open(&file).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     assert_eq!(wait(store.blocks()).unwrap(), []);
-    let error = wait(store.unblock(phonegate::call::NumberKey::parse(&"0".repeat(32)).unwrap())).unwrap_err();
+    let error = wait(store.unblock(phonegate::call::NumberHash::parse(&"0".repeat(32)).unwrap())).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
     other.execute_batch("ROLLBACK").unwrap();
 }
@@ -161,8 +161,8 @@ fn what_waits_for_the_disk_shares_one_commit() {
 fn a_call_behind_too_many_others_is_refused_at_once() {
     let (_folder, file) = file();
     let store = SqliteStore::open(&file).unwrap();
-    let key = |n: u128| phonegate::call::NumberKey::parse(&format!("{n:032x}")).unwrap();
-    let number = |n| StoredNumber { key: key(n), line: key(n), ..StoredNumber::new(&admitted(NUMBER), false) };
+    let hash = |n: u128| phonegate::call::NumberHash::parse(&format!("{n:032x}")).unwrap();
+    let number = |n| StoredNumber { hash: hash(n), line_hash: hash(n), ..StoredNumber::new(&admitted(NUMBER), false) };
     let call = |n| NewAttempt { number: number(n), ..new(n) };
     let limits = Limits { concurrent_calls: 10_000, calls_per_minute: 10_000, ..FEW };
     let calls: Vec<_> = (1..=4096).map(call).collect();

@@ -18,8 +18,8 @@ fn a_refusal_is_recorded_and_holds_no_number() {
         let rows = all_rows(&store).await;
         let [first, second] = &rows[..] else { panic!("{rows:?}") };
         assert_eq!((first.started, first.ended, &*first.node), (at(7), Some(at(7)), "web2"));
-        assert_eq!((first.number_key, first.line_key), (Some(number(1).key), Some(number(1).line)));
-        assert_eq!((second.number.as_deref(), second.number_key), (None, None));
+        assert_eq!((first.number_hash, first.line_hash), (Some(number(1).hash), Some(number(1).line_hash)));
+        assert_eq!((second.number.as_deref(), second.number_hash), (None, None));
         // It counts for no limit.
         assert_eq!(store.begin(&new(attempt(3, 1), number(1)), &limits).await, Ok(Begun::New));
         // If it has begun nevertheless, it ends, whichever owner it has, and does not count either.
@@ -91,8 +91,8 @@ fn a_change_recorded_twice_happens_once() {
             attempt: one,
             number: Some("+1******1212".into()),
             full_number: None,
-            number_key: Some(number(1).key),
-            line_key: Some(number(1).line),
+            number_hash: Some(number(1).hash),
+            line_hash: Some(number(1).line_hash),
             node: "web1".into(),
             backend: Some("trunk".into()),
             started: at(0),
@@ -182,9 +182,9 @@ fn the_audit_returns_what_a_query_matches() {
         assert_eq!(ask(Query { id: Some(id(1)), ..all() }).await, [one, five]);
         assert_eq!(ask(Query { id: Some(id(1)), newest_first: true, limit: 1, ..all() }).await, [five]);
         assert_eq!(ask(Query { id: Some(id(9)), ..all() }).await, []);
-        assert_eq!(ask(Query { numbers: vec![number(1).key], ..all() }).await, [one, two, five], "a line");
-        assert_eq!(ask(Query { numbers: vec![extension(1, 7).key], ..all() }).await, [two]);
-        let several = vec![extension(1, 7).key, number(2).key, number(9).key];
+        assert_eq!(ask(Query { numbers: vec![number(1).hash], ..all() }).await, [one, two, five], "a line");
+        assert_eq!(ask(Query { numbers: vec![extension(1, 7).hash], ..all() }).await, [two]);
+        let several = vec![extension(1, 7).hash, number(2).hash, number(9).hash];
         assert_eq!(ask(Query { numbers: several, ..all() }).await, [two, three]);
         assert_eq!(ask(Query { reason: Some(FailureReason::NoKeyPressed), ..all() }).await, [three]);
         assert_eq!(ask(Query { after: rows[2].sequence, ..all() }).await, [four, five]);

@@ -132,7 +132,7 @@ fn what_is_refused_or_given_up_counts_for_no_day() {
         let new = |n| new(attempt(n, 1), number_in(1, "LV"));
         store.block(&block_of(number(1))).await.unwrap();
         assert!(matches!(begin(&store, &new(1)).await, Begun::Refused(_)));
-        assert!(store.unblock(number(1).key).await.unwrap());
+        assert!(store.unblock(number(1).hash).await.unwrap());
         store.record(&[update(attempt(2, 1), 0, super::refused(Some(number_in(1, "LV"))))]).await.unwrap();
         assert_eq!(usage(&another).await, (0, vec![]));
         let one = Limits { calls_per_number_per_day: 1, calls_per_day: Some(1), country_per_day: Some(1), ..NO_LIMITS };

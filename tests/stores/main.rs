@@ -23,7 +23,7 @@ use std::time::{Duration, SystemTime};
 
 use phonegate::backend::CallRef;
 use phonegate::call::{
-    Attempt, CallEvent, CallId, CallLimit, Country, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome,
+    Attempt, CallEvent, CallId, CallLimit, Country, Failure, FailureReason, KeyFingerprint, NumberHash, Outcome,
     Progress, StoredOutcome,
 };
 use phonegate::config::NetworkConfig;
@@ -108,10 +108,10 @@ fn number(n: u128) -> StoredNumber {
 
 /// An extension of the n-th number.
 fn extension(n: u128, extension: u128) -> StoredNumber {
-    let key = |n: u128| NumberKey::parse(&format!("{n:032x}")).unwrap();
+    let hash = |n: u128| NumberHash::parse(&format!("{n:032x}")).unwrap();
     StoredNumber {
-        key: key(n * 1000 + extension),
-        line: key(n * 1000),
+        hash: hash(n * 1000 + extension),
+        line_hash: hash(n * 1000),
         fingerprint: KeyFingerprint::UNKEYED,
         otherwise: Box::default(),
         masked: "+1******1212".into(),

@@ -63,7 +63,7 @@ async fn fraud_blocks_the_number_before_the_call_ends() {
     store.unblock_writes();
     bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
     let blocked: Vec<_> = store.blocks().await.unwrap().into_iter().map(|block| block.number).collect();
-    assert_eq!(blocked, [number().key()]);
+    assert_eq!(blocked, [number().hash()]);
 }
 
 #[tokio::test]

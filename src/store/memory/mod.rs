@@ -23,7 +23,7 @@ use super::{
     Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
     RecordedChange, Scope, StoreError,
 };
-use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
+use crate::call::{Attempt, CallId, KeyFingerprint, NumberHash};
 
 /// A store in memory. Its clock is the monotonic clock (S10). A mutex makes each operation atomic (S2).
 #[derive(Default)]
@@ -73,7 +73,7 @@ impl CallStore for MemoryStore {
         Ok(())
     }
 
-    async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
+    async fn unblock(&self, number: NumberHash) -> Result<bool, StoreError> {
         Ok(self.calls.lock().unblock(number))
     }
 

@@ -97,11 +97,11 @@ impl Calls {
 impl AttemptEntry {
     /// Returns the lock that its end caused, if this owner ended it for this reason (S7).
     fn lockout(&self, owner: Owner, reason: FailureReason) -> Option<Lockout> {
-        let Row { attempt, number, number_key, outcome, locked_until, .. } = &self.row;
+        let Row { attempt, number, number_hash, outcome, locked_until, .. } = &self.row;
         let is_same = matches!(outcome, RowOutcome::Failed(failure) if failure.reason() == reason);
         (is_same && self.ended_by == Some(owner)).then_some(())?;
         let masked = number.clone().unwrap_or_default();
-        Some(Lockout { attempt: *attempt, number: (*number_key)?, masked, until: (*locked_until)? })
+        Some(Lockout { attempt: *attempt, number: (*number_hash)?, masked, until: (*locked_until)? })
     }
 
     fn apply(&mut self, event: CallEvent, step: Step) {

@@ -34,7 +34,7 @@ use super::{
     Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
     RecordedChange, Scope, StoreError,
 };
-use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
+use crate::call::{Attempt, CallId, KeyFingerprint, NumberHash};
 use crate::config::{ConfigError, NetworkConfig};
 use address::Address;
 pub use config::RedisConfig;
@@ -216,7 +216,7 @@ impl CallStore for RedisStore {
         self.query(&command).await
     }
 
-    async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
+    async fn unblock(&self, number: NumberHash) -> Result<bool, StoreError> {
         self.run(&self.scripts.unblock, number.to_string()).await
     }
 

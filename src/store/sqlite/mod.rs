@@ -42,7 +42,7 @@ use super::{
     Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
     RecordedChange, Scope, StoreError, StoreErrorCause,
 };
-use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
+use crate::call::{Attempt, CallId, KeyFingerprint, NumberHash};
 use crate::platform;
 pub use backup::back_up;
 use clock::Clock;
@@ -140,7 +140,7 @@ impl CallStore for SqliteStore {
         self.worker.write(move |tx| audit::block(tx, &block)).await
     }
 
-    async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
+    async fn unblock(&self, number: NumberHash) -> Result<bool, StoreError> {
         self.worker.write(move |tx| audit::unblock(tx, number)).await
     }
 

@@ -59,22 +59,33 @@ const WITH_PINS: u32 = 4;
 /// The first schema version with locks after denials, with two scopes of blocks, and with approvals that are used up.
 const WITH_LOCKS: u32 = 5;
 
+/// The first schema version whose column of a number's hash is `number_hash`, and not `number_key`.
+const WITH_NUMBER_HASH: u32 = 6;
+
 /// Copies the newer file's blocks into a schema that has one block for each number. It covers the whole line. Of two, the
-/// one that ends later is kept: it replaces the one before it.
+/// one that ends later is kept: it replaces the one before it. OLDER_HASH and NEWER_HASH are the columns of a number's hash.
 const BLOCKS_WITHOUT_SCOPE: &str = "
-    INSERT OR REPLACE INTO main.blocks (number_key, number, reason, since_at, until_at)
-        SELECT number_key, number, reason, since_at, until_at FROM newer.blocks ORDER BY until_at ASC NULLS LAST;";
+    INSERT OR REPLACE INTO main.blocks (OLDER_HASH, number, reason, since_at, until_at)
+        SELECT NEWER_HASH, number, reason, since_at, until_at FROM newer.blocks ORDER BY until_at ASC NULLS LAST;";
 
 /// Copies the newer file's blocks, and what no restore may undo: locks, and that an approval was used up. Alerts stay in
 /// the newer file.
 const BLOCKS_AND_LOCKS: &str = "
-    INSERT INTO main.blocks (number_key, whole_line, number, reason, since_at, until_at)
-        SELECT number_key, whole_line, number, reason, since_at, until_at FROM newer.blocks;
+    INSERT INTO main.blocks (OLDER_HASH, whole_line, number, reason, since_at, until_at)
+        SELECT NEWER_HASH, whole_line, number, reason, since_at, until_at FROM newer.blocks;
     DELETE FROM main.denials;
-    INSERT INTO main.denials (number_key, number, recent, locks, locked_from, locked_until, last, last_at)
-        SELECT number_key, number, recent, locks, locked_from, locked_until, last, last_at FROM newer.denials;
+    INSERT INTO main.denials (OLDER_HASH, number, recent, locks, locked_from, locked_until, last, last_at)
+        SELECT NEWER_HASH, number, recent, locks, locked_from, locked_until, last, last_at FROM newer.denials;
     UPDATE main.attempts SET used_by = used.used_by FROM newer.attempts AS used
         WHERE used.id = attempts.id AND used.generation = attempts.generation AND used.used_by IS NOT NULL;";
+
+/// Copies the newer file's PINs.
+const PINS: &str = "
+    DELETE FROM main.pins;
+    INSERT INTO main.pins (OLDER_HASH, key_fingerprint, number, hash, pepper, set_at, guesses, forgiven, locked_until,
+            locked_by)
+        SELECT NEWER_HASH, key_fingerprint, number, hash, pepper, set_at, guesses, forgiven, locked_until, locked_by
+            FROM newer.pins;";
 
 impl Restore {
     /// Compares a file with its newest backup of an older schema. None if there is no such backup.
@@ -209,18 +220,15 @@ impl Restore {
         };
         let pins = match self.older {
             ..WITH_PINS => "",
-            WITH_PINS.. => {
-                "DELETE FROM main.pins;
-                 INSERT INTO main.pins (number_key, key_fingerprint, number, hash, pepper, set_at, guesses, forgiven,
-                         locked_until, locked_by)
-                     SELECT number_key, key_fingerprint, number, hash, pepper, set_at, guesses, forgiven,
-                         locked_until, locked_by FROM newer.pins;"
-            }
+            WITH_PINS.. => PINS,
         };
         let blocks = match self.older {
             ..WITH_LOCKS => BLOCKS_WITHOUT_SCOPE,
             WITH_LOCKS.. => BLOCKS_AND_LOCKS,
         };
+        let copies = format!("{blocks} {number_keys} {pins}")
+            .replace("OLDER_HASH", number_hash_column(self.older))
+            .replace("NEWER_HASH", number_hash_column(self.version));
         database
             .execute("ATTACH ?1 AS newer", [name])
             .and_then(|_| {
@@ -228,9 +236,7 @@ impl Restore {
                     "PRAGMA secure_delete = ON;
                      BEGIN IMMEDIATE;
                      DELETE FROM main.blocks;
-                     {blocks}
-                     {number_keys}
-                     {pins}
+                     {copies}
                      UPDATE main.clock SET now = max(now, (SELECT now FROM newer.clock));
                      COMMIT;
                      DETACH newer;",
@@ -253,6 +259,14 @@ impl Restore {
             return undone.and(Err(error));
         }
         sync_folder_of(&self.file)
+    }
+}
+
+/// Returns the name that the column of a number's hash has in this schema version.
+fn number_hash_column(version: u32) -> &'static str {
+    match version {
+        ..WITH_NUMBER_HASH => "number_key",
+        WITH_NUMBER_HASH.. => "number_hash",
     }
 }
 

@@ -3,15 +3,15 @@
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-use super::{CallId, KeyFingerprint, NumberKey};
+use super::{CallId, KeyFingerprint, NumberHash};
 
-impl ToSql for NumberKey {
+impl ToSql for NumberHash {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.as_bytes())))
     }
 }
 
-impl FromSql for NumberKey {
+impl FromSql for NumberHash {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         <[u8; 16]>::column_result(value).map(Self::from_bytes)
     }

@@ -37,7 +37,7 @@ fn many_refused_calls_to_many_numbers_are_a_finding() {
     ] {
         assert!(calm.contains("Nothing stands out"), "{calm}");
     }
-    let invalid = Row { number: None, number_key: None, ..row("2026-03-01T12:00", failed(InvalidNumber)) };
+    let invalid = Row { number: None, number_hash: None, ..row("2026-03-01T12:00", failed(InvalidNumber)) };
     let mut stats = super::stats("2026-03-01T00:00", "2026-03-02T00:00");
     (0..20).for_each(|_| stats.count(&invalid));
     let page = super::page(&stats, &time("2026-03-02T08:00"));
