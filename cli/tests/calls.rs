@@ -340,3 +340,14 @@ fn help_teaches_examples_fields_and_exit_codes() {
         }
     }
 }
+
+#[test]
+fn options_of_list_and_show_are_written_after_the_verb() {
+    let place = Place::with_store(&kept(None));
+    place.run(&["call", "--store", NUMBER]).exits(0);
+    for arguments in [["calls", "--json", "list"], ["calls", "list", "--json"], ["--json", "calls", "list"]] {
+        place.run(&arguments).exits(0).record("call");
+    }
+    let ran = place.run(&["calls", "--csv", "list"]).exits(2);
+    assert!(ran.stderr.contains("after `list` or `show`"), "{}", ran.stderr);
+}

@@ -21,7 +21,7 @@ const DEFAULT_LIMIT: usize = 100;
 const DEFAULT_LIMIT_OF_FOLLOW: usize = 10;
 
 /// The arguments of `phonegate calls list`.
-#[derive(Args)]
+#[derive(Args, Default, PartialEq)]
 pub(super) struct List {
     /// Calls that began at or after this time: 2h or 7d ago, or 2026-03-01, or 2026-03-01T09:30.
     #[arg(long, value_name = "TIME", value_parser = time::parse)]

@@ -59,7 +59,7 @@ Exit codes:
 
 /// The arguments of `phonegate calls`.
 #[derive(Args)]
-#[command(after_help = HELP, args_conflicts_with_subcommands = true)]
+#[command(after_help = HELP)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Option<CallsCommand>,
@@ -78,6 +78,9 @@ enum CallsCommand {
 
 /// Runs a command of `phonegate calls`.
 pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, CommandError> {
+    if arguments.command.is_some() && arguments.list != list::List::default() {
+        return Err(CommandError::usage("write the options of `calls list` and `calls show` after `list` or `show`"));
+    }
     let reader = StoreReader::open(&Context::load(globals.config())?)?;
     match &arguments.command {
         Some(CallsCommand::Show(show)) => show::run(show, &reader, globals.json),
