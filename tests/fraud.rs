@@ -1,5 +1,5 @@
-//! Who says that a call was not theirs is not called again, by any process, until the time is over or an administrator
-//! says so.
+//! If a user reports that a call was not theirs, no process calls the number again until the block ends or an
+//! administrator removes it.
 
 mod support;
 

@@ -45,7 +45,7 @@ fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|modules| modules.contains(&module))
 }
 
-/// The path of a file's module below the crate's root: `store/redis/link.rs` is `["store", "redis", "link"]`.
+/// The path of a file's module below the crate's root: `store/redis/keys.rs` is `["store", "redis", "keys"]`.
 fn module_path(file: &Path) -> Vec<String> {
     let mut path: Vec<_> = file.with_extension("").iter().map(|part| part.to_str().unwrap().to_owned()).collect();
     path.pop_if(|last| last == "mod");

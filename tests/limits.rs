@@ -11,7 +11,7 @@ use support::gate::{TestGate, admitted, id, no_limits};
 
 const NUMBER: &str = "+1 4255551212";
 
-/// A gate whose phone presses this, with these limits besides those that no test reaches.
+/// A gate whose phone presses this, with these limits. All other limits are so high that no test reaches them.
 fn gate(file: &Path, press: Option<&str>, limits: Value) -> TestGate {
     let mut all = no_limits();
     all.as_object_mut().unwrap().extend(limits.as_object().unwrap().clone());

@@ -1,4 +1,4 @@
-//! The figures for a monitoring system: what they say after known calls, and that collectors can always read them.
+//! The metrics: their values after known calls, and that collectors can always read the file.
 
 mod support;
 
@@ -31,7 +31,7 @@ fn broken() -> Value {
     json!({ "type": "file", "path": "." })
 }
 
-/// A configuration that writes figures, of these backends in this order.
+/// A configuration that writes metrics, with these backends in this order.
 fn uses(backends: &[(&str, Value)]) -> Value {
     json!({
         "use": backends.iter().map(|(name, _)| name).collect::<Vec<_>>(),
@@ -42,7 +42,7 @@ fn uses(backends: &[(&str, Value)]) -> Value {
     })
 }
 
-/// The figures that a gate leaves behind.
+/// The metrics in the file after a gate has ended.
 fn left_behind(gate: &TestGate) -> Figures {
     gate.end();
     Figures::read(&gate.folder().join(FILE))
@@ -170,7 +170,7 @@ fn each_refusal_counts_for_the_limit_that_refused() {
     for (n, limit) in CallLimit::ALL.into_iter().enumerate() {
         (0..=n).for_each(|_| failed(Failure::limited(limit, "Too many calls.")));
     }
-    // The provider's limit is none of the configuration.
+    // The provider's limit is not one of the configuration.
     failed(Failure::new(FailureReason::Throttled, "Too many requests."));
     metrics.locked_out();
     file.write();
@@ -300,7 +300,7 @@ fn a_failing_folder_is_logged_once_and_its_recovery_once() {
     let gate = TestGate::start(config);
     gate.initiate(id(1), NUMBER);
     assert_eq!(gate.ends(id(1)).0, CallStatus::Success);
-    // It was tried twice at least: at the start, and at the end.
+    // The file was written at least twice: at the start, and at the end.
     let log = gate.end();
     let told: Vec<_> = log.iter().filter(|line| line["event"] == "metrics_fail").collect();
     assert_eq!(told.len(), 1, "{told:?}");

@@ -1,4 +1,4 @@
-//! The metrics, by the word of Prometheus' own programs: promtool and node_exporter.
+//! Checks the metrics with Prometheus' own programs: promtool and node_exporter.
 
 mod support;
 

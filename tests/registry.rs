@@ -98,7 +98,7 @@ proptest! {
         let mut attempts: Vec<(Attempt, u128, u32)> = Vec::new();
 
         for operation in operations {
-            // Spans here are long and the clocks start together, so one of them leads for good.
+            // Spans here are long and the clocks start together, so the same clock stays ahead.
             let time = monotonic.max(wall);
             let now = start.moved(time, time, time);
             match operation {
@@ -174,7 +174,7 @@ proptest! {
             let now = start.moved(time, time, time);
             for n in 0..4 {
                 let (seen, promised) = (registry.status_at(id(n), || now), model.status(n, time));
-                // A failure may be remembered for longer; a success never.
+                // A failure may be kept for longer, a success never.
                 let forgotten_late = seen == Some(CallStatus::Failed) && promised.is_none();
                 prop_assert!(seen == promised || forgotten_late, "id {}: {:?}, promised {:?}", n, seen, promised);
             }
@@ -213,7 +213,7 @@ fn a_wall_clock_that_is_set_back_stretches_nothing() {
     assert!(deadline.passed(now.moved(DEADLINE, DEADLINE, Duration::ZERO)));
     assert_eq!(deadline.left(now), DEADLINE);
 
-    // Nor does a sleep of the machine after that, which only the time since its start counts then.
+    // Neither does a later sleep of the machine, which only the time since boot includes.
     assert!(deadline.passed(now.moved(Duration::ZERO, DEADLINE, Duration::ZERO)));
 }
 

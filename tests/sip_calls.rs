@@ -78,8 +78,8 @@ fn every_final_response_has_its_reason_and_its_text() {
     for (code, phrase, reason, told) in [
         (486, "Busy Here", Unreachable, "The line is busy: the trunk answered 486 Busy Here, reason Q.850;cause=17"),
         (600, "Busy Everywhere", Unreachable, "The line is busy"),
-        (480, "Nobody Home", Unreachable, "Nobody answered: the trunk answered 480 Nobody Home"),
-        (408, "Request Timeout", Unreachable, "Nobody answered"),
+        (480, "Nobody Home", Unreachable, "The call was not answered: the trunk answered 480 Nobody Home"),
+        (408, "Request Timeout", Unreachable, "The call was not answered"),
         (603, "Decline", Unreachable, "The call was rejected"),
         (
             403,

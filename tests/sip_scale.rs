@@ -69,7 +69,7 @@ fn a_call_needs_less_than_64_kilobytes() {
         wait_until("each has heard the prompt", || crowd.asked() == asked);
         (ids, Held::now().memory)
     };
-    // Initialise what is set up once.
+    // The first calls initialise what is set up once.
     let (first, before) = speaks_to(1, 1);
     let (more, after) = speaks_to(CALLS, 1 + CALLS);
     let each = after.saturating_sub(before) / CALLS;
@@ -139,7 +139,7 @@ fn a_hundred_thousand_calls_leave_nothing_behind_long() {
             });
             std::thread::sleep(Duration::from_millis(5));
         }
-        // Their farewells, and the memory of their outcomes.
+        // Waits for the farewells, after which the memory of the outcomes is released.
         wait_until("no call is up", || crowd.up() == 0);
         Held::now()
     };

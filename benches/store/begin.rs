@@ -1,4 +1,4 @@
-//! What it costs to begin a call among few and many calls.
+//! Measures the cost of beginning a call among few and many calls.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ async fn begin(store: &Arc<dyn CallStore>, calls: std::ops::RangeInclusive<u128>
     }
 }
 
-/// As `begin`, but a store that does not keep up is asked again: this is not measured.
+/// As `begin`, but asks a store that is busy again. This is not measured.
 async fn fill(store: &Arc<dyn CallStore>, calls: std::ops::RangeInclusive<u128>) {
     for some in calls.collect::<Vec<_>>().chunks(AT_ONCE) {
         let mut tries = 1;
@@ -87,7 +87,7 @@ async fn fill(store: &Arc<dyn CallStore>, calls: std::ops::RangeInclusive<u128>)
     }
 }
 
-/// Says which call did not begin, and why.
+/// Describes a call that did not begin, and the reason.
 async fn begin_at_once(store: &Arc<dyn CallStore>, calls: &[u128]) -> Result<(), String> {
     let news: Vec<_> = calls.iter().copied().map(new).collect();
     let begun = futures_util::future::join_all(news.iter().map(|new| store.begin(new, &ROOMY))).await;

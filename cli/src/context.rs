@@ -65,7 +65,7 @@ impl Context {
     pub(crate) fn start_with_store(self, observer: Option<CallObserver>) -> Result<Gate, ConfigError> {
         let Self { file, mut loaded } = self;
         let config = &mut loaded.config;
-        // These waits are for the polling of a host, and would delay the progress that a command shows.
+        // Hosts poll, so these waits are for them; they would delay the progress that a command shows.
         config.call.initiate_wait_ms = Default::default();
         config.call.keep_finished_s = Default::default();
         // The service writes that file.

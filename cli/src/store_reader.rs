@@ -224,7 +224,7 @@ pub(crate) fn unknown_number(json: bool) -> Box<str> {
     UNKNOWN_NUMBER.into()
 }
 
-/// Returns what reads numbers as calls do, and hashes them with the number keys.
+/// Returns an admission that reads numbers as calls do, and hashes them with the number keys.
 pub(crate) fn admission(Context { file, loaded }: &Context) -> Result<Admission, CommandError> {
     let hasher = NumberHasher::of(&loaded.config.privacy, &loaded.base).map_err(|error| error.in_file(file))?;
     let admission = Admission::new(&loaded.config.numbers).map_err(|error| error.in_file(file))?;

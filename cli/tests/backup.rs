@@ -32,7 +32,7 @@ fn a_backup_during_a_call_is_complete_and_restorable() {
     // As the help says it.
     fs::copy(&copy, place.path().join("calls.db")).unwrap();
     for name in ["calls.db-wal", "calls.db-shm"] {
-        // Whoever closed the file last may have removed them.
+        // The last process to close the file may have removed them.
         let _ = fs::remove_file(place.path().join(name));
     }
     let restored = calls(&place);

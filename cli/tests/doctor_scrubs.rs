@@ -191,7 +191,7 @@ fn doctor_shows_no_secret_and_no_number() {
         assert_eq!(names, all);
         files.iter().for_each(|(name, text)| is_clean(name, text));
         let text = |name| &files.iter().find(|(of, _)| of == name).unwrap().1;
-        // What helps is still there.
+        // The useful facts are still there.
         assert!(text("MfaSettings.xml").contains("<LICENSE_KEY>…</LICENSE_KEY>"), "{}", text("MfaSettings.xml"));
         assert!(text("report.txt").contains("backend") || name != "whole.zip", "{}", text("report.txt"));
         for id in &ids {

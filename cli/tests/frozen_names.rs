@@ -24,7 +24,7 @@ fn exit_codes() -> Vec<String> {
     words.map(|(code, text)| format!("{code} {}", text.trim().split([';', ',', '.']).next().unwrap())).collect()
 }
 
-/// Which fields each kind of line has, in any of the runs below.
+/// The fields of each kind of line, in any of the runs below.
 #[derive(Default)]
 struct Lines(BTreeMap<(&'static str, String), BTreeSet<String>>);
 

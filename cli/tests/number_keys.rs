@@ -24,7 +24,7 @@ fn calls_and_blocks_of_a_number_are_found_by_every_number_key() {
     place.run(&["call", "--store", NUMBER]).exits(0);
     place.run(&["blocks", "add", NUMBER, "--reason", "left"]).exits(0);
 
-    // The key is set: the list holds, and a block takes the place of the old one.
+    // A key is set: the block list stays in force, and a new block replaces the old one.
     place.configure(&with_keys(json!({ "number_key": ONE })));
     let added = place.run(&["blocks", "add", NUMBER, "--reason", "again", "--json"]).exits(0);
     assert_eq!(added.record("replaced")["reason"], "left");
@@ -33,7 +33,7 @@ fn calls_and_blocks_of_a_number_are_found_by_every_number_key() {
     assert_eq!(refused(&place), "Blocked");
     assert_eq!(place.run(&["calls", "--number", NUMBER, "--json"]).exits(0).records().len(), 2);
 
-    // It is changed.
+    // The key is changed.
     place.configure(&with_keys(json!({ "number_key": TWO, "other_number_keys": [ONE] })));
     let ran = place.run(&["blocks", "remove", NUMBER]).exits(0);
     assert!(ran.stdout.contains("is no longer on the block list"), "{}", ran.stdout);

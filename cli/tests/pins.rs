@@ -188,7 +188,7 @@ fn each_change_is_logged_with_its_user() {
     import(&place, &format!("pin;number\n{PIN};{NUMBER}\n862057;{OTHER}\n"), &[]).exits(0);
     place.run(&["pins", "unlock", NUMBER]).exits(0);
     place.run(&["pins", "reset", NUMBER]).exits(0);
-    // What changes nothing leaves no line.
+    // A command that changes nothing writes no line.
     place.run(&["pins", "reset", NUMBER]).exits(1);
     place.run(&["pins", "list"]).exits(0);
 

@@ -21,7 +21,7 @@ pub(super) struct Message {
     pub(super) title: &'static str,
     /// What happened and what to do.
     pub(super) text: String,
-    /// What else is known, such as `("Machine", "WEB1")`.
+    /// Further facts, such as `("Machine", "WEB1")`.
     pub(super) facts: Vec<(&'static str, String)>,
 }
 

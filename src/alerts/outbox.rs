@@ -246,7 +246,7 @@ impl Outbox {
         }
     }
 
-    /// Logs once an hour that the store returns no alerts.
+    /// Logs, at most once an hour, that alerts could not be claimed from the store.
     fn log_failed_claim(&self, error: &dyn Display) {
         let mut logged = self.claim_logged.lock();
         if logged.is_some_and(|at| at.elapsed() < LOGGED_EVERY) {

@@ -27,7 +27,7 @@ impl NumberPin {
         Self { checker, numbers: numbers.into() }
     }
 
-    /// Returns why no call is to be placed: the user could not approve it.
+    /// Returns why no call is placed, if the user could not approve it.
     pub async fn refusal(&self) -> Option<Failure> {
         match self.checker.state(&self.numbers).await {
             Ok(PinState::Open) => None,
@@ -130,7 +130,7 @@ impl Approver {
             ),
             Denial::PinLocked => (FailureReason::PinLocked, "There were too many wrong PINs, so the PIN is locked."),
             Denial::PinNotSet => (FailureReason::PinNotSet, "The number has no PIN."),
-            // Not the backend's fault, so this is none of the reasons that count against its health.
+            // The backend did nothing wrong, so the reason is not one that counts against its health.
             Denial::PinNotChecked => (
                 FailureReason::Interrupted,
                 "The PIN could not be checked; the line `pin_not_checked` of the log has the cause.",

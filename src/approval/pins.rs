@@ -1,4 +1,4 @@
-//! PINs: which ones may be set, how they are hashed, and how they are checked.
+//! PINs: the rules for setting them, their hashes, and their checks.
 
 mod hash;
 mod pepper;

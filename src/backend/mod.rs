@@ -37,8 +37,8 @@ pub const BACKENDS: &[BackendType] = &[
 ///
 /// # The contract
 ///
-/// The engine is the only caller. `tests/backends` runs every backend through the same stories. Its tests, and the code,
-/// cite these rules by number (`B8`).
+/// The engine is the only caller. `tests/backends` runs every backend through the same scenarios. Its tests, and the
+/// code, cite these rules by number (`B8`).
 ///
 /// ## Concurrency
 /// - **B1** Methods are called concurrently for different calls, for up to `limits.concurrent_calls` of them. They
@@ -127,7 +127,8 @@ pub trait TelephonyBackend: Send + Sync {
     /// Runs for as long as the gate does, for instance to keep a registration, and reports the health of its parts.
     /// Rules B3 and B15.
     ///
-    /// `is_service` is false in a process that runs for a short time beside a service. The service keeps its registrations.
+    /// `is_service` is false in a short-lived process that runs while a service does. The service keeps its
+    /// registrations.
     async fn run_background(&self, _health: HealthSink<'_>, _is_service: bool) {}
 
     /// Ends what [`run_background`](Self::run_background) began. Rules B3, B15 and B18.

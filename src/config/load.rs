@@ -13,7 +13,7 @@ use super::{Config, MetricsConfig, Types};
 use crate::platform;
 use crate::redact::mask_numbers;
 
-/// The name of the configuration's file, which is beside the library.
+/// The name of the configuration's file, which is in the folder of the library.
 pub const FILE_NAME: &str = "phonegate.json";
 
 /// The environment variable with the path of another file.
@@ -34,7 +34,7 @@ pub struct Loaded {
 }
 
 /// Returns the path of the configuration if the caller names none: the value of `PHONEGATE_CONFIG`, or `phonegate.json`
-/// beside this library or program.
+/// in the folder of this library or program.
 ///
 /// # Errors
 /// If the variable has a relative path, or the path of this library cannot be found.

@@ -191,7 +191,7 @@ impl Config {
         })
     }
 
-    /// Returns whether a backend in use plays the recordings of `prompts`.
+    /// Returns whether any backend in use plays the recordings of `prompts`.
     pub(crate) fn speaks(&self) -> bool {
         self.in_use().any(|(_, backend)| backend.facts().plays_recordings())
     }

@@ -1,4 +1,4 @@
-//! The failures that the engine itself decides.
+//! The failures that the engine itself creates.
 
 use std::sync::Arc;
 

@@ -51,9 +51,9 @@ pub(super) struct Lookups(Mutex<HashMap<CallId, Entry>>);
 enum Entry {
     /// A task reads the store.
     Running(Instant),
-    /// Without a result. Starts again when it is asked for.
+    /// The task ended without a result. The next poll starts another one.
     Unanswered(Instant),
-    /// With the time of the answer.
+    /// The result, and the time of the store's answer.
     NotFound(Failure, Instant),
 }
 
@@ -99,7 +99,7 @@ impl Lookups {
     }
 }
 
-/// Makes room for a new look-up. Returns false if all of them run or have a result.
+/// Removes a look-up to make room for a new one. Returns false if all of them are running or have a result.
 fn remove_oldest_unanswered(entries: &mut HashMap<CallId, Entry>) -> bool {
     let unanswered = entries.iter().filter_map(|(id, entry)| match entry {
         Entry::Unanswered(since) => Some((*since, *id)),

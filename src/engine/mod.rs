@@ -10,7 +10,7 @@
 //! | `store_client` | the store, with time limits, a lease and a queue |
 //! | `takeover` | renews the lease, and claims the calls of processes that are gone |
 //! | `mirror` | follows a call that another process drives |
-//! | `lookup`, `queries` | what a host asks for that the registry does not know |
+//! | `lookup`, `queries` | reads the store for calls that the registry does not know |
 //! | `backend_health`, `notices` | what administrators are notified of |
 //! | `background` | starts what runs as long as the gate |
 //!

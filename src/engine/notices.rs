@@ -94,7 +94,7 @@ impl Notices {
         });
     }
 
-    /// Reports that a limit refused a call, if it is a daily one: each at most once an hour.
+    /// Reports that a daily limit refused a call, each limit at most once an hour. Ignores other limits.
     pub(super) fn refused(&self, limit: CallLimit, after: Duration, call: &Call) {
         let (about, what) = match limit {
             CallLimit::CallsPerNumberPerDay => {
@@ -134,7 +134,8 @@ impl Notices {
             self.log.write(&LogEntry { backend: Some(backend), failure: Some(failure), ..down });
         }
         let kind = if backend == THE_STORE { AlertKind::StoreDown } else { AlertKind::BackendDown };
-        // Not only the first time: a failure within an hour of the last alert is reported after that hour.
+        // Called for every failure, not only the first: one within an hour of the last alert is reported after that
+        // hour.
         if self.is_news(kind, backend) {
             self.outages.lock().insert(backend.to_owned(), SystemTime::now());
             let text = format!("PhoneGate cannot use {backend}: {} Run `phonegate check`.", failure.text());
@@ -167,7 +168,7 @@ impl Notices {
     }
 }
 
-/// Returns an alert without a number, a call and a backend.
+/// Returns an alert without a number, a call or a backend.
 fn alert(kind: AlertKind, about: impl std::fmt::Display, text: String) -> NewAlert {
     NewAlert { kind, about: about.to_string().into(), number: None, call: None, backend: None, text: text.into() }
 }

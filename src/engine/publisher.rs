@@ -86,7 +86,7 @@ impl Publisher {
         self.log_step(call, CallEvent::OwnershipLost, None);
     }
 
-    /// Waits until every outcome that is being published has been.
+    /// Waits until every publication in progress is complete.
     pub(super) fn wait(&self) {
         drop(self.publishing.write());
     }

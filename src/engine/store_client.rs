@@ -1,4 +1,5 @@
-//! The engine's side of the store: every operation has a time limit, and what the store cannot take now waits in a queue.
+//! The engine's side of the store: every operation has a time limit, and a write that the store cannot accept now waits
+//! in a queue.
 
 mod lease;
 mod policy;
@@ -29,16 +30,16 @@ use policy::days;
 pub(super) use probe::StoreProbe;
 use write_queue::WriteQueue;
 
-/// How long a call waits for the store to begin it, and a claim of orphans for its answer.
+/// Maximum time that a call waits for the store to begin it, and that a claim of orphans waits for its answer.
 const BEGIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the end of a call waits for the store before the outcome is published all the same.
+/// Maximum time that the end of a call waits for the store. After that, the outcome is published all the same.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long a read of the store may take.
+/// Maximum time of a read of the store.
 const READ_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long a sweep may take. The next one goes on where it stopped.
+/// Maximum time of a sweep. The next sweep continues from the point at which it stopped.
 const SWEEP_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Maximum calls of a claim.
@@ -220,7 +221,7 @@ impl StoreClient {
         Attempts::restore(self.policy.policy, attempts).ok()
     }
 
-    /// Deletes what is older than the audit keeps.
+    /// Deletes attempts that are older than the audit's retention.
     pub(super) async fn sweep(&self) -> Result<(), StoreError> {
         self.probe.ask(StoreOperation::Sweep, SWEEP_LIMIT, self.store.sweep(self.policy.keep)).await
     }

@@ -26,7 +26,7 @@ struct Scripted {
     place_takes: Duration,
     placed_as: Result<CallRef, PlaceError>,
     outcome: Outcome,
-    /// Whether the outcome is reported only once the call is hung up.
+    /// Whether the outcome is reported only after the call is hung up.
     is_late: bool,
     hang_up: Result<(), Failure>,
     placed: Mutex<usize>,

@@ -1,7 +1,7 @@
 //! The state of every call, readable by any thread at any time.
 //!
-//! Calls are kept in shards. The lock of a shard is held for work in memory only. Each change of a call names its attempt,
-//! so what arrives late for an earlier attempt of the same id changes nothing.
+//! Calls are kept in shards. The lock of a shard is held for work in memory only. Each change of a call names its
+//! attempt, so a late change for an earlier attempt of the same id has no effect.
 
 mod remote;
 mod shard;
@@ -66,7 +66,7 @@ pub struct ApprovalToUse {
     pub is_granted: bool,
 }
 
-/// What is known of a call at one moment.
+/// The state of a call at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
     /// The status for the host.

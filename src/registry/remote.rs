@@ -15,7 +15,7 @@ pub enum Adopted {
     Pending,
     /// It was pending here already.
     Known,
-    /// Another attempt of its id is pending here, or was refused for another number. That one keeps the id.
+    /// Another attempt of its id is pending here, or was refused for another number. The registry keeps that attempt.
     Overtaken,
     /// It has ended, as far as this process knows.
     Ended,
@@ -67,7 +67,8 @@ impl Registry {
         }
     }
 
-    /// Forgets a pending attempt that another process drives. Only the store knows whether a request repeats it.
+    /// Forgets a pending attempt that another process drives. After that, only the store knows whether a request
+    /// repeats it.
     pub(super) fn drop_remote(&self, calls: &mut Calls, id: CallId) {
         if let Some(Entry::Pending(pending)) = calls.by_id.get(&id)
             && pending.origin.is_remote

@@ -66,7 +66,7 @@ pub(super) struct Pending {
     pub(super) number: NumberHash,
     pub(super) deadline: Deadline,
     pub(super) progress: Progress,
-    /// Why a repeat of this pending call was refused. The host will ask.
+    /// Why a repeat of this pending call was refused, for the host's question about it.
     pub(super) refused_repeat: Option<Box<Failure>>,
 }
 
@@ -120,7 +120,7 @@ impl Entry {
         }
     }
 
-    /// Returns whether it failed for another number than this one. Then an outcome of this number is not its outcome.
+    /// Returns whether it failed for another number than this one. An outcome of this number is then not its outcome.
     pub(super) fn is_of_another_number(&self, number: Option<NumberHash>) -> bool {
         matches!(self, Self::Failed(failed) if failed.number.is_none() || failed.number != number)
     }

@@ -43,7 +43,7 @@ pub struct Usage {
 /// The locks and counters of a store.
 #[async_trait]
 pub trait LimitStore: Send + Sync {
-    /// Returns the numbers that are locked now, the one that was locked last first.
+    /// Returns the numbers that are locked now, the most recently locked first.
     ///
     /// # Errors
     /// If they cannot be read.

@@ -22,7 +22,7 @@ pub(super) const KEY_USE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// two records, the longest call, and the time until a report of fraud is in the store.
 pub(super) const KEY_USE_RETENTION: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// What a process does with the numbers of a store.
+/// How a process uses the numbers of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyUse {
     /// It looks for numbers.

@@ -99,7 +99,7 @@ fn a_receiver_whose_certificate_is_not_trusted_gets_nothing() {
     element["syslog"]["ca_file"] = json!(trusted.authority());
     let error = deliver(&built(&element), &alert()).unwrap_err();
     assert!(error.to_string().contains("certificate"), "{error}");
-    // What it gets next is the first.
+    // The next alert that it gets is the first one.
     deliver(&built(&syslog(&server, true)), &Alert { kind: AlertKind::Test, ..alert() }).unwrap();
     assert_eq!(server.messages(1)[0]["msgid"], "test");
 }

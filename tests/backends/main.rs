@@ -21,7 +21,7 @@ use support::gate::{TestGate, id};
 /// A backend in this suite.
 struct Tested {
     name: &'static str,
-    /// The table that has its type.
+    /// The table of backend types that contains its type.
     types: Types,
     scene: fn(Scenario) -> Scene,
     /// `None`: its references have tests of their own.
@@ -86,7 +86,7 @@ enum Scene {
     Cannot(&'static str),
 }
 
-/// Lets every backend go through the scenario.
+/// Runs the scenario with every backend.
 fn play_story(scenario: Scenario) {
     let mut played = 0;
     for tested in BACKENDS {

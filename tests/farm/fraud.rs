@@ -30,7 +30,7 @@ fn a_fraud_is_reported_while(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis
         two.initiate(id(n), NUMBER);
         let (status, text) = two.ends(id(n));
         assert_eq!(status, CallStatus::Failed);
-        // It may not have reached Redis yet.
+        // The block may not have reached Redis yet.
         assert!(text.contains("(Blocked") || text.contains("(CannotPlace"), "{text}");
         text.contains("(Blocked")
     });

@@ -1,4 +1,4 @@
-//! The pieces of each language, and what is said of them.
+//! The pieces of each language: their levels, lengths and sentences.
 
 use phonegate::prompts::{ComposeError, Language, sentences};
 use phonegate_approval::ivr::PAUSE;
@@ -133,7 +133,7 @@ fn debug_output_of_a_composition_shows_its_length_only() {
     assert_eq!(shown, format!("Composition {{ samples: {}, .. }}", composition.samples()));
 }
 
-/// Ten minutes and no sample more: the pauses count, too.
+/// Ten minutes and no more samples: the pauses count, too.
 #[test]
 fn a_composition_is_no_longer_than_a_call() {
     let own = Own::new();

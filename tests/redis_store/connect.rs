@@ -119,7 +119,7 @@ async fn tls_trusts_only_configured_authorities() {
     let missing = NetworkConfig { ca_file: Some("nowhere.pem".into()), ..NetworkConfig::default() };
     let error = open_with(&redis.url(), &missing).err().unwrap();
     assert!(error.to_string().starts_with("network.ca_file: "), "{error}");
-    // The store's own file takes the place of the network's.
+    // The store's own `ca_file` replaces that of `network`.
     let own = |file: &str, network: &NetworkConfig| {
         let config = json!({ "url": redis.url(), "ca_file": file });
         RedisStore::open(&serde_json::from_value(config).unwrap(), network, Path::new(""))

@@ -58,7 +58,7 @@ async fn a_bucket_counts_until_a_day_after_its_end() {
             redis.cli(&["HSET", "{phonegate}:day", &bucket.to_string(), calls]);
         }
         let usage = store.usage().await;
-        // Unless one has passed meanwhile.
+        // The answer counts only if no bucket has passed meanwhile.
         if (now(&redis) - DAY) / BUCKET == first_counted {
             break assert_eq!(usage, Ok(Usage { day: 4, by_country: vec![] }));
         }
@@ -82,7 +82,7 @@ async fn a_cap_of_a_day_admits_a_call_when_a_bucket_has_passed() {
     assert_eq!(limit, CallLimit::CallsPerDay);
     assert!(after >= Duration::from_millis(expected), "{after:?}, {expected}");
     assert!(after <= Duration::from_millis(expected + 60_000), "{after:?}, {expected}");
-    // A cap that was lowered waits for more of them.
+    // After the limit was lowered, the wait is longer: more calls must leave the window.
     let (_, longer) = refusal(store.begin(&new(2), &Limits { calls_per_day: Some(2), ..NO_LIMITS }).await);
     assert!(longer > after + Duration::from_millis(BUCKET - 60_000), "{longer:?} after {after:?}");
 }
@@ -154,7 +154,8 @@ async fn a_clock_that_is_set_back_shortens_no_lock() {
         assert_eq!(limit, CallLimit::Denials);
         assert!(after <= before && after > before - Duration::from_secs(60), "{before:?}, then {after:?}");
     }
-    // Then it is right again: it lasts for as long as the clock was wrong, and no shorter.
+    // Then the clock is corrected: the lock lasts longer by the time for which the clock was wrong, and is never
+    // shorter.
     set_clock(&redis, 3 * 7_200_000);
     let (limit, after) = refusal(store.begin(&again(2, 1), &NO_LIMITS).await);
     assert_eq!(limit, CallLimit::Denials);

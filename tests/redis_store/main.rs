@@ -1,4 +1,4 @@
-//! What only the store in Redis promises.
+//! Promises that only the store in Redis makes.
 
 mod away;
 mod clock;

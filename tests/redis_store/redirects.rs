@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 
-/// Which of the nodes has all keys.
+/// Returns the node that has all keys.
 fn which_has_all(nodes: &[Redis]) -> usize {
     let keys: Vec<_> = nodes.iter().map(|node| node.cli(&["DBSIZE"]).trim().to_owned()).collect();
     assert_eq!(keys.iter().filter(|&size| size != "0").count(), 1, "one node has all keys: {keys:?}");
@@ -24,7 +24,7 @@ async fn a_cluster_is_followed_to_the_node_that_has_the_calls() {
         assert!(store.find(id(1)).await.unwrap().is_some());
     }
     let from = which_has_all(&nodes);
-    // The keys move on to another node, and the store goes after them.
+    // The keys move to another node, and the store follows them.
     let store = open(&format!("redis://{}?cluster=true", addresses.join(",")));
     assert_eq!(begin(&store, 10).await, Ok(Begun::New));
     let slot = nodes[0].cli(&["CLUSTER", "KEYSLOT", "{phonegate}"]).trim().to_owned();
@@ -83,7 +83,7 @@ async fn sentinels_are_asked_again_when_the_master_changes() {
     assert_eq!(replica.cli(&["EXISTS", "{phonegate}:attempt:1", "{phonegate}:attempt:2"]).trim(), "2");
 }
 
-/// With TLS and a password, as beyond one machine.
+/// With TLS and a password, as required across machines.
 async fn leads_to_its_master(master: &Redis, sentinel: &Redis) {
     let url = |login: &str| format!("rediss://{login}localhost:{}?sentinel=mymaster", sentinel.port());
     let store = open_with(&url(":open%40sesame@"), &trusting(master)).unwrap();
@@ -145,7 +145,7 @@ impl Parrot {
             let count: usize = lines.next()?.strip_prefix('*')?.parse().ok()?;
             let words: Vec<_> = lines.by_ref().take(2 * count).collect();
             let words: Vec<_> = words.chunks_exact(2).map(|word| word[1].as_str()).collect();
-            // What the crate says of itself.
+            // The description that the crate sends of itself.
             let is_greeting = words.first() == Some(&"CLIENT");
             if !is_greeting {
                 heard.lock().unwrap().push(words.join(" "));

@@ -38,7 +38,7 @@ async fn two_sites_in_one_redis_see_nothing_of_each_other() {
     let redis = Redis::start();
     let (ours, theirs) = (site(&redis, None, Some("test")), site(&redis, None, None));
     let one = Limits { calls_per_number: 1, concurrent_calls: 1, calls_per_minute: 1, ..NO_LIMITS };
-    // The same request, to the same number, at the most that the limits allow.
+    // The same request, to the same number, when the limits allow one call.
     assert_eq!(ours.begin(&new(1), &one).await, Ok(Begun::New));
     assert_eq!(theirs.begin(&new(1), &one).await, Ok(Begun::New));
     assert!(matches!(

@@ -9,7 +9,7 @@ fn the_next_process_claims_calls_killed_at_any_moment() {
     let mut calls = Vec::new();
     let mut spread = 0..;
     let mut pause = |most: u64| spread.next().unwrap_or(0) * 37 % most;
-    // Half of the users would refuse.
+    // Half of the users refuse.
     let word_of = |n: usize| if n.is_multiple_of(2) { "APPROVED" } else { "WRONG_KEY" };
     // These first: on a slow machine a process may reach its end and shut down, which also ends the calls that it has
     // claimed by then.

@@ -1,5 +1,5 @@
-//! The host's process is killed at any moment of a call. The next one claims the call, or says how it ended. A call is never
-//! placed twice, and never lost without a message.
+//! The host's process is killed at any moment of a call. The next one claims the call, or reports how it ended. A call
+//! is never placed twice, and never lost without a message.
 
 mod codes;
 mod kills;
@@ -121,7 +121,7 @@ fn settle(next: &Abi, calls: &[Begun], rings: impl Fn(&Begun) -> usize) -> Vec<(
         assert!(rung <= 1, "{}: rung {rung} times", call.what);
         match *status {
             SUCCESS => assert_eq!(rung, 1, "{}", call.what),
-            // The store never had it, and nobody was rung.
+            // The store never had the call, and no phone rang.
             FAILED if text.contains("(UnknownCall)") => assert_eq!(rung, 0, "{}: {text}", call.what),
             FAILED => assert!(text.ends_with(')'), "{}: {text}", call.what),
             other => panic!("{other}"),

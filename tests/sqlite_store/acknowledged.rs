@@ -1,4 +1,4 @@
-//! What a store has acknowledged, as the processes that used it said.
+//! The operations that a store has acknowledged, according to the processes that used it.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -30,7 +30,7 @@ const INCONSISTENT: &str = "
     SELECT 'counted', scope, hex(key), bucket, count FROM (SELECT * FROM counted EXCEPT SELECT * FROM recounted);
     SELECT 'not counted', scope, hex(key), bucket, count FROM (SELECT * FROM recounted EXCEPT SELECT * FROM counted);";
 
-/// What the store of one file has acknowledged.
+/// The operations that the store of one file has acknowledged.
 #[derive(Clone, Default)]
 pub struct Acknowledged {
     calls: HashSet<String>,
@@ -51,7 +51,7 @@ impl Acknowledged {
         }
     }
 
-    /// Checks that a file is intact and has all of it.
+    /// Checks that a file is intact and has all of these operations.
     pub fn is_in(&self, file: &Path, what: &str) {
         let all = sqlite3(
             file,

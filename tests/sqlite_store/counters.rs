@@ -62,14 +62,14 @@ fn read(database: &Connection, query: &str) -> Counters {
     rows.map(Result::unwrap).filter(|(key, _)| is_counted(key)).collect()
 }
 
-/// The store's clock, as it was written down last.
+/// The last recorded time of the store's clock.
 fn now(database: &Connection) -> i64 {
     database.query_row("SELECT now FROM clock", [], |row| row.get(0)).unwrap()
 }
 
 /// The counters are what a recount gives. The latest time of a bucket may be that of a call that was given up.
 pub fn assert_counted(database: &Connection) {
-    // Both in one transaction, since another process may write between them.
+    // Reads both in one transaction, since another process may write between two.
     database.execute_batch("BEGIN").unwrap();
     let (kept, counted) =
         (read(database, "SELECT scope, key, bucket, count, latest FROM counters"), read(database, RECOUNT));
@@ -97,7 +97,7 @@ pub fn number(n: u128) -> StoredNumber {
 }
 
 pub fn failure() -> Failure {
-    Failure::new(FailureReason::CannotPlace, "Nobody was called.")
+    Failure::new(FailureReason::CannotPlace, "No phone was called.")
 }
 
 pub fn withdraw(attempt: Attempt, number: StoredNumber) -> RecordedChange {
@@ -120,7 +120,7 @@ enum Operation {
     End { call: usize, how: How },
     /// Withdraws one of the calls.
     Withdraw { call: usize },
-    /// The wall clock is set, or time passes, by this many milliseconds.
+    /// The wall clock is set by this many milliseconds, or as much time passes.
     Clock { step: i64 },
     /// The process ends without closing its file, and the next one opens it.
     Kill,
@@ -238,7 +238,7 @@ impl Case {
         let ended =
             wait(self.store.end(&EndRequest { denials: DENIALS, ..end(known.attempt, wall(), outcome) })).unwrap();
         let Ended::Yes { locked_until } = ended else {
-            // What changes nothing does not write the clock down, and this does.
+            // An operation that changes nothing does not record the clock; this one does.
             wait(self.store.renew(OWNER)).unwrap();
             let is_too_late = matches!(how, How::Approved) && now(&self.reader) >= known.deadline;
             assert!(!known.is_pending || is_too_late, "it was pending: {how:?}");
@@ -260,7 +260,7 @@ impl Case {
         assert_eq!((locked_until.is_some(), is_kept), (expected.is_some(), expected.is_some()));
     }
 
-    /// Asks for a call, and again after each refusal's wait, until it begins.
+    /// Asks for a call, and again after the wait that each refusal names, until it begins.
     fn begin(&mut self, number: u128, deadline: Duration) {
         self.asked += 1;
         let new = NewAttempt { number: self::number(number), deadline, ..new(self.asked) };
@@ -268,7 +268,7 @@ impl Case {
         loop {
             match wait(self.store.begin(&new, &TIGHT)).unwrap() {
                 Begun::New => break,
-                // Its phone may ring.
+                // Another call to the number is in progress: its phone may ring.
                 Begun::Refused(Refusal::InProgress) => return,
                 Begun::Refused(Refusal::Limit { limit, after }) => {
                     let times = waited_for.iter().filter(|waited| **waited == limit).count();
@@ -303,7 +303,7 @@ impl Case {
 
     /// Time passes, counted from when a refusal was there.
     fn let_pass(&self, after: Duration) -> i64 {
-        // What writes also writes the clock down.
+        // An operation that writes also records the clock.
         wait(self.store.renew(OWNER)).unwrap();
         let until = now(&self.reader) + i64::try_from(after.as_millis()).unwrap();
         WALL.store(until - START, Ordering::Relaxed);

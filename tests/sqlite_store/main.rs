@@ -1,4 +1,4 @@
-//! What only the store in SQLite promises: the file, its clock (S10), and other programs that use it.
+//! Promises that only the store in SQLite makes, about the file, its clock (S10), and other programs that use it.
 
 mod acknowledged;
 mod codes;

@@ -10,12 +10,12 @@ fn a_process_that_locks_the_file_blocks_no_call() {
     let gate = gate(&file, no_limits(), json!({}));
     let other = Connection::open(&file).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    // A host that waited for the store here would get its error.
+    // A host that waited for the store here would get an error.
     assert_eq!(gate.initiate(id(1), NUMBER), CallStatus::Pending);
     assert_eq!(gate.snapshot(id(1)).status, CallStatus::Pending);
     let (status, text) = gate.ends(id(1));
     assert_eq!(status, CallStatus::Failed);
-    assert!(text.starts_with("Nobody was called: the store cannot be reached: "), "{text}");
+    assert!(text.starts_with("No phone was called: the store cannot be reached: "), "{text}");
     assert!(text.ends_with("(CannotPlace, code 117)"), "{text}");
     other.execute_batch("ROLLBACK").unwrap();
     let mut n = 1;
@@ -103,9 +103,9 @@ fn claims_that_were_answered_too_late_are_returned_again() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let hurried =
         wait(async { tokio::time::timeout(Duration::from_millis(100), store.claim_orphans(owner, 10)).await });
-    assert!(hurried.is_err(), "whoever asked has given up");
+    assert!(hurried.is_err(), "the caller has timed out");
     other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(taken(&store), [new.attempt], "again, for nobody got them");
+    assert_eq!(taken(&store), [new.attempt], "again, because no process received them");
     assert_eq!(taken(&store), []);
 }
 

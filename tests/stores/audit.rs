@@ -20,7 +20,7 @@ fn a_refusal_is_recorded_and_holds_no_number() {
         assert_eq!((first.started, first.ended, &*first.node), (at(7), Some(at(7)), "web2"));
         assert_eq!((first.number_hash, first.line_hash), (Some(number(1).hash), Some(number(1).line_hash)));
         assert_eq!((second.number.as_deref(), second.number_hash), (None, None));
-        // It counts for no limit.
+        // A refused attempt counts for no limit.
         assert_eq!(store.begin(&new(attempt(3, 1), number(1)), &limits).await, Ok(Begun::New));
         // If it has begun nevertheless, it ends, whichever owner it has, and does not count either.
         store.record(&[update(attempt(3, 1), 9, refused(Some(number(1))))]).await.unwrap();
@@ -126,7 +126,7 @@ fn an_unplaced_call_has_the_backend_that_refused_it_last() {
         let refusals = [update(one, 10, refused_by("first")), update(one, 20, refused_by("second"))];
         store.record(&refusals).await.unwrap();
         store.record(&[update(two, 10, refused_by("first")), update(two, 20, placed("CA2"))]).await.unwrap();
-        // What is said again of one that has been placed changes nothing.
+        // Repeated changes of an attempt that has been placed change nothing.
         store.record(&[update(two, 10, refused_by("first"))]).await.unwrap();
         let backends =
             async || -> Vec<_> { all_rows(&open()).await.into_iter().map(|row| (row.backend, row.placed)).collect() };

@@ -34,7 +34,7 @@ fn locked(ended: Ended) -> SystemTime {
     }
 }
 
-/// How long the number stays locked. None, if it is not: then this call has begun.
+/// Returns how long the number stays locked. `None`: it is not locked, and this call has begun.
 async fn refused_for(store: &Arc<dyn CallStore>, n: u128, number: StoredNumber) -> Option<Duration> {
     match begin(store, &new(attempt(n, 1), number)).await {
         Begun::New => None,
@@ -119,7 +119,7 @@ fn each_lock_is_twice_as_long_as_the_one_before() {
             let lock = Duration::from_secs(seconds);
             let ends = SystemTime::now() + lock;
             assert!(until <= ends + Duration::from_millis(50) && is_about(until, ends), "{until:?}, not {ends:?}");
-            // What is refused extends nothing.
+            // A refused call does not extend the lock.
             let mut last = lock;
             for store in stores.iter().cycle() {
                 n += 1;

@@ -33,7 +33,7 @@ fn a_blocked_number_or_line_is_not_called() {
         assert_eq!(begin(&another, &new(attempt(1, 1), extension(2, 7))).await, blocked(2, Some(at(1_000_000))));
         assert_eq!(begin(&another, &new(attempt(1, 1), number(2))).await, Begun::New);
         assert_eq!(begin(&another, &new(attempt(2, 1), extension(2, 8))).await, Begun::New);
-        // The one in place of the other.
+        // The new block replaces the other one.
         store.block(&block(number(1), 3, None)).await.unwrap();
         assert_eq!(begin(&another, &new(attempt(3, 1), number(1))).await, blocked(3, None));
         assert!(store.unblock(number(1).hash).await.unwrap());
@@ -226,7 +226,7 @@ fn a_withdrawn_call_counts_for_no_limit() {
         let until_first = refused_for(&another, &a_minute(2)).await;
         refused_for(&another, &at_once(2)).await;
         for _ in 0..2 {
-            // The same may be said again.
+            // The same change may be recorded again.
             another.record(&[update(attempt(2, 1), 0, refused(Some(number(2))))]).await.unwrap();
             let until = refused_for(&store, &a_minute(1)).await;
             assert!(until <= until_first, "the first call counts still: {until:?}, before {until_first:?}");
@@ -255,7 +255,7 @@ fn an_overdue_call_counts_as_ended_and_is_subtracted_once() {
             begun = another.begin(&second, &limits).await;
         }
         assert_eq!(begun, Ok(Begun::New), "the deadline has passed");
-        assert!(is_pending(&store, overdue.attempt).await, "nobody has ended it");
+        assert!(is_pending(&store, overdue.attempt).await, "no owner has ended it");
         let late = end(overdue.attempt, failed(FailureReason::DeadlinePassed));
         for is_first in [true, false] {
             refused_for(&another, &limits).await;

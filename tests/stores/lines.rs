@@ -46,7 +46,7 @@ fn the_line_and_its_extensions_count_together() {
         assert!(after <= LONG && after > LONG / 2, "{after:?}");
         refused_for(&another, 1, &a_minute(2)).await;
         assert_eq!(another.begin(&new(attempt(3, 1), extension(2, 7)), &limits).await, Ok(Begun::New), "another line");
-        // What has ended is in progress no more, and began within the minute.
+        // A call that has ended is no longer in progress, but it began within the minute.
         assert!(another.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
         let after = refused_for(&store, 1, &a_minute(2)).await;
         assert!(after <= Duration::from_secs(60) && after > Duration::from_secs(20), "{after:?}");
@@ -92,7 +92,7 @@ fn refused_and_withdrawn_calls_count_for_no_line() {
         refused_for(&another, 1, &at_once(1)).await;
         refused_for(&another, 1, &a_minute(1)).await;
         for _ in 0..2 {
-            // The same may be said again.
+            // The same change may be recorded again.
             another.record(&[update(attempt(3, 1), 0, refused(Some(extension(1, 3))))]).await.unwrap();
         }
         assert_eq!(store.begin(&new(attempt(4, 1), extension(1, 4)), &one).await, Ok(Begun::New));

@@ -128,7 +128,7 @@ fn new(attempt: Attempt, number: StoredNumber) -> NewAttempt {
 fn at(milliseconds: u64) -> SystemTime {
     static FIRST: LazyLock<Duration> = LazyLock::new(|| {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        // As exact as stores are.
+        // Rounds a time to the resolution of stores.
         Duration::from_millis(now.as_millis() as u64) - SOME_TIME
     });
     SystemTime::UNIX_EPOCH + *FIRST + Duration::from_millis(milliseconds)

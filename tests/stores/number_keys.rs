@@ -8,7 +8,7 @@ use super::*;
 /// The keys of a node, the current one first. 0 means hashing without a key.
 pub(super) type Keys = &'static [u8];
 
-/// What the configuration was, and what it is.
+/// The keys before a change of the configuration, and after it.
 const CHANGES: [(Keys, Keys); 3] = [(&[0], &[1, 0]), (&[1, 0], &[2, 1, 0]), (&[1, 2, 0], &[2, 1, 0])];
 
 fn fingerprint(key: u8) -> KeyFingerprint {
@@ -155,7 +155,7 @@ fn a_node_without_a_key_of_the_store_begins_no_call() {
             assert!(is_refused(&may_start(keys).await, fingerprint(1)));
         }
         assert_eq!(all_rows(&store).await.len(), 1, "nothing was begun");
-        // To look at the store with a further key changes nothing for the nodes.
+        // A process that starts with a further key changes nothing for the nodes.
         assert_eq!(may_start(&[2, 1, 0]).await, Ok(()));
         assert_eq!(ask(3, &[1, 0]).await, Ok(Begun::New));
         // A call with it does: the others must know the key.

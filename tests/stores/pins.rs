@@ -149,7 +149,7 @@ fn a_right_pin_takes_back_the_failures_before_it() {
         for _ in 0..4 {
             compare(&store, 1).await;
         }
-        // The fifth locks, and takes its lock back.
+        // The fifth guess locks the PIN and, because it is right, removes that lock.
         let fifth = compare(&other, 1).await;
         assert!(is_locked(&store, 1).await);
         assert!(was_right(&other, 1, &fifth).await);
@@ -240,7 +240,7 @@ fn another_pepper_is_refused_and_counts_no_failure() {
             assert!(is_refused(&set), "{set:?}");
         }
         assert_eq!((failures(&store, 1).await, store.pins().await.unwrap().len()), (0, 1));
-        // Without the old PINs, the new pepper is taken.
+        // Once the old PINs are removed, the new pepper is accepted.
         assert!(store.remove_pin(&[number(1).hash]).await.unwrap());
         assert_eq!(other.set_pin(&NewPin { pepper: pepper(2), ..pin(number(1), "two") }).await, Ok(()));
         assert!(store.check_pepper(pepper(1)).await.is_err());

@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Helpers that the tests share.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub mod abi;
@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// The longest that a test waits for an event.
+/// Maximum time that a test waits for an event.
 pub const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The time between the answer of a call and its first key, in milliseconds. A key is too early in the first second of
@@ -98,7 +98,7 @@ pub fn project_folder() -> &'static Path {
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < EVENT_TIMEOUT, "waited in vain until {what}");
+        assert!(start.elapsed() < EVENT_TIMEOUT, "timed out while waiting until {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -113,7 +113,7 @@ pub fn tool(program: &str, debian_package: &str) -> Command {
 
 /// How many bytes this process has read from files so far (Linux).
 pub fn bytes_read_by_this_process() -> u64 {
-    let io = std::fs::read_to_string("/proc/self/io").expect("/proc/self/io tells what this process has read");
+    let io = std::fs::read_to_string("/proc/self/io").expect("/proc/self/io shows what this process has read");
     let line = io.lines().find_map(|line| line.strip_prefix("rchar: ")).expect("rchar is in it");
     line.parse().expect("a number")
 }

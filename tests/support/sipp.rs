@@ -190,7 +190,7 @@ impl Callee {
     }
 
     fn has_received_nothing_unexpected(&self) {
-        // In this order: sipp writes down a message before it complains about it.
+        // The messages are read first: sipp logs a message before it reports that it is unexpected.
         let errors = self.read("errors.log");
         let found = unexpected(&self.read("messages.log"), &errors);
         assert!(found.is_empty(), "sipp received messages that its scenario does not expect: {found:#?}\n{errors}");
@@ -277,7 +277,7 @@ fn scenario(steps: &[Step]) -> String {
                 let verify = format!(
                     "<action><verifyauth assign_to=\"known\" username=\"{user}\" password=\"{password}\"/></action>"
                 );
-                // Who is not known is never answered.
+                // An unknown sender gets no answer.
                 receive("INVITE", &verify, "next=\"known\" test=\"known\"")
                     + "<label id=\"unknown\"/><recv request=\"NONE\"/>\n<label id=\"known\"/>\n"
             }

@@ -46,7 +46,7 @@ Exit codes:
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {}
 
-/// What was found out about one backend. Also a line of `--json`, whose names scripts depend on.
+/// The findings about one backend. Also a line of `--json`, on whose names scripts depend.
 #[derive(Serialize)]
 struct BackendRow {
     event: &'static str,
@@ -63,7 +63,7 @@ struct BackendRow {
     judged_by: Option<&'static str>,
 }
 
-/// What was found out.
+/// The findings of a check.
 struct Findings {
     store: Result<String, CommandError>,
     /// `None` if no call asks for PINs and no pepper is configured, or if the store cannot be used.
@@ -101,7 +101,7 @@ pub(crate) fn run(globals: &Globals) -> Result<Exit, CommandError> {
     Ok(if findings.are_good() { Exit::Done } else { Exit::Failed })
 }
 
-/// Prints the warnings and the recommendation about a configuration and its files.
+/// Prints the warnings and recommendations about a configuration and its files.
 fn warn(context: &Context, json: bool) {
     let Context { file, loaded } = context;
     // If the account cannot be determined, the account's own rights are reported, too.

@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     let json = globals.json;
     let plan = plan::plan(&arguments.options(globals.config()), &mut DeployProgress::start(json))?;
     show_findings(&plan, json);
-    // A starter is nothing to load.
+    // A starter configuration is not ready to be loaded.
     let restarts = arguments.restart && !arguments.dry_run && !plan.writes_starter;
     if arguments.dry_run {
         show_changes(&plan, json);

@@ -1,7 +1,7 @@
 /*
- * MIM's service, for tests under Wine: starts, loads PhoneGate's native library if MfaSettings.xml names a provider, and
- * stops when it is told to. It writes a line for each into service.log beside it. Where a file broken.txt lies there,
- * it ends instead of starting.
+ * MIM's service, for tests under Wine: starts, loads PhoneGate's native library if MfaSettings.xml names a provider,
+ * and stops on request. It writes a line about each step into service.log in its folder. If that folder has a file
+ * broken.txt, it ends instead of starting.
  */
 #include <stdio.h>
 #include <string.h>

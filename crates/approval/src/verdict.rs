@@ -4,9 +4,9 @@ use crate::attempts::{Attempts, Judged};
 use crate::policy::Method;
 use crate::secret::{Entry, Pin};
 
-/// What a backend reports of an answered call.
+/// A backend's report about an answered call.
 pub enum Answer {
-    /// What the user pressed, of a provider that reports it.
+    /// What the user pressed, according to the provider.
     Entry {
         /// The attempt in which it was pressed. The first is 1.
         attempt: u8,
@@ -164,7 +164,7 @@ pub enum PinAnswer {
     Locked,
     /// The number has no PIN.
     NotSet,
-    /// The PIN could not be checked: the store is down, say.
+    /// The PIN could not be checked, for example because the store is down.
     Failed,
 }
 

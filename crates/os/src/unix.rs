@@ -282,7 +282,7 @@ fn resolve(path: &Path) -> io::Result<(Vec<PathBuf>, PathBuf)> {
             current.pop();
             continue;
         }
-        // The name of the root replaces what is there.
+        // If the name is the root, it replaces the path so far.
         current.push(name);
         visited.push(current.clone());
         if std::fs::symlink_metadata(&current)?.is_symlink() {

@@ -21,7 +21,7 @@ use crate::failpoint;
 use config::Press;
 pub(super) use config::SimulatedConfig;
 
-/// A telephone that does the same in each call.
+/// A simulated telephone, which behaves the same in each call.
 struct Simulated {
     answer_after: Duration,
     press_after: Duration,
@@ -31,7 +31,7 @@ struct Simulated {
 
 impl Simulated {
     /// # Errors
-    /// The PIN cannot be read, or is none.
+    /// The PIN cannot be read, or is not a valid PIN.
     fn new(config: &SimulatedConfig, context: &BackendContext<'_>) -> Result<Self, ConfigError> {
         let read_pin = |secret: &Secret| {
             let pin = context.resolve("pin", secret)?;
@@ -103,7 +103,7 @@ fn approving_entry(attempts: &Attempts, pin: Option<&Pin>) -> Entry {
     });
     // The code is spoken twice.
     let code = spoken.take(usize::from(policy.code_digits()));
-    // Large enough for both: a reallocation would leave a copy of the PIN in memory.
+    // The capacity is enough for both: a reallocation would leave a copy of the PIN in memory.
     let mut keys = Zeroizing::new(String::with_capacity(32));
     keys.extend(pin.iter().copied().map(char::from).chain(code));
     Entry::from_text(&keys)

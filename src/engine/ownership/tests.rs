@@ -1,4 +1,4 @@
-//! Stories of attempts, and every sequence of inputs.
+//! Scenarios of attempts, and every sequence of inputs.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::HashSet;

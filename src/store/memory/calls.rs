@@ -18,7 +18,7 @@ use crate::store::{
 /// Maximum number of attempts. Beyond it, those that ended first are removed.
 const MAX_ATTEMPTS: usize = 2_000;
 
-/// All that a store in memory has, except for alerts.
+/// The state of a store in memory, except for its alerts.
 #[derive(Default)]
 pub(super) struct Calls {
     /// The sequence of the last attempt.
@@ -201,7 +201,8 @@ impl Calls {
         let mut orphans = Vec::new();
         for (deadline, sequence) in &self.pending {
             let Some(entry) = self.attempts.get_mut(sequence).filter(|_| orphans.len() < limit) else { continue };
-            // An attempt that is pending for so long after its deadline has lost its end, even if its owner is alive.
+            // If an attempt is still pending this long after its deadline, its end was lost, even if its owner is
+            // alive.
             let is_orphaned = |owner_now: &Owner| {
                 (*owner_now != owner && has_expired(owner_now)) || *deadline + DEADLINE_GRACE <= now
             };
@@ -294,7 +295,7 @@ impl AttemptEntry {
     }
 }
 
-/// Returns whether a time is at least `age` ago.
+/// Returns whether `time` is at least `age` ago.
 fn is_older(time: SystemTime, age: Duration, now: SystemTime) -> bool {
     now.duration_since(time).is_ok_and(|ago| ago >= age)
 }

@@ -1,5 +1,5 @@
 //! A store in the memory of the process, which is lost when the process ends. For the tool's test calls, for tests, and
-//! for a machine without a store.
+//! for trials.
 
 mod alerts;
 mod calls;

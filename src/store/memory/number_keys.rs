@@ -61,7 +61,7 @@ impl Calls {
         }
     }
 
-    /// Of two blocks of the same scope, the one that ends later is entry.
+    /// Of two blocks of the same scope, the one that ends later is kept.
     fn rekey_block(&mut self, old: NumberHash, new: NumberHash, scope: BlockScope) {
         let Some(block) = self.blocks.remove(&(old, scope)) else { return };
         let is_longer =

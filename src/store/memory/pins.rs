@@ -121,7 +121,7 @@ impl Calls {
     }
 }
 
-/// Returns the wall-clock time in `left` milliseconds.
+/// Returns the wall-clock time `left` milliseconds from now.
 fn wall(left: i64) -> SystemTime {
     let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
     let now = SystemTime::now();

@@ -260,7 +260,7 @@ impl CallStore for RedisStore {
             (may_be_more, skipped_now) = self.run(&self.scripts.sweep, &[milliseconds(keep), skipped]).await?;
             skipped = skipped.saturating_add(skipped_now);
         }
-        // The attempts are swept, so an error here is no error of the sweep: the next one tries again.
+        // The attempts are swept already, so an error here does not fail the sweep: the next sweep tries again.
         let _ = self.sweep_alerts().await;
         Ok(())
     }
@@ -270,7 +270,7 @@ impl CallStore for RedisStore {
     }
 
     async fn check(&self) -> Result<String, StoreError> {
-        // This shows that scripts run and that they may write.
+        // This checks that scripts run and that they may write.
         self.renew(Owner(Uuid::nil())).await?;
         let info: String = self.query(&redis::cmd("INFO")).await?;
         let value = |name: &str| {

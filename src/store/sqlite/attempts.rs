@@ -123,7 +123,7 @@ fn age(tx: &Tx<'_>, at: i64, wall_at: i64) -> i64 {
     }
 }
 
-/// Returns how long a pending attempt may still take.
+/// Returns the time left until a pending attempt's deadline.
 pub(super) fn left(tx: &Tx<'_>, row: &rusqlite::Row<'_>) -> rusqlite::Result<Duration> {
     let (begun, deadline): (i64, i64) = (row.get("begun")?, row.get("deadline")?);
     Ok(span((deadline - begun).saturating_sub(age(tx, begun, row.get("started_at")?))))

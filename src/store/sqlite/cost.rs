@@ -156,7 +156,7 @@ fn scans(database: &Connection, statement: &str) -> Vec<String> {
     steps.map(Result::unwrap).filter(|step| step.starts_with("SCAN") && step != "SCAN CONSTANT ROW").collect()
 }
 
-/// Something that is done with a filled database.
+/// An operation to measure on a filled database.
 type Work = fn(&Tx<'_>);
 
 const WORKS: [(&str, Work); 11] = [
@@ -260,6 +260,6 @@ fn no_statement_of_a_call_reads_a_whole_table() {
         }
         database.execute_batch("ROLLBACK TO before; RELEASE before").unwrap();
     }
-    // A scan would be found.
+    // The check would find a scan.
     assert_ne!(scans(&database, "SELECT count(*) FROM attempts WHERE node = ?1"), [""; 0]);
 }

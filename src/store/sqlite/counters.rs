@@ -195,7 +195,7 @@ const RECOUNTED: [(i64, &str, &str, i64, i64); 7] = [
     (7, "CAST(country AS BLOB)", "begun", DAY, DAY_BUCKET),
 ];
 
-/// Makes the counters anew from the attempts.
+/// Recounts all counters from the attempts.
 pub(super) fn recount(tx: &Tx<'_>) -> rusqlite::Result<()> {
     tx.database.execute("DELETE FROM counters", [])?;
     for (scope, key, time, window, width) in RECOUNTED {

@@ -63,7 +63,7 @@ impl PinStore for SqliteStore {
     }
 }
 
-/// A PIN that the file has.
+/// A stored PIN, with its guesses.
 struct Found {
     number: NumberHash,
     hash: Box<str>,
@@ -113,9 +113,9 @@ fn write(tx: &Tx<'_>, number: NumberHash, guesses: &Guesses) -> rusqlite::Result
         .map(|_| ())
 }
 
-/// The error for the pepper of the file's PINs, if it is another one.
+/// Returns an error if the PINs in the file were made with another pepper.
 fn other_pepper(tx: &Tx<'_>, pepper: PepperFingerprint) -> rusqlite::Result<Option<StoreError>> {
-    // All rows have the same.
+    // All rows have the same pepper.
     let used: Option<String> =
         tx.database.prepare_cached("SELECT pepper FROM pins LIMIT 1")?.query_row([], |row| row.get(0)).optional()?;
     Ok(used.filter(|used| *used != pepper.to_string()).map(StoreError::pepper_mismatch))
@@ -217,7 +217,7 @@ pub(super) fn rekey(tx: &Tx<'_>, old: NumberHash, number: &StoredNumber) -> rusq
     tx.database.prepare_cached("DELETE FROM pins WHERE number_hash = ?1")?.execute([old]).map(|_| ())
 }
 
-/// Returns the wall-clock time in `left` milliseconds.
+/// Returns the wall-clock time `left` milliseconds from now.
 fn wall(tx: &Tx<'_>, left: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH.checked_add(span(tx.wall.saturating_add(left))).unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -81,7 +81,7 @@ fn withdraw(tx: &Tx<'_>, recorded: &RecordedChange, begun: &BegunAttempt, failur
     Ok(())
 }
 
-/// Adds a refusal for the audit, and makes it the latest attempt of its id if it is.
+/// Adds a refusal for the audit, and makes it the latest attempt of its id if no other attempt is.
 fn insert(
     tx: &Tx<'_>,
     recorded: &RecordedChange,

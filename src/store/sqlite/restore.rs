@@ -62,8 +62,8 @@ const WITH_LOCKS: u32 = 5;
 /// The first schema version whose column of a number's hash is `number_hash`, and not `number_key`.
 const WITH_NUMBER_HASH: u32 = 6;
 
-/// Copies the newer file's blocks into a schema that has one block for each number. It covers the whole line. Of two, the
-/// one that ends later is kept: it replaces the one before it. OLDER_HASH and NEWER_HASH are the columns of a number's hash.
+/// Copies the newer file's blocks into a schema that has one block for each number. It covers the whole line. Of two
+/// blocks, the one that ends later is kept, because it replaces the one written before it. OLDER_HASH and NEWER_HASH are the columns of a number's hash.
 const BLOCKS_WITHOUT_SCOPE: &str = "
     INSERT OR REPLACE INTO main.blocks (OLDER_HASH, number, reason, since_at, until_at)
         SELECT NEWER_HASH, number, reason, since_at, until_at FROM newer.blocks ORDER BY until_at ASC NULLS LAST;";
@@ -163,7 +163,7 @@ impl Restore {
         }
     }
 
-    /// Gives the newer file another name and replaces it by the backup, with the newer block list, PINs and locks.
+    /// Renames the newer file and replaces it by the backup, with the newer block list, PINs and locks.
     ///
     /// The backup itself stays. A process that is killed meanwhile leaves either the newer or the older file in place.
     ///
@@ -179,7 +179,7 @@ impl Restore {
             self.swap(&restoring).map_err(|error| format!("{} cannot be replaced: {error}", self.file.display()))
         });
         done.inspect_err(|_| {
-            // The error that is returned matters more.
+            // The error that is returned is more important.
             let _ = remove_copy(&restoring);
         })
     }
@@ -213,7 +213,7 @@ impl Restore {
     fn carry_over(&self, restoring: &Path) -> Result<(), String> {
         let name = self.file.to_str().ok_or_else(|| format!("{}: its name is not Unicode", self.file.display()))?;
         let database = open(restoring)?;
-        // Version 2 knows no number keys.
+        // Schema version 2 has no number keys.
         let number_keys = match self.older {
             ..3 => "",
             3.. => "INSERT OR REPLACE INTO main.number_keys SELECT fingerprint, used_at FROM newer.number_keys;",

@@ -75,7 +75,7 @@ pub(super) fn add(
 /// The block that `add` is to write.
 struct NewBlock {
     block: Block,
-    /// Hashes of the same number with other keys. The list may have the number under these, too.
+    /// Hashes of the same number with other keys. The block list may contain the number under these keys, too.
     older_hashes: Vec<NumberHash>,
     /// The number keys that the hash of the block may need.
     usage: KeyUse,

@@ -145,7 +145,7 @@ pub(super) struct CallPrinter {
     zone: TimeZone,
     /// Width of the column of backends, in characters.
     backends: usize,
-    /// Whether a write failed: the pipe is closed, or the disk is full.
+    /// Whether a write failed, because the pipe is closed or the disk is full.
     broken: bool,
 }
 

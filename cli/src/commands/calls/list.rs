@@ -93,7 +93,7 @@ pub(super) fn run(list: &List, reader: &StoreReader, json: bool) -> Result<Exit,
     Ok(Exit::Done)
 }
 
-/// What was shown.
+/// The result of listing calls.
 struct Shown {
     /// Number of calls.
     count: usize,

@@ -1,4 +1,4 @@
-//! What an administrator should look into.
+//! Findings that an administrator should look into.
 
 use phonegate::call::FailureReason;
 

@@ -37,7 +37,7 @@ pub(super) struct Locked {
 #[derive(Default)]
 pub(super) struct LimitStatistics {
     refused: HashMap<CallLimit, u64>,
-    /// When each cap refused its first call of a day.
+    /// When each daily limit refused its first call of a day.
     caps: BTreeMap<DailyLimit, BTreeMap<Date, ZonedDateTime>>,
     locked: HashMap<NumberHash, Locked>,
     denials: HashMap<NumberHash, u64>,

@@ -120,7 +120,7 @@ fn reported_numbers_come_before_refused_ones() {
     ] {
         assert!(place.contains(words), "{words} in {place}");
     }
-    // Why they were refused is not known from one number.
+    // A single number does not show why calls were refused.
     assert!(!page.contains("--reason Throttled"), "{page}");
 }
 
@@ -146,11 +146,11 @@ fn the_page_says_why_few_calls_were_approved() {
     ] {
         assert!(page.contains(words) && !page.contains("Nothing stands out"), "{words} in {page}");
     }
-    // Half of them is as many as elsewhere, and of a few calls nothing is said.
+    // A share of one half is normal, and a few calls allow no conclusion.
     for page in [few(13, &[(FailureReason::Unreachable, 13)]), few(0, &[(FailureReason::Unreachable, 19)])] {
         assert!(page.contains("Nothing stands out"), "{page}");
     }
-    // A reason that has a finding already gets no other one.
+    // A reason that already has a finding gets no second one.
     let page = few(0, &[(FailureReason::CannotPlace, 100)]);
     assert_eq!(page.matches("phonegate calls --reason CannotPlace").count(), 1, "{page}");
 }

@@ -253,7 +253,7 @@ pub enum Progress {
     Answered,
 }
 
-/// How a call ended, as it was judged in this process.
+/// The outcome of a call that was judged in this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The user approved. Only `crates/approval` can create an [`Approval`].
@@ -262,7 +262,7 @@ pub enum Outcome {
     Failed(Failure),
 }
 
-/// How a call ended, as it was recorded.
+/// The recorded outcome of a call, which another process may have judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredOutcome {
     /// The user approved.

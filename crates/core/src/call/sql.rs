@@ -1,5 +1,5 @@
-//! Conversions of ids and hashes to and from columns of SQLite, for the store. They are here because Rust allows such
-//! an implementation only beside the type or beside the trait.
+//! Conversions of ids and hashes to and from columns of SQLite, for the store. They are in this crate because Rust
+//! allows such an implementation only in the crate of the type or of the trait.
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 

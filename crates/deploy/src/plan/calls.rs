@@ -1,4 +1,4 @@
-//! The calls' part of a plan: a library with another schema upgrades their file, so that file is copied first.
+//! The calls' part of a plan: a library with a newer schema migrates their file, so the file is copied first.
 
 use std::path::Path;
 

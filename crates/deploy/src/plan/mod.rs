@@ -40,7 +40,7 @@ pub struct Plan {
     pub folder: PathBuf,
     /// What was found, in order.
     pub findings: Vec<Finding>,
-    /// What works, but should be corrected.
+    /// Warnings: what works, but should be corrected.
     pub warnings: Vec<String>,
     /// The changes, in the order in which they are made.
     pub changes: Vec<Change>,

@@ -31,7 +31,7 @@ pub struct Options<'a> {
 pub struct Plan {
     /// How the calls are restored.
     pub calls: Option<Restore>,
-    /// What works, but should be noticed.
+    /// Warnings: what works, but should be known to the administrator.
     pub warnings: Vec<String>,
     pub(super) folder: PathBuf,
     pub(super) settings: Option<SettingsRestore>,

@@ -25,7 +25,7 @@ pub(super) fn paths(folder: &Path, state: Option<PathBuf>, logs: &[&str], warnin
         Err(_) => (None, None),
     };
     let calls = calls.into_iter().flat_map(|file| {
-        // SQLite keeps two files beside the database.
+        // SQLite keeps two more files in the database's folder.
         ["", "-wal", "-shm"].map(|suffix| with_suffix(&file, suffix)).into_iter().chain(store::backup_files(&file))
     });
     let is_log = |path: &PathBuf| {

@@ -76,7 +76,7 @@ enum State {
     Accepted,
 }
 
-/// What to do with a response.
+/// How to handle a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResponseAction {
     /// Nothing: it is a retransmission.

@@ -268,7 +268,7 @@ fn a_restore_of_a_schema_without_locks_counts_those_it_loses() {
     drop(older);
     let newer = open(&file).unwrap();
     (1..=3).for_each(|n| add_lock(&newer, n));
-    // One has ended, and one number has denials and no lock.
+    // One block has ended, and one number has denials but no lock.
     newer.execute("UPDATE denials SET locked_until = 77 WHERE number_hash = ?1", [[2; 16]]).unwrap();
     newer
         .execute("UPDATE denials SET locked_until = NULL, locked_from = NULL WHERE number_hash = ?1", [[3; 16]])

@@ -1,4 +1,4 @@
-//! What the page says is worth a look, and by which commands.
+//! The findings on the page, and the commands that they name.
 
 use phonegate::call::FailureReason::{
     AlreadyInProgress, FraudReported, Internal, InvalidNumber, Throttled, Unreachable,
@@ -30,7 +30,7 @@ fn many_refused_calls_to_many_numbers_are_a_finding() {
     assert!(page.contains(words) && !page.contains("Nothing stands out"), "{page}");
     assert!(page.contains("phonegate calls --reason Throttled --since 2026-03-01T00:00 --until 2026-03-02T00:00"));
 
-    // A few, or a small part of many, are as everywhere.
+    // A few refusals, or a small share of many calls, are normal.
     for calm in [
         page_with(&[(RowOutcome::Verified, 20), (failed(AlreadyInProgress), 19)]),
         page_with(&[(RowOutcome::Verified, 61), (failed(AlreadyInProgress), 20)]),

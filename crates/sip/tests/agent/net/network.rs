@@ -9,7 +9,7 @@ use phonegate_sip::message::{Limits, Message};
 
 use super::inspect::Inspector;
 
-/// What the network does to messages.
+/// The faults of the network.
 #[derive(Clone, Copy, Debug)]
 pub struct Conditions {
     /// Percentage of datagrams that are lost.
@@ -195,7 +195,7 @@ impl Network {
         }
     }
 
-    /// Returns what the agent holds.
+    /// Returns the agent's resource usage.
     pub fn usage(&self) -> Usage {
         self.agent.usage()
     }
