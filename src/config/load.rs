@@ -175,7 +175,7 @@ fn check_use(config: &Config) -> Result<(), ConfigError> {
     match (for_tests, real) {
         (Some(test), Some(real)) => Err(ConfigError::invalid(
             "use",
-            format_args!("has `{test}`, which approves without a telephone, beside the real backend `{real}`"),
+            format_args!("has `{test}`, which approves without a telephone, and also the real backend `{real}`"),
         )),
         _ => Ok(()),
     }

@@ -7,7 +7,7 @@ use crate::store::StoreError;
 
 /// The store could not begin the attempt.
 pub(super) fn not_begun(error: &StoreError) -> Failure {
-    Failure::new(FailureReason::CannotPlace, format_args!("Nobody was called: {}.", error.with_advice()))
+    Failure::new(FailureReason::CannotPlace, format_args!("No call was placed: {}.", error.with_advice()))
 }
 
 /// A task panicked.

@@ -224,7 +224,7 @@ async fn shutdown_does_not_wait_for_a_phone_that_may_ring() {
 #[tokio::test]
 async fn a_number_that_may_ring_is_held_beyond_shutdown() {
     let lost = Scripted::new(SECOND, ambiguous());
-    let hang_up = Err(Failure::new(FailureReason::CannotPlace, "Nobody answers."));
+    let hang_up = Err(Failure::new(FailureReason::CannotPlace, "The provider does not answer."));
     let ringing = Scripted { hang_up, is_late: true, ..Scripted::new(Duration::ZERO, Ok(CallRef::new("on"))) };
     let hung_up = Scripted { is_late: true, ..Scripted::new(Duration::ZERO, Ok(CallRef::new("off"))) };
     for (phone, is_released) in [(lost, false), (ringing, false), (hung_up, true)] {

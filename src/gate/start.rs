@@ -276,7 +276,7 @@ fn zero_in_recordings(config: &Config, prompts: &Prompts) -> Option<String> {
     let is_wrong = config.fraud.key != FraudKey::default() && config.speaks() && config.prompts.directory.is_some();
     (is_wrong && !zero.is_empty()).then(|| {
         let key = config.fraud.key.get();
-        format!("fraud.key: without own recordings of `not_you`, users hear zero and not {key} in {zero}")
+        format!("fraud.key: without custom recordings of `not_you`, users hear zero and not {key} in {zero}")
     })
 }
 

@@ -196,7 +196,7 @@ const WORKS: [(&str, Work); 11] = [
     ("read what counts for the day", |tx| assert!(counters::usage(tx).unwrap().day > 100)),
     ("give up", |tx| {
         let NewAttempt { attempt, number, .. } = new(10_000_001, number(1001));
-        let failure = Failure::new(FailureReason::CannotPlace, "Nobody was called.");
+        let failure = Failure::new(FailureReason::CannotPlace, "No call was placed.");
         let change = AttemptChange::Refused { number: Some(number), node: "here".into(), failure };
         record::record(tx, &RecordedChange { attempt, at: SystemTime::UNIX_EPOCH, change }).unwrap();
     }),
