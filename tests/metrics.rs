@@ -236,10 +236,10 @@ fn the_built_library_writes_the_file_and_starts_at_zero() {
 /// A metrics file without a gate, its metrics, and the events in its log.
 fn text_file(path: &Path) -> (Arc<PrometheusTextfile>, Metrics, impl Fn() -> Vec<String> + use<>) {
     let events = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&events);
+    let seen = Arc::clone(&events);
     let tee: phonegate::telemetry::Tee = Arc::new(move |_, line: &str| {
         let line: Value = serde_json::from_str(line).unwrap();
-        told.lock().unwrap().push(line["event"].as_str().unwrap().to_owned());
+        seen.lock().unwrap().push(line["event"].as_str().unwrap().to_owned());
     });
     let log = Log::start(Level::Info, Sinks { tee: Some(tee), ..Sinks::default() }).unwrap();
     let metrics = Metrics::new(["demo"]).unwrap();
@@ -302,10 +302,10 @@ fn a_failing_folder_is_logged_once_and_its_recovery_once() {
     assert_eq!(gate.ends(id(1)).0, CallStatus::Success);
     // The file was written at least twice: at the start, and at the end.
     let log = gate.end();
-    let told: Vec<_> = log.iter().filter(|line| line["event"] == "metrics_fail").collect();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!(told[0]["level"], "warn");
-    assert!(told[0]["text"].as_str().unwrap().contains("no-such-folder/phonegate.prom: No such file"), "{}", told[0]);
+    let seen: Vec<_> = log.iter().filter(|line| line["event"] == "metrics_fail").collect();
+    assert_eq!(seen.len(), 1, "{told:?}");
+    assert_eq!(seen[0]["level"], "warn");
+    assert!(seen[0]["text"].as_str().unwrap().contains("no-such-folder/phonegate.prom: No such file"), "{}", seen[0]);
 }
 
 #[test]

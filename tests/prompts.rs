@@ -103,8 +103,8 @@ fn every_recording_was_made_from_its_sentence() {
     std::fs::remove_file(folder.join("it-IT/intro.wav")).unwrap();
     std::fs::create_dir(folder.join("xx-XX")).unwrap();
     std::fs::write(folder.join("xx-XX/intro.wav"), "").unwrap();
-    let (good, told) = make_check(&folder);
-    let named: Vec<_> = told.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+    let (good, error) = make_check(&folder);
+    let named: Vec<_> = error.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
     assert!(!good);
     assert_eq!(named, ["de-DE/verified.wav", "fr-FR/goodbye.wav", "it-IT/intro.wav", "xx-XX/intro.wav"]);
 }
@@ -169,8 +169,8 @@ fn a_bad_recording_is_refused_with_its_file_and_problem() {
     };
     let bytes = good("1");
     let refused = |fault: &str| {
-        let told = own.load().unwrap_err();
-        assert!(told.starts_with(&format!("de-DE/verified.wav: {fault}")), "{told}\nis not: {fault}");
+        let error = own.load().unwrap_err();
+        assert!(error.starts_with(&format!("de-DE/verified.wav: {fault}")), "{told}\nis not: {fault}");
     };
     let not_wav = "is not a WAV file of PCM (8 to 32 bits), float (32 bits), A-law or µ-law: ";
     std::fs::write(&file, "").unwrap();
@@ -255,7 +255,7 @@ fn every_fault_of_a_folder_is_reported_at_once() {
          verified.wav, fraud_reported.wav, goodbye.wav",
         "old recordings: its name is not a language tag such as en-US",
     ] {
-        assert!(faults.iter().any(|told| told.starts_with(fault)), "{fault}\nis not in {faults:#?}");
+        assert!(faults.iter().any(|error| error.starts_with(fault)), "{fault}\nis not in {faults:#?}");
     }
     assert_eq!(faults.len(), 6, "{faults:#?}");
     let nowhere =

@@ -106,7 +106,7 @@ unsafe extern "C" fn ask(_: *mut c_void, _: i32, message: *const c_char) {
 
 /// A wait in the callback would block the log of all calls.
 #[test]
-fn nobody_waits_inside_the_log_callback() {
+fn a_poll_inside_the_log_callback_never_waits() {
     let mut config = rings_on();
     config["call"] = json!({ "status_wait_ms": LONGEST_MS, "deadline_s": 10 });
     let abi = Abi::load(&config);

@@ -168,7 +168,7 @@ impl Config {
                 .to_owned()
         });
         let of_file = plain.chain(proxy).chain(tests);
-        of_file.chain(self.approval_warnings()).chain(self.backend_warnings()).chain(self.says_zero()).collect()
+        of_file.chain(self.approval_warnings()).chain(self.backend_warnings()).chain(self.fraud_key_warning()).collect()
     }
 
     /// The warnings of the backends in use, each with its path.
@@ -180,7 +180,7 @@ impl Config {
 
     /// Returns a warning if the recordings tell users to press zero, which does not report fraud here. Custom
     /// recordings are checked when the gate starts.
-    fn says_zero(&self) -> Option<String> {
+    fn fraud_key_warning(&self) -> Option<String> {
         let key = self.fraud.key;
         (key != FraudKey::default() && self.prompts.directory.is_none() && self.speaks()).then(|| {
             format!(

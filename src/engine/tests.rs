@@ -183,7 +183,7 @@ fn number() -> crate::call::PhoneNumber {
 }
 
 #[tokio::test]
-async fn nobody_is_rung_for_a_call_that_is_over() {
+async fn no_phone_rings_for_a_call_that_has_ended() {
     for (ended, span, rung) in [(true, 60 * SECOND, 0), (false, Duration::ZERO, 0), (false, 60 * SECOND, 1)] {
         let bench = Bench::new(Duration::ZERO, Ok(CallRef::new("counted")));
         if ended {

@@ -96,7 +96,7 @@ fn every_piece_is_as_loud_as_the_others_and_not_cut_off() {
 }
 
 #[test]
-fn a_composition_says_where_each_of_its_pieces_begins() {
+fn a_composition_reports_the_start_of_each_piece() {
     let language = embedded().language("en-US").unwrap();
     let pieces = [Piece::Intro, Piece::PressCode, Piece::Digit(4), Piece::Digit(7), Piece::ThenPound, Piece::NotYou];
     let pauses = [200, 400, 250, 250, 250, 400];

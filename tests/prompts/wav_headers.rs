@@ -156,10 +156,10 @@ fn damaged_wav_is_refused_with_its_fault() {
         ("data=0xffffffff count=960001", "is longer than 60 seconds"),
     ] {
         make_wav(&file, kind);
-        let told = own.load().map(|_| ()).expect_err(kind);
-        assert!(told.starts_with(&format!("en-US/intro.wav: {fault}")), "{kind}: {told}\nis not: {fault}");
+        let error = own.load().map(|_| ()).expect_err(kind);
+        assert!(error.starts_with(&format!("en-US/intro.wav: {fault}")), "{kind}: {told}\nis not: {fault}");
     }
     std::fs::write(&file, b"RIFF\0\0\0\0AVI fmt \0\0\0\0").unwrap();
-    let told = own.load().map(|_| ()).unwrap_err();
-    assert!(told.starts_with(&format!("en-US/intro.wav: {not_wav}it does not begin with RIFF and WAVE")), "{told}");
+    let error = own.load().map(|_| ()).unwrap_err();
+    assert!(error.starts_with(&format!("en-US/intro.wav: {not_wav}it does not begin with RIFF and WAVE")), "{told}");
 }

@@ -118,12 +118,12 @@ async fn a_replica_that_a_sentinel_calls_the_master_is_not_used() {
 }
 
 /// A server that gives one answer to every command.
-struct Parrot {
+struct FixedAnswerServer {
     port: u16,
     heard: Arc<Mutex<Vec<String>>>,
 }
 
-impl Parrot {
+impl FixedAnswerServer {
     /// Starts one, until the process ends. The answer is as it is sent, without its last line end.
     fn says(answer: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -165,7 +165,7 @@ async fn a_remote_server_named_by_another_is_not_used_without_tls() {
         ("-MOVED 1 192.0.2.1:6379", "cluster=true", "EXISTS {phonegate}:clock"),
         ("*2\r\n$9\r\n192.0.2.1\r\n$4\r\n6379", "sentinel=mymaster", "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster"),
     ] {
-        let parrot = Parrot::says(answer.to_owned());
+        let parrot = FixedAnswerServer::says(answer.to_owned());
         let store = open(&format!("redis://127.0.0.1:{}?{kind}", parrot.port));
         let refused = problem(begin(&store, 1).await);
         assert!(refused.contains("names a server beyond this machine"), "{refused}");
@@ -176,7 +176,7 @@ async fn a_remote_server_named_by_another_is_not_used_without_tls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_node_named_by_port_is_on_the_same_host() {
     let redis = Redis::start();
-    let parrot = Parrot::says(format!("-MOVED 1 :{}", redis.port()));
+    let parrot = FixedAnswerServer::says(format!("-MOVED 1 :{}", redis.port()));
     let store = open(&format!("redis://127.0.0.1:{}?cluster=true", parrot.port));
     begin_at_last(&store, 1).await;
     assert_eq!(redis.cli(&["EXISTS", "{phonegate}:attempt:1"]).trim(), "1");

@@ -161,7 +161,7 @@ fn a_call_outlives_two_processes() {
 }
 
 #[test]
-fn a_repeat_of_an_orphan_rings_nobody() {
+fn a_repeat_of_an_orphan_rings_no_phone() {
     let folder = tempfile::tempdir().unwrap();
     let phone = folder.path().join("phone.txt");
     let machine = Machine::new(json!({ "type": "file", "path": phone }));
@@ -244,7 +244,7 @@ fn a_fraud_report_is_not_lost_while_no_process_runs() {
 }
 
 #[test]
-fn a_gate_beside_a_service_claims_none_of_its_calls() {
+fn a_second_gate_claims_no_call_of_a_running_service() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::new(json!({ "type": "file", "path": folder.path().join("phone.txt") }));
     let (host, call) = machine.call("placed");

@@ -276,7 +276,7 @@ impl Case {
                     let most = if limit == CallLimit::CallsPerLine { 2 } else { 1 };
                     assert!(times < most, "{after:?} more, though it was waited for: {limit:?}");
                     waited_for.push(limit);
-                    let now = self.let_pass(after);
+                    let now = self.advance(after);
                     if limit == CallLimit::Denials {
                         // Some milliseconds passed since the refusal.
                         let until = self.denials.get(&number).map_or(0, |denials| denials.locked_until);
@@ -302,7 +302,7 @@ impl Case {
     }
 
     /// Time passes, counted from when a refusal was there.
-    fn let_pass(&self, after: Duration) -> i64 {
+    fn advance(&self, after: Duration) -> i64 {
         // An operation that writes also records the clock.
         wait(self.store.renew(OWNER)).unwrap();
         let until = now(&self.reader) + i64::try_from(after.as_millis()).unwrap();

@@ -35,7 +35,7 @@ fn a_process_that_locks_the_file_blocks_no_call() {
 }
 
 #[test]
-fn a_reader_waits_for_nobody_and_a_backup_is_whole() {
+fn a_reader_never_waits_and_a_backup_is_complete() {
     let (folder, file) = file();
     let gate = gate(&file, no_limits(), json!({}));
     let backup = folder.path().join("backup.db");

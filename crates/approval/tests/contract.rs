@@ -109,7 +109,7 @@ fn a_fraud_report_counts_in_any_attempt() {
 }
 
 #[test]
-fn a_provider_verdict_counts_only_where_accepted_without_a_pin() {
+fn a_provider_verdict_counts_only_if_accepted_without_a_pin() {
     for method in Method::ALL {
         let attempts = attempts(policy(method), 1);
         let refused = judge(&attempts, ProviderVerdicts::Refused, &Answer::ProviderApproved);

@@ -10,7 +10,7 @@ use crate::call::{FailureReason, Progress, StoredOutcome};
 use crate::engine::failures::{deadline_passed, interrupted};
 use crate::store::AttemptState;
 
-mod stories;
+mod scenarios;
 mod walk;
 
 fn failure(reason: FailureReason) -> Failure {

@@ -87,7 +87,7 @@ async fn write_loop(mut receiver: mpsc::UnboundedReceiver<QueuedWrite>, waiting:
                 QueuedWrite::Change(change) => changes.push(change),
                 QueuedWrite::Block(block) => {
                     write_changes(&probe, &mut changes).await;
-                    persist(&probe, StoreOperation::Block, || probe.store.block(&block)).await;
+                    retry_until_stored(&probe, StoreOperation::Block, || probe.store.block(&block)).await;
                 }
                 QueuedWrite::Barrier(barrier) => {
                     write_changes(&probe, &mut changes).await;
@@ -106,8 +106,9 @@ async fn write_changes(probe: &StoreProbe, changes: &mut Vec<RecordedChange>) {
     if changes.is_empty() {
         return;
     }
-    let record =
-        async |changes: &[RecordedChange]| persist(probe, StoreOperation::Record, || probe.store.record(changes)).await;
+    let record = async |changes: &[RecordedChange]| {
+        retry_until_stored(probe, StoreOperation::Record, || probe.store.record(changes)).await
+    };
     let mut locks = record(changes).await;
     if locks.is_none() && changes.len() > 1 {
         for change in changes.chunks(1) {
@@ -120,7 +121,7 @@ async fn write_changes(probe: &StoreProbe, changes: &mut Vec<RecordedChange>) {
 }
 
 /// Repeats a store operation until it succeeds. Returns `None` if the store refuses it permanently.
-async fn persist<T, F: Future<Output = Result<T, StoreError>>>(
+async fn retry_until_stored<T, F: Future<Output = Result<T, StoreError>>>(
     probe: &StoreProbe,
     operation: StoreOperation,
     ask: impl Fn() -> F,

@@ -72,7 +72,7 @@ fn fill(database: &Connection, unfinished: &Path, copy: &Path) -> Result<(), Str
 }
 
 fn finish(unfinished: &Path, copy: &Path) -> Result<(), String> {
-    let named = match give_name(unfinished, copy) {
+    let named = match rename_to_unused(unfinished, copy) {
         Ok(true) => fs::remove_file(unfinished),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(already_exists(copy)),
         named => named.map(drop),
@@ -82,7 +82,7 @@ fn finish(unfinished: &Path, copy: &Path) -> Result<(), String> {
 
 /// Renames a file to a name that no file has: a hard link never replaces a file, but a rename can. Returns whether the
 /// file has both names now. It has only the new one if the file system has no hard links.
-pub(super) fn give_name(file: &Path, name: &Path) -> IoResult<bool> {
+pub(super) fn rename_to_unused(file: &Path, name: &Path) -> IoResult<bool> {
     match fs::hard_link(file, name) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::backup::{self, give_name, remove_copy, sync_folder_of, with_end};
+use super::backup::{self, remove_copy, rename_to_unused, sync_folder_of, with_end};
 use super::errors::error_text;
 use super::file::BUSY_TIMEOUT;
 use super::migration_backup::{self, Kind};
@@ -253,7 +253,7 @@ impl Restore {
 
     fn swap(&self, restoring: &Path) -> io::Result<()> {
         // With both names, the file's path always exists.
-        let has_both = give_name(&self.file, &self.kept)?;
+        let has_both = rename_to_unused(&self.file, &self.kept)?;
         if let Err(error) = fs::rename(restoring, &self.file) {
             let undone = if has_both { fs::remove_file(&self.kept) } else { fs::rename(&self.kept, &self.file) };
             return undone.and(Err(error));

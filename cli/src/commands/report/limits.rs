@@ -38,7 +38,7 @@ pub(super) struct Locked {
 pub(super) struct LimitStatistics {
     refused: HashMap<CallLimit, u64>,
     /// When each daily limit refused its first call of a day.
-    caps: BTreeMap<DailyLimit, BTreeMap<Date, ZonedDateTime>>,
+    daily_limits_reached: BTreeMap<DailyLimit, BTreeMap<Date, ZonedDateTime>>,
     locked: HashMap<NumberHash, Locked>,
     denials: HashMap<NumberHash, u64>,
     /// Numbers that are locked when the report is made.
@@ -56,7 +56,12 @@ impl LimitStatistics {
                 _ => None,
             };
             if let (Some(cap), Some(time)) = (cap, time) {
-                let first = self.caps.entry(cap).or_default().entry(time.date()).or_insert_with(|| time.clone());
+                let first = self
+                    .daily_limits_reached
+                    .entry(cap)
+                    .or_default()
+                    .entry(time.date())
+                    .or_insert_with(|| time.clone());
                 if *time < *first {
                     *first = time.clone();
                 }
@@ -79,8 +84,8 @@ impl LimitStatistics {
     }
 
     /// Returns the daily limits that were reached, and the first refusal of each day.
-    pub(super) fn caps(&self) -> impl Iterator<Item = (DailyLimit, Vec<&ZonedDateTime>)> {
-        self.caps.iter().map(|(cap, days)| (*cap, days.values().collect()))
+    pub(super) fn daily_limits_reached(&self) -> impl Iterator<Item = (DailyLimit, Vec<&ZonedDateTime>)> {
+        self.daily_limits_reached.iter().map(|(cap, days)| (*cap, days.values().collect()))
     }
 
     /// Returns the numbers that were locked and their denials, those that were locked most often first.

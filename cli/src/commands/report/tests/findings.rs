@@ -45,7 +45,7 @@ fn many_refused_calls_to_many_numbers_are_a_finding() {
 }
 
 #[test]
-fn a_defect_is_a_finding_beside_a_more_frequent_reason() {
+fn a_defect_is_a_finding_despite_a_more_frequent_reason() {
     let page = page_with(&[(failed(FailureReason::CannotPlace), 9), (failed(Internal), 1)]);
     for words in
         ["1 call failed because of a defect in PhoneGate (Internal). Please report it", "9 calls failed as CannotPlace"]
