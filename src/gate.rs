@@ -71,7 +71,7 @@ struct Admitted {
     result: Result<PhoneNumber, Failure>,
 }
 
-/// What a shutdown did not finish in time.
+/// The step that a shutdown did not finish in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShutdownIncomplete {
     /// Calls may not have been hung up.

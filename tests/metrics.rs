@@ -279,7 +279,7 @@ fn a_reader_never_sees_half_a_file() {
     });
     assert!(versions > 10, "{versions}");
     assert_eq!(events(), Vec::<String>::new());
-    assert_eq!(folder.path().read_dir().unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(folder.path().read_dir().unwrap().count(), 1, "the folder has no other file");
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn a_failing_folder_is_logged_once_and_its_recovery_once() {
     // The file was written at least twice: at the start, and at the end.
     let log = gate.end();
     let seen: Vec<_> = log.iter().filter(|line| line["event"] == "metrics_fail").collect();
-    assert_eq!(seen.len(), 1, "{told:?}");
+    assert_eq!(seen.len(), 1, "{seen:?}");
     assert_eq!(seen[0]["level"], "warn");
     assert!(seen[0]["text"].as_str().unwrap().contains("no-such-folder/phonegate.prom: No such file"), "{}", seen[0]);
 }

@@ -170,7 +170,7 @@ fn a_bad_recording_is_refused_with_its_file_and_problem() {
     let bytes = good("1");
     let refused = |fault: &str| {
         let error = own.load().unwrap_err();
-        assert!(error.starts_with(&format!("de-DE/verified.wav: {fault}")), "{told}\nis not: {fault}");
+        assert!(error.starts_with(&format!("de-DE/verified.wav: {fault}")), "{error}\nis not: {fault}");
     };
     let not_wav = "is not a WAV file of PCM (8 to 32 bits), float (32 bits), A-law or µ-law: ";
     std::fs::write(&file, "").unwrap();

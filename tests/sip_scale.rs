@@ -85,10 +85,10 @@ fn a_call_needs_less_than_64_kilobytes() {
 /// Of each hundred calls 95 are busy, 4 are verified and 1 rings until its deadline. The ports suffice for the calls at
 /// once, so a pair that is not given back is missed.
 ///
-/// The limits remember each number for a day, so 10,000 numbers are called in turn, and the memory after the first round
-/// includes them. It also includes what is kept of calls for 64*T1 (32 s); what is kept of the last ones has gone when it
-/// is compared. The tolerance is what the allocator cannot give back, because something that lives on is beside it: a leak
-/// of 100 bytes in each call would be more.
+/// The limits remember each number for a day, so 10,000 numbers are called in turn, and the memory after the first
+/// round includes them. It also includes what is kept of calls for 64*T1 (32 s); what is kept of the last ones has gone
+/// when it is compared. The tolerance is what the allocator cannot give back, because an allocation that is still in
+/// use is next to it: a leak of 100 bytes in each call would be more.
 #[test]
 fn a_hundred_thousand_calls_leave_nothing_behind_long() {
     const CALLS: usize = 100_000;

@@ -177,7 +177,7 @@ fn an_upgrade_killed_at_any_step_leaves_no_file_missing() {
     }
 }
 
-/// Returns a site where an install makes every step: it also has a secret that everybody can read.
+/// Returns a site in which an install performs every step: it also has a secret that every user can read.
 fn site_with_every_step() -> Site {
     let site = Site::new();
     let secret = site.service().join("trunk.txt");

@@ -128,7 +128,7 @@ fn refused(refusal: &ConfigError) -> Alert {
     }
 }
 
-/// Which alerts were sent directly within the last hour.
+/// The alerts that were sent directly within the last hour.
 #[derive(Debug, Default)]
 pub struct HourlyLimit {
     sent: Vec<(AlertKind, Box<str>, Moment)>,

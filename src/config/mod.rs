@@ -58,7 +58,7 @@ pub use secret::Secret;
 use store::UnreadStore;
 pub use store::{StoreConfig, StoreSettings, StoreType};
 
-/// What the values of `type` in a configuration may be.
+/// The values that `type` may have in a configuration.
 #[derive(Clone, Copy)]
 pub struct Types {
     /// The types of backends.
@@ -81,7 +81,7 @@ pub struct Config {
     #[serde(rename = "use")]
     #[schemars(length(min = 1))]
     pub backend_order: Vec<String>,
-    /// Allows `simulated` and `file` in `use`, which approve without a telephone. Never beside a real backend.
+    /// Allows `simulated` and `file` in `use`, which approve without a telephone. Never together with a real backend.
     #[serde(default)]
     pub allow_test_backends: bool,
     /// Refuses to start if other accounts than those of administrators and of the service can change this file, its
@@ -178,7 +178,7 @@ impl Config {
         })
     }
 
-    /// Returns a warning if the recordings tell users to press zero, which does not report fraud here. Custom
+    /// Returns a warning if the recordings ask users to press zero, which does not report fraud here. Custom
     /// recordings are checked when the gate starts.
     fn fraud_key_warning(&self) -> Option<String> {
         let key = self.fraud.key;

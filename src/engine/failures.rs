@@ -46,7 +46,7 @@ pub(super) fn attempt_lost() -> Failure {
     Failure::new(FailureReason::Interrupted, "The call was approved, but the store has lost it.")
 }
 
-/// What approves the call is not known in this process.
+/// This process does not know what approves the call.
 pub(super) fn unknown_code() -> Failure {
     let sentence = "Another process placed the call, and this one does not know what approves it: it was not recorded, or \
                     the settings of `approval` or `prompts` have changed since then.";

@@ -57,7 +57,7 @@ enum Entry {
     NotFound(Failure, Instant),
 }
 
-/// What to do for an id that is asked for.
+/// What a poll does for an id.
 enum Request {
     Return(Lookup),
     /// Start a task that reads the store.

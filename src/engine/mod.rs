@@ -73,7 +73,7 @@ pub(crate) struct Engine {
     metrics: Metrics,
 }
 
-/// What all tasks of an engine share.
+/// The state that all tasks of an engine share.
 struct Parts {
     backends: Vec<NamedBackend>,
     registry: Arc<Registry>,

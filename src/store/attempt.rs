@@ -142,7 +142,7 @@ impl RecordedChange {
     }
 }
 
-/// What happened to an attempt.
+/// An event of an attempt, as it is recorded.
 #[derive(Debug, Clone)]
 pub enum AttemptChange {
     /// A step for the audit. `Ringing` and `Answered` are also the attempt's progress. The backend of `BackendRefused` is

@@ -91,13 +91,13 @@ impl Mim {
         mim
     }
 
-    /// The same with `library` beside the shim.
+    /// The same with `library` in the shim's folder.
     pub fn library(self, library: &Path) -> Self {
         fs::copy(library, self.library_path()).unwrap();
         self
     }
 
-    /// The same with a fake library, built with these options, beside the shim.
+    /// The same with a fake library, built with these options, in the shim's folder.
     pub fn fake(self, options: &[&str]) -> Self {
         self.fake_in(&self.shim_folder(), options);
         self
@@ -143,7 +143,7 @@ impl Mim {
         self
     }
 
-    /// The same with this `phonegate.json` beside the library.
+    /// The same with this `phonegate.json` in the library's folder.
     pub fn configuration(self, json: &str) -> Self {
         fs::write(self.shim_folder().join("phonegate.json"), json).unwrap();
         self

@@ -157,9 +157,9 @@ fn damaged_wav_is_refused_with_its_fault() {
     ] {
         make_wav(&file, kind);
         let error = own.load().map(|_| ()).expect_err(kind);
-        assert!(error.starts_with(&format!("en-US/intro.wav: {fault}")), "{kind}: {told}\nis not: {fault}");
+        assert!(error.starts_with(&format!("en-US/intro.wav: {fault}")), "{kind}: {error}\nis not: {fault}");
     }
     std::fs::write(&file, b"RIFF\0\0\0\0AVI fmt \0\0\0\0").unwrap();
     let error = own.load().map(|_| ()).unwrap_err();
-    assert!(error.starts_with(&format!("en-US/intro.wav: {not_wav}it does not begin with RIFF and WAVE")), "{told}");
+    assert!(error.starts_with(&format!("en-US/intro.wav: {not_wav}it does not begin with RIFF and WAVE")), "{error}");
 }

@@ -120,7 +120,7 @@ fn a_change_of_the_number_key_resets_no_limit_of_a_line() {
         }
         let second = changed.begin(&new(attempt(9, 1), new_key(2)), &NO_LIMITS).await;
         assert_eq!(second, Ok(Begun::Refused(Refusal::InProgress)), "it is known by its number, too");
-        // The end of a call that began with the old key is subtracted from where it counts.
+        // The end of a call that began with the old key is subtracted from the counter that has it.
         assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
         assert_eq!(ask(3, &at_once(2)).await, Begun::New);
         assert!(matches!(ask(4, &at_once(2)).await, Begun::Refused(_)), "two are in progress");

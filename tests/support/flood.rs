@@ -24,7 +24,7 @@ const BURST: u64 = 30;
 /// Marks a response in a list of methods.
 const RESPONSE: &str = "a response";
 
-/// What is replaced by a number in each message.
+/// The placeholder that a number replaces in each message.
 const MARK: &[u8] = b"00000000";
 
 /// The messages of a flood.
@@ -120,7 +120,7 @@ pub struct DatagramFlood {
     listener: JoinHandle<()>,
 }
 
-/// What a flood has done.
+/// The result of a flood.
 #[derive(Debug)]
 pub struct Flooded {
     pub sent: u64,

@@ -163,7 +163,7 @@ fn state_problems(state: &Value, known: &HashSet<&str>, problems: &mut Vec<Strin
 pub struct Went {
     /// The context of the Execution in the end.
     pub context: Value,
-    /// What Twilio was asked to dial after the answer.
+    /// The digits that Twilio was asked to dial after the answer.
     pub send_digits: String,
     /// What was said, and how often at most, in which language.
     pub said: Vec<Said>,

@@ -77,7 +77,8 @@ pub fn place_call() -> PathBuf {
     path
 }
 
-/// A library of the system, below the folder of its libraries. Fails, and says how to install it, where it is missing.
+/// Returns a library of the system, below the folder of its libraries. If it is missing, fails and says how to install
+/// it.
 pub fn shared_library(path: &str, debian_package: &str) -> PathBuf {
     let folders = ["/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
     let found = folders.iter().map(|folder| Path::new(folder).join(path)).find(|path| path.exists());
@@ -103,7 +104,7 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A program that the tests need. Fails, and says how to install it, where it is missing.
+/// Returns a program that the tests need. If it is missing, fails and says how to install it.
 pub fn tool(program: &str, debian_package: &str) -> Command {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));

@@ -102,7 +102,7 @@ impl Callee {
         let process = super::tool("sipp", "sip-tester")
             .current_dir(folder.path())
             .args(["-sf", "callee.xml", "-i", address, "-p", &sipp_port.to_string(), "-m", &calls.to_string()])
-            // It takes the port of the audio, the second one after it for video, and one for RTCP beside each.
+            // It takes the port of the audio, the second one after it for video, and one for RTCP next to each.
             .args(["-mi", address, "-mp", &free_ports(4).to_string()])
             .args(["-t", if transport == "tcp" { "t1" } else { "u1" }, "-nostdin", "-trace_msg", "-trace_err"])
             .args([
@@ -248,7 +248,7 @@ fn scenario(steps: &[Step]) -> String {
                     let file = format!("/usr/share/sip-tester/dtmf_2833_{name}.pcap");
                     format!("<nop><action><exec play_pcap_audio=\"{file}\"/></action></nop>\n")
                 };
-                // Each is played beside what follows it.
+                // Each is played while the next steps run.
                 keys.chars().map(key).map(play).collect::<Vec<_>>().join("<pause milliseconds=\"500\"/>\n")
             }
             Step::Info(kind, body) => request("INFO", kind, body) + &expect(200),

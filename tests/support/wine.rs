@@ -20,7 +20,7 @@ pub struct Wine {
     prefix: TempDir,
 }
 
-/// What a program did.
+/// The result of a program.
 #[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,
@@ -79,7 +79,7 @@ pub fn windows_path(path: &Path) -> String {
     format!("Z:{}", path.replace('/', "\\"))
 }
 
-/// What `make windows` has built.
+/// The files that `make windows` has built.
 pub struct WindowsBuild {
     pub dll: PathBuf,
     pub tool: PathBuf,
@@ -271,7 +271,7 @@ fn copy_folder(from: &Path, to: &Path, linked: bool) {
     }
 }
 
-/// A program that the tests need. Fails, and says how to install it, where it is missing.
+/// Returns a program that the tests need. If it is missing, fails and says how to install it.
 fn tool(program: &str, debian_packages: &str) -> Command {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));

@@ -19,7 +19,7 @@ pub enum Answer {
     ProviderApproved,
 }
 
-/// What ended an entry.
+/// The event that ended an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndedBy {
     /// The key `#`. Only such an entry can approve, or report a fraud.
@@ -97,7 +97,7 @@ pub struct Approval {
     judged_by: JudgedBy,
 }
 
-/// Who judged an approval.
+/// The judge of an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum JudgedBy {
     /// This crate compared the entry.

@@ -22,7 +22,7 @@ impl std::fmt::Display for PermissionProblem {
     }
 }
 
-/// What is wrong with the folder for logs and state.
+/// A problem of the folder for logs and state.
 pub enum StateFolderProblem {
     /// Another account could have put something into it, so the library refuses it.
     Unsafe(String),

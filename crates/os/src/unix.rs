@@ -83,7 +83,7 @@ pub fn private_file() -> OpenOptions {
     options
 }
 
-/// Lets every user read a file, whatever the umask of this process.
+/// Makes a file readable by every user, whatever the umask of this process.
 ///
 /// # Errors
 /// If this process may not change its permissions.

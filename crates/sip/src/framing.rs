@@ -43,7 +43,7 @@ enum State {
     Failed(StreamError),
 }
 
-/// What was found in a stream.
+/// An item that was read from a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StreamEvent {

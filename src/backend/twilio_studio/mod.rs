@@ -71,7 +71,7 @@ struct TwilioStudio {
     api: Api,
     flow: String,
     from: String,
-    /// What the flow must have been generated for.
+    /// The settings that the flow must have been generated for.
     plan: Plan,
     start_queue: StartQueue,
 }
@@ -209,7 +209,7 @@ impl TwilioStudio {
     }
 }
 
-/// What the polls of a call have shown so far.
+/// The results of the polls of a call so far.
 #[derive(Default)]
 struct PollState {
     answered: bool,

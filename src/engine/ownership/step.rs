@@ -46,7 +46,7 @@ pub(in crate::engine) struct BackendTraits {
     pub(in crate::engine) outlives_process: bool,
 }
 
-/// What the store knows of the placing of a claimed attempt.
+/// What the store has recorded about the placing of a claimed attempt.
 #[derive(Clone, Debug)]
 pub(in crate::engine) enum ClaimedCall {
     /// The store does not know whether a backend placed it.
@@ -95,7 +95,7 @@ pub(in crate::engine) enum Input {
     Panicked,
 }
 
-/// What the task has to do next.
+/// The next action of the task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Action {
     /// Begin the attempt in the store.
@@ -142,7 +142,7 @@ pub(in crate::engine) enum Action {
     CleanUp,
     /// Follow the attempt of this generation, which another process owns. The machine has ended.
     Mirror(u64),
-    /// Record and publish a failure of a call for which nobody was rung. The machine has ended.
+    /// Record and publish the failure of a call for which no phone rang. The machine has ended.
     Reject(Failure),
     /// The machine has ended.
     Done,

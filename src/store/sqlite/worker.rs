@@ -50,7 +50,7 @@ pub(super) struct Worker {
     ended: Mutex<Receiver<()>>,
 }
 
-/// What a job does with the database.
+/// How a job uses the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Access {
     /// It reads, and waits for no other process.

@@ -163,7 +163,7 @@ impl<'a> PinRecord<'a> {
     }
 }
 
-/// What is needed to set PINs.
+/// The inputs for setting PINs.
 struct PinSetter {
     pepper: Pepper,
     rules: PinRules,

@@ -99,7 +99,7 @@ fn unused_configuration() -> Option<String> {
     })
 }
 
-/// What the plan of a configuration needs to know.
+/// The inputs of the plan of a configuration.
 pub(super) struct Planner<'a> {
     pub(super) options: &'a Options<'a>,
     pub(super) site: &'a Site,

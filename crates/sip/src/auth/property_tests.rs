@@ -15,7 +15,7 @@ struct Header {
     value: Vec<u8>,
 }
 
-/// What happens in a call.
+/// An event of a call.
 #[derive(Clone, Debug)]
 enum Step {
     Response(Vec<Header>),

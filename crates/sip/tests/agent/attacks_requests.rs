@@ -53,7 +53,7 @@ fn no_request_follows_a_foreign_contact_or_route() {
     }
 }
 
-/// A Via says where a response goes, but nothing goes to a host that the request did not come from.
+/// A Via names the destination of a response, but nothing is sent to a host from which the request did not come.
 #[test]
 fn no_response_follows_a_foreign_via() {
     for via in [

@@ -54,7 +54,7 @@ fn scale(chart: &Element) -> (f64, f64) {
         chart.all("text.tick").into_iter().filter(|tick| tick.attribute("text-anchor") == "end").collect();
     assert!(lines.len() == labels.len() && lines.len() > 2, "{chart:?}");
     for (line, label) in lines.iter().zip(&labels) {
-        assert!((line - label.length("y")).abs() < 6.0, "{} is beside its line", label.text);
+        assert!((line - label.length("y")).abs() < 6.0, "{} is next to its line", label.text);
     }
     let calls = |n: usize| labels[n].text.parse::<f64>().unwrap();
     let last = lines.len() - 1;
