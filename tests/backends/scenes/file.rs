@@ -53,6 +53,14 @@ impl Rig for TempDir {
         fs::write(path, text.replace(";0;", if approved { ";1;" } else { ";2;" })).unwrap();
     }
 
+    fn garble_replies(&self) -> bool {
+        false
+    }
+
+    fn hung_up_calls(&self) -> usize {
+        0
+    }
+
     fn placed_calls(&self) -> usize {
         fs::read_dir(self.path()).unwrap().count()
     }

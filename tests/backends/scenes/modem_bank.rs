@@ -45,6 +45,15 @@ impl Rig for Bank {
         self.set(Script::Presses { right: approved });
     }
 
+    fn garble_replies(&self) -> bool {
+        self.set(Script::FollowGarbled);
+        true
+    }
+
+    fn hung_up_calls(&self) -> usize {
+        self.ended_calls()
+    }
+
     fn placed_calls(&self) -> usize {
         self.calls()
     }

@@ -39,6 +39,19 @@ impl Rig for Phone {
         json!({ "type": "simulated", "answer_after_ms": 200, "press_after_ms": 0 })
     }
 
+    fn garble_replies(&self) -> bool {
+        false
+    }
+
+    fn hung_up_calls(&self) -> usize {
+        0
+    }
+
+    /// No phone rings, and nothing else shows a call.
+    fn placed_calls(&self) -> usize {
+        0
+    }
+
     fn can_refuse(&self) -> bool {
         false
     }

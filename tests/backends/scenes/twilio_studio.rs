@@ -94,6 +94,15 @@ impl Rig for Twilio {
         self.install(&json!({ "approval": { "method": "pound" } }));
     }
 
+    fn garble_replies(&self) -> bool {
+        (0..3).for_each(|_| self.fail(About::Poll, Fault::Reply(200, "<html>".to_owned())));
+        true
+    }
+
+    fn hung_up_calls(&self) -> usize {
+        self.seen(About::End).len()
+    }
+
     fn placed_calls(&self) -> usize {
         self.seen(About::Start).len()
     }
