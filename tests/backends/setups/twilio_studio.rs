@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::play;
 use crate::references::Rig;
 use crate::support::twilio::{About, Fault, Scenario as Flow, Twilio};
-use crate::{Scenario, Scene};
+use crate::{Scenario, Setup};
 
-pub fn scene(scenario: Scenario) -> Scene {
+pub fn setup(scenario: Scenario) -> Setup {
     let twilio = Twilio::start();
     let ends = |word| twilio.play(Flow::ends(word));
     let fails = |fault| twilio.fail(About::Start, fault);
