@@ -21,8 +21,9 @@ use crate::clock::{Deadline, Moment};
 use crate::config::{Level, Messages};
 use crate::engine::{Engine, Lookup};
 use crate::failpoint;
+use crate::redact::sanitize_untrusted;
 use crate::registry::{Begun, Registry, Snapshot};
-use crate::telemetry::{Log, LogEntry, PrometheusTextfile, sanitize_untrusted};
+use crate::telemetry::{Log, LogEntry, PrometheusTextfile};
 pub use start::LogTo;
 
 /// Maximum callers of [`Gate::status`] that wait concurrently. Further callers do not wait, so that polling cannot

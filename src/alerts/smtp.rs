@@ -22,7 +22,7 @@ use super::starttls::{self, Greeted};
 use super::wire::Server;
 use crate::config::{ConfigError, SmtpConfig, SmtpTls};
 use crate::platform;
-use crate::telemetry::diagnostic_text;
+use crate::redact::diagnostic_text;
 
 /// Maximum time in which a server may answer QUIT.
 const QUIT_LIMIT: Duration = Duration::from_secs(1);

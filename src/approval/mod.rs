@@ -159,7 +159,6 @@ pub(crate) mod tests {
     use std::time::Duration;
 
     use phonegate_approval::policy::Policy;
-    use phonegate_approval::script::Piece;
     use phonegate_approval::secret::Entry;
     use phonegate_approval::verdict::EndedBy;
 
@@ -229,13 +228,9 @@ pub(crate) mod tests {
         let checker = PinChecker::new(Arc::<MemoryStore>::clone(store), pepper, limits);
         checker.set(&number, Pin::from_digits("482619").unwrap()).await.unwrap();
         let attempts = attempts(method);
-        let digit = |piece: Piece| match piece {
-            Piece::Digit(digit) => Some(char::from(b'0' + digit)),
-            _ => None,
-        };
-        let code: String = attempts.script(1).unwrap().pieces().filter_map(digit).take(3).collect();
+        let code = attempts.code(1).map(|code| String::from_utf8(code.as_bytes().to_vec()).unwrap());
         let pin = NumberPin::new(checker, &number_hashes(&number));
-        (Approver::new(attempts, ProviderVerdicts::Refused).with_pin(Some(pin)), code)
+        (Approver::new(attempts, ProviderVerdicts::Refused).with_pin(Some(pin)), code.unwrap_or_default())
     }
 
     async fn reason(approver: &Approver, digits: &str) -> Option<FailureReason> {

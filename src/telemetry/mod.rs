@@ -26,7 +26,6 @@ pub use textfile::PrometheusTextfile;
 
 use crate::call::GateEvent;
 use crate::level::Level;
-pub use crate::redact::{diagnostic_text, mask_numbers, sanitize_untrusted};
 use file::RollingFile;
 
 /// Maximum lines that wait for the disk or the host's callback. Further lines are dropped and counted.

@@ -60,7 +60,7 @@ pub enum RandomError<E> {
 }
 
 /// The digits that are spoken in one attempt.
-pub(crate) struct Code {
+pub struct Code {
     /// ASCII digits, then zeros.
     digits: [u8; MAX_CODE],
     len: u8,
@@ -108,8 +108,8 @@ impl Code {
         Some(code)
     }
 
-    /// Returns the ASCII digits.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    /// Returns the ASCII digits, for what speaks the code alone.
+    pub fn as_bytes(&self) -> &[u8] {
         self.digits.get(..usize::from(self.len)).unwrap_or_default()
     }
 

@@ -6,7 +6,7 @@ use phonegate_sip::agent::{EndCause, Ended, PeerText, Rejection};
 use phonegate_sip::auth::AuthError;
 
 use crate::call::{Failure, FailureReason};
-use crate::telemetry::sanitize_untrusted;
+use crate::redact::sanitize_untrusted;
 
 /// The attempts that are allowed after a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

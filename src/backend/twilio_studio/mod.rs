@@ -28,7 +28,7 @@ use crate::approval::Approver;
 use crate::call::{Call, Country, Failure, FailureReason, Outcome, Progress};
 use crate::clock::Moment;
 use crate::config::ConfigError;
-use crate::telemetry::diagnostic_text;
+use crate::redact::diagnostic_text;
 use api::{Api, ApiError, is_sid};
 use backoff::PollSchedule;
 use execution_ref::{ExecutionRef, Nonce};
@@ -252,7 +252,10 @@ impl TelephonyBackend for TwilioStudio {
     }
 
     async fn follow(&self, reference: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome {
-        let call = ExecutionRef::parse(reference);
+        let call = match ExecutionRef::parse(reference) {
+            Ok(call) => call,
+            Err(failure) => return Outcome::Failed(failure),
+        };
         let Some(nonce) = call.nonce else {
             let sentence = "An earlier version of PhoneGate placed the call, so its result cannot be checked.";
             return Outcome::Failed(self.abandon(&call, Failure::new(FailureReason::Interrupted, sentence)).await);
@@ -279,11 +282,12 @@ impl TelephonyBackend for TwilioStudio {
     }
 
     async fn hang_up(&self, reference: &CallRef) -> Result<(), Failure> {
-        self.end(&ExecutionRef::parse(reference)).await
+        self.end(&ExecutionRef::parse(reference)?).await
     }
 
     async fn clean_up(&self, reference: &CallRef) -> Result<(), Failure> {
-        let path = self.execution(&ExecutionRef::parse(reference), &[]);
+        let call = ExecutionRef::parse(reference)?;
+        let path = self.execution(&call, &[]);
         retry(|| self.api.delete(&path)).await
     }
 

@@ -7,8 +7,8 @@ mod list;
 use clap::{Args, Subcommand};
 use jiff::tz::TimeZone;
 use phonegate::call::CallId;
+use phonegate::redact::diagnostic_text;
 use phonegate::store::{Block, BlockScope};
-use phonegate::telemetry::diagnostic_text;
 use serde::Serialize;
 
 use crate::Globals;
