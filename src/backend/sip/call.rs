@@ -111,7 +111,7 @@ impl SipCall {
         self.media.set_answered();
         let Err(problem) = accepted else { return Ok(()) };
         // Without audio, there is no farewell.
-        self.outbound.call.hang_up();
+        self.outbound.call.start_hang_up();
         let sentence = format_args!("The call has no audio: its SDP answer cannot be used: {problem}.");
         Err(Failure::new(FailureReason::CannotPlace, sentence))
     }
@@ -156,7 +156,7 @@ impl SipCall {
     /// # Errors
     /// The peer does not respond, so the call may continue.
     pub(super) async fn hang_up(&mut self) -> Result<(), String> {
-        self.outbound.call.hang_up();
+        self.outbound.call.start_hang_up();
         while !self.outbound.call.is_over() {
             match next(&mut self.pending, &mut self.outbound.call).await {
                 Some(CallEvent::Ended(ended)) if ended.may_still_ring => {

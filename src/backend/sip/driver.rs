@@ -292,7 +292,7 @@ impl CallHandle {
     }
 
     /// Starts to end the call. [`CallEvent::Ended`] follows.
-    pub(super) fn hang_up(&self) {
+    pub(super) fn start_hang_up(&self) {
         self.shared.with(|state, now| state.agent.hang_up(now, self.id));
     }
 

@@ -54,7 +54,7 @@ use call::SipCall;
 pub use config::{CallerIdHeader, MediaEncryption, NumberFormat, OneOrMany, PortRange, SipConfig};
 pub use dial_string::DialStringFormat;
 use driver::{Driver, Flows, OpenFlow};
-use placing::Attempt;
+use placing::ServerResult;
 use settings::Settings;
 use target::{Server, Target};
 
@@ -192,11 +192,11 @@ impl TelephonyBackend for SipTrunk {
                 }
                 reported = failures.len();
                 match self.place_at(call, (trunk, server, &servers), on_step).await {
-                    Attempt::Placed(state) => return Ok(self.add_call(state)),
-                    Attempt::Failed(error) => {
+                    ServerResult::Placed(state) => return Ok(self.add_call(state)),
+                    ServerResult::Failed(error) => {
                         return Err(PlaceError { failure: self.with_registrations(error.failure), ..error });
                     }
-                    Attempt::TryNext(failure) => failures.push(failure),
+                    ServerResult::TryNext(failure) => failures.push(failure),
                 }
             }
         }
