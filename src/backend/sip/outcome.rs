@@ -20,9 +20,16 @@ pub(super) enum NextAttempt {
 }
 
 /// Returns the failure of a rejected call, and what may be tried next.
-pub(super) fn rejection(rejection: &Rejection, may_have_rung: bool) -> (Failure, NextAttempt) {
-    let code = rejection.status;
-    let (reason, sentence, next) = match code {
+fn rejection(rejection: &Rejection, may_have_rung: bool) -> (Failure, NextAttempt) {
+    let (reason, sentence, next) = meaning(rejection.status);
+    let failure = Failure::new(reason, format_args!("{sentence}: the trunk answered {}.", reply(rejection)));
+    (failure, if may_have_rung { NextAttempt::Nothing } else { next })
+}
+
+/// Returns what a final response means if no phone has rung: the failure, and what may be tried next. docs/backends.md has
+/// this table for administrators.
+fn meaning(status: u16) -> (FailureReason, &'static str, NextAttempt) {
+    match status {
         486 | 600 => (FailureReason::Unreachable, "The line is busy", NextAttempt::Nothing),
         408 | 480 | 487 => (FailureReason::Unreachable, "Nobody answered", NextAttempt::Nothing),
         603 | 607 | 608 => (FailureReason::Unreachable, "The call was rejected", NextAttempt::Nothing),
@@ -54,9 +61,7 @@ pub(super) fn rejection(rejection: &Rejection, may_have_rung: bool) -> (Failure,
             NextAttempt::AnotherBackend,
         ),
         _ => (FailureReason::CannotPlace, "The trunk refused the call", NextAttempt::AnotherBackend),
-    };
-    let failure = Failure::new(reason, format_args!("{sentence}: the trunk answered {}.", reply(rejection)));
-    (failure, if may_have_rung { NextAttempt::Nothing } else { next })
+    }
 }
 
 /// Returns the failure of a call that has ended, and what may be tried next.
@@ -137,3 +142,6 @@ pub(super) fn reply(rejection: &Rejection) -> String {
 fn peer_text(text: &PeerText) -> String {
     sanitize_untrusted(&String::from_utf8_lossy(text.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests;
