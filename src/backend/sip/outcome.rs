@@ -2,7 +2,7 @@
 //!
 //! For example, 486 becomes [`FailureReason::Unreachable`] and no other server is tried, because a phone may have rung.
 
-use phonegate_sip::agent::{EndCause, Ended, PeerText, Rejection};
+use phonegate_sip::agent::{CallEvent, EndCause, Ended, PeerText, Rejection};
 use phonegate_sip::auth::AuthError;
 
 use crate::call::{Failure, FailureReason};
@@ -127,8 +127,22 @@ fn redirect_refused(refused: &Rejection) -> String {
     )
 }
 
+/// Returns the failure of an established call after its last event. `None`: see [`flooded`].
+pub(super) fn failure_after_answer(last: Option<CallEvent>) -> Failure {
+    match last {
+        Some(CallEvent::Ended(ended)) => end(&ended).0,
+        _ => flooded(),
+    }
+}
+
+/// Returns the failure of a call that the driver ended, because the trunk caused more events than it keeps.
+pub(super) fn flooded() -> Failure {
+    let sentence = "The call was ended, because the trunk sent too many requests at once.";
+    Failure::new(FailureReason::CannotPlace, sentence)
+}
+
 /// Returns the failure text of a call that the peer hung up.
-pub(super) fn hung_up(reason: Option<&PeerText>) -> String {
+fn hung_up(reason: Option<&PeerText>) -> String {
     let reason = reason.map(|reason| format!(" ({})", peer_text(reason))).unwrap_or_default();
     format!("The user hung up without a key{reason}.")
 }

@@ -8,7 +8,7 @@ use super::call::SipCall;
 use super::driver::OpenFlow;
 use super::media::{DigitReceiver, Media, MediaSettings};
 use super::outbound_call::TrunkCall;
-use super::outcome::NextAttempt;
+use super::outcome::{NextAttempt, flooded};
 use super::target::{Server, Target};
 use super::{CallState, SipTrunk};
 use crate::backend::{MayRing, PlaceError, StepSink};
@@ -59,10 +59,7 @@ impl SipTrunk {
         match event {
             Some(CallEvent::Ended(ended)) => result_of_ended(&invited.outbound, &ended),
             Some(event) => ServerResult::Placed(self.ringing(call, invited, event)),
-            None => {
-                let sentence = "The call was ended, because the trunk sent too many requests at once.";
-                may_ring(Failure::new(FailureReason::CannotPlace, sentence))
-            }
+            None => may_ring(flooded()),
         }
     }
 

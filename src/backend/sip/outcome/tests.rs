@@ -2,6 +2,15 @@
 
 use super::*;
 
+/// A flood says nothing about the user, so it must not count towards the lock of the number.
+#[test]
+fn flooded_call_is_no_denial() {
+    for failure in [failure_after_answer(None), flooded()] {
+        assert!(!failure.reason().is_denial(), "{failure:?} is the trunk's failure, not the user's");
+        assert!(failure.text().contains("too many requests"), "{failure:?} says why the call was ended");
+    }
+}
+
 /// Returns the row for a status: the one that lists it, otherwise that of its class.
 fn row_of<'a>(rows: &[Vec<&'a str>], status: u16) -> Vec<&'a str> {
     let row_with = |word: &str| {
