@@ -18,7 +18,7 @@ use super::alert::Alert;
 use super::delivery_error::DeliveryError;
 use super::message::Message;
 use crate::config::{ConfigError, NetworkConfig, Secret, WebhookConfig, WebhookFormat, build_https_client};
-use crate::telemetry::diagnostic_text;
+use crate::redact::diagnostic_text;
 
 /// The beginning of a signing secret (standardwebhooks.com).
 const KEY_PREFIX: &str = "whsec_";

@@ -9,7 +9,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::delivery_error::DeliveryError;
-use crate::telemetry::diagnostic_text;
+use crate::redact::diagnostic_text;
 use phonegate_net::lookup;
 
 /// A mail or syslog server.

@@ -37,7 +37,7 @@ pub const BACKENDS: &[BackendType] = &[
 ///
 /// # The contract
 ///
-/// The engine is the only caller. `tests/backends` runs every backend through the same stories. Its tests, and the code,
+/// The engine is the only caller. `tests/backends` runs every backend through the same scenarios. Its tests, and the code,
 /// cite these rules by number (`B8`).
 ///
 /// ## Concurrency
@@ -57,14 +57,28 @@ pub const BACKENDS: &[BackendType] = &[
 ///   attempts of the same request.
 /// - **B6** The store keeps it as text. It contains no telephone number, no code and no secret.
 /// - **B7** Any text may come back as a reference: a damaged one, or one of an earlier version or of another process.
-///   A text that is not a reference of this backend fails in `follow`, and never approves a call.
+///   A text that is not a reference of this backend is sent nowhere, and never approves a call. It fails in `follow`. If
+///   calls outlive their process, it fails in `hang_up`, too, and in a `clean_up` that sends something.
 ///
 /// ## Outcomes
 /// - **B8** Only the [`Approver`] approves: by [`Approver::judge`], or by the state machine of `crates/approval` with
-///   [`Approver::attempts`]. The backend reports what was pressed in this attempt, and nothing else.
-/// - **B9** Anything else, including any uncertainty, is [`Outcome::Failed`].
+///   [`Approver::attempts`]. The backend reports what was pressed in this handling of the request, with the number of
+///   the entry attempt if the provider takes several entries
+///   ([`Answer::Entry`](phonegate_approval::verdict::Answer::Entry)), and nothing else.
+/// - **B9** Anything else, including any uncertainty, is [`Outcome::Failed`]. The reasons `CannotPlace` and
+///   `NotConfigured` count against the health of the backend, also in a [`PlaceError`]. `Throttled`, `Interrupted`,
+///   `DeadlinePassed` and `Internal` do not change it. Any other reason shows that the backend works.
 /// - **B10** [`MayRing::No`] means that the phone certainly does not ring and will not ring: the next backend is
 ///   asked then. A request that was sent and not answered is [`MayRing::Yes`].
+/// - **B21** An outcome of `follow` means that the phone no longer rings: the engine releases the number, and does not
+///   call `hang_up`. A backend that stops following hangs up first, for at most [`HANG_UP_LIMIT`], and its text says if
+///   that failed. A call that was answered may end in `clean_up`.
+///
+/// ## What is dialled and spoken
+/// - **B22** A backend dials the extension of the number
+///   ([`PhoneNumber::extension`](crate::call::PhoneNumber::extension)) after the answer, or refuses the call as
+///   `InvalidNumber` with [`MayRing::No`]. Its documentation says which languages it speaks, and how many entry attempts
+///   a user has.
 ///
 /// ## Processes
 /// - **B11** [`outlives_its_process`](Self::outlives_its_process) always returns the same. If it is true, a call goes
@@ -96,22 +110,22 @@ pub const BACKENDS: &[BackendType] = &[
 ///   code, a secret, or a URL with a password. Failures are whole sentences.
 #[async_trait]
 pub trait TelephonyBackend: Send + Sync {
-    /// Places the call, and returns once the provider has accepted it. Rules B5, B6, B10 and B14.
+    /// Places the call, and returns once the provider has accepted it. Rules B5, B6, B10, B14 and B22.
     ///
     /// # Errors
     /// The call was not placed. The error says whether the phone may ring.
     async fn place(&self, call: &Call, on_step: StepSink<'_>) -> Result<CallRef, PlaceError>;
 
-    /// Follows a call to its outcome, and reports its steps. Rules B7 to B9 and B11 to B13.
+    /// Follows a call to its outcome, and reports its steps. Rules B7 to B9, B11 to B13 and B21.
     async fn follow(&self, reference: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome;
 
-    /// Ends a call that has no outcome. Rule B17.
+    /// Ends a call that has no outcome. Rules B7 and B17.
     ///
     /// # Errors
     /// The phone may still ring.
     async fn hang_up(&self, reference: &CallRef) -> Result<(), Failure>;
 
-    /// Removes what the provider still stores of an ended call. Rule B17.
+    /// Removes what the provider still stores of an ended call. Rules B7 and B17.
     ///
     /// # Errors
     /// What remains there, and why.
@@ -127,7 +141,8 @@ pub trait TelephonyBackend: Send + Sync {
     /// Runs for as long as the gate does, for instance to keep a registration, and reports the health of its parts.
     /// Rules B3 and B15.
     ///
-    /// `is_service` is false in a process that runs for a short time beside a service. The service keeps its registrations.
+    /// `is_service` is false in a short-lived process that runs while a service does. The service keeps its
+    /// registrations.
     async fn run_background(&self, _health: HealthSink<'_>, _is_service: bool) {}
 
     /// Ends what [`run_background`](Self::run_background) began. Rules B3, B15 and B18.

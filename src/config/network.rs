@@ -161,7 +161,7 @@ fn certificates(path: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>,
     tls::certificates(&pem).map_err(|error| unusable(&error))
 }
 
-/// Reads the base URL of a provider: https, or http for this machine; no user, path, query or fragment.
+/// Reads the base URL of a provider: https, or http for this machine. It may have a path, and no user, query or fragment.
 ///
 /// # Errors
 /// If it is another kind of URL. The error names `path`.
@@ -180,7 +180,7 @@ pub(crate) fn provider_url(path: &str, text: &str) -> Result<Url, ConfigError> {
         _ => return invalid("must begin with https:// (http:// is only for this machine's own addresses)"),
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-        return invalid("must be a scheme, a host and perhaps a port, nothing else");
+        return invalid("must be a scheme and a host, perhaps with a port and a path, and nothing else");
     }
     Ok(url)
 }

@@ -1,4 +1,4 @@
-//! The log and the metrics of a gate. Neither has personal data.
+//! The log and the metrics of a gate. Neither contains personal data.
 //!
 //! Nothing here is global: a host's own logging is not changed, and each gate of a process has a log of its own.
 
@@ -26,7 +26,6 @@ pub use textfile::PrometheusTextfile;
 
 use crate::call::GateEvent;
 use crate::level::Level;
-pub use crate::redact::{diagnostic_text, mask_numbers, sanitize_untrusted};
 use file::RollingFile;
 
 /// Maximum lines that wait for the disk or the host's callback. Further lines are dropped and counted.
@@ -98,7 +97,7 @@ impl Receivers {
         if written {
             self.report_missing();
         }
-        // Last, because it waits for another process.
+        // The operating system's log comes last, because it waits for another process.
         if let (Some(system), Some(event)) = (&mut self.system, &line.system) {
             system(event);
         }

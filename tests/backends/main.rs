@@ -4,7 +4,7 @@
 
 mod modem_bank;
 mod references;
-mod scenes;
+mod setups;
 mod simulated_pins;
 #[path = "../support/mod.rs"]
 mod support;
@@ -21,9 +21,9 @@ use support::gate::{TestGate, id};
 /// A backend in this suite.
 struct Tested {
     name: &'static str,
-    /// The table that has its type.
+    /// The table of backend types that contains its type.
     types: Types,
-    scene: fn(Scenario) -> Scene,
+    setup: fn(Scenario) -> Setup,
     /// `None`: its references have tests of their own.
     rig: Option<fn() -> Box<dyn Rig>>,
 }
@@ -32,23 +32,23 @@ const BACKENDS: &[Tested] = &[
     Tested {
         name: "simulated",
         types: phonegate::TYPES,
-        scene: scenes::simulated::scene,
-        rig: Some(scenes::simulated::rig),
+        setup: setups::simulated::setup,
+        rig: Some(setups::simulated::rig),
     },
-    Tested { name: "file", types: phonegate::TYPES, scene: scenes::file::scene, rig: Some(scenes::file::rig) },
+    Tested { name: "file", types: phonegate::TYPES, setup: setups::file::setup, rig: Some(setups::file::rig) },
     Tested {
         name: "twilio_studio",
         types: phonegate::TYPES,
-        scene: scenes::twilio_studio::scene,
-        rig: Some(scenes::twilio_studio::rig),
+        setup: setups::twilio_studio::setup,
+        rig: Some(setups::twilio_studio::rig),
     },
-    Tested { name: "sip", types: phonegate::TYPES, scene: scenes::sip::scene, rig: None },
+    Tested { name: "sip", types: phonegate::TYPES, setup: setups::sip::setup, rig: None },
     // The example of CONTRIBUTING.md.
     Tested {
         name: "modem_bank",
         types: modem_bank::TYPES,
-        scene: scenes::modem_bank::scene,
-        rig: Some(scenes::modem_bank::rig),
+        setup: setups::modem_bank::setup,
+        rig: Some(setups::modem_bank::rig),
     },
 ];
 
@@ -77,8 +77,8 @@ enum Scenario {
     Deadline,
 }
 
-/// A scenario of one backend.
-enum Scene {
+/// How one backend is set up for a scenario.
+enum Setup {
     /// The settings of the backend, what is done once the call is on its way, and the reason of the call's failure. `None`:
     /// the call is verified.
     Play { backend: Value, then: Box<dyn Fn(&TestGate)>, reason: Option<FailureReason> },
@@ -87,13 +87,13 @@ enum Scene {
 }
 
 /// Lets every backend go through the scenario.
-fn play_story(scenario: Scenario) {
+fn play_scenario(scenario: Scenario) {
     let mut played = 0;
     for tested in BACKENDS {
         let name = tested.name;
-        let (backend, then, reason) = match (tested.scene)(scenario) {
-            Scene::Play { backend, then, reason } => (backend, then, reason),
-            Scene::Cannot(why) => {
+        let (backend, then, reason) = match (tested.setup)(scenario) {
+            Setup::Play { backend, then, reason } => (backend, then, reason),
+            Setup::Cannot(why) => {
                 println!("{name}: {why}");
                 continue;
             }
@@ -143,7 +143,7 @@ macro_rules! scenarios {
     ($($test:ident: $scenario:ident,)*) => {
         $(#[test]
         fn $test() {
-            play_story(Scenario::$scenario);
+            play_scenario(Scenario::$scenario);
         })*
     };
 }

@@ -1,4 +1,4 @@
-//! What a backend's reference to a call is good for, and what it never does: verify another call.
+//! References to calls: what a backend can do with one, and that none verifies another call.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::sipp::{Callee, Step};
 
 const NUMBER: &str = "+1 4255551212";
 
-/// What answers the calls of a backend in the tests of its references.
+/// Answers the calls of a backend in the tests of its references.
 pub trait Rig {
     /// The settings of the backend.
     fn settings(&self) -> Value;
@@ -26,6 +26,12 @@ pub trait Rig {
     /// Prepares what a check needs.
     fn prepare_check(&self) {}
 
+    /// Lets the provider's replies about the calls that ring make no sense from now on. Returns false if no phone can ring.
+    fn garble_replies(&self) -> bool;
+
+    /// The number of calls that the backend hung up so far.
+    fn hung_up_calls(&self) -> usize;
+
     /// Whether a call can end without an approval.
     fn can_refuse(&self) -> bool {
         true
@@ -37,9 +43,7 @@ pub trait Rig {
     }
 
     /// The number of calls that were placed so far.
-    fn placed_calls(&self) -> usize {
-        0
-    }
+    fn placed_calls(&self) -> usize;
 }
 
 /// Runs a test with each backend that has a rig.
@@ -123,6 +127,39 @@ fn a_text_that_is_no_reference_never_verifies() {
         for text in ["", "/", "..", "?", "x#0", "FN00000000000000000000000000000000", cut] {
             backend.fails(&CallRef::new(text));
         }
+    });
+}
+
+/// B7.
+#[test]
+fn a_text_that_is_no_reference_cannot_be_hung_up() {
+    for_each(|rig, start| {
+        let backend = start();
+        if !backend.backend.outlives_its_process() {
+            return;
+        }
+        let own = backend.place(1, 1, NUMBER).unwrap();
+        let cut = own.as_str().get(1..).unwrap();
+        let two_lines = format!("{}\nEND", own.as_str());
+        for text in ["", "/", "..", "?", "x#0", cut, &two_lines] {
+            let hung_up = backend.runtime.block_on(backend.backend.hang_up(&CallRef::new(text)));
+            assert!(hung_up.is_err(), "{text:?}");
+        }
+        assert_eq!(rig.hung_up_calls(), 0);
+    });
+}
+
+/// B21.
+#[test]
+fn a_call_that_is_no_longer_followed_is_hung_up() {
+    for_each(|rig, start| {
+        let backend = start();
+        let reference = backend.place(1, 1, NUMBER).unwrap();
+        if !rig.garble_replies() {
+            return;
+        }
+        backend.fails(&reference);
+        assert_eq!(rig.hung_up_calls(), 1);
     });
 }
 

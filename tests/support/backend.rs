@@ -45,6 +45,8 @@ impl TestBackend {
             "backends": { "line": settings },
             "network": network,
             "numbers": { "default_country": "US" },
+            // The method of `approver` and of each call.
+            "approval": { "method": "pound" },
         });
         let config = config::parse(&super::gate::with_test_defaults(config).to_string(), types)?;
         let prompts = Prompts::load(&config.prompts, config.approval.method.into(), Path::new("/"))?;

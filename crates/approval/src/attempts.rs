@@ -22,6 +22,7 @@ const FORM: &str = "1";
 ///
 /// # fn fill_with_random_bytes(buffer: &mut [u8]) -> Result<(), std::convert::Infallible> { buffer.fill(7); Ok(()) }
 /// let attempts = Attempts::new(Policy::default(), fill_with_random_bytes)?;
+/// assert_eq!(attempts.code(1).map(|code| code.as_bytes().len()), Some(3));
 /// let pieces = attempts.script(1).into_iter().flat_map(|script| script.pieces());
 /// assert_eq!(pieces.filter(|piece| piece.is_digit()).count(), 6, "three digits, twice");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -60,6 +61,12 @@ impl Attempts {
             Method::Pound | Method::Pin => None,
         };
         Some(Script::new(self.policy.method(), attempt, code))
+    }
+
+    /// Returns the code of an attempt, for a provider that speaks it. The first attempt is 1. `None` if the method has no
+    /// code, or there is no such attempt. To judge an entry, use [`Attempts::judge`].
+    pub fn code(&self, attempt: u8) -> Option<&Code> {
+        self.codes.get(usize::from(attempt.checked_sub(1)?))
     }
 
     /// Returns the form in which a store keeps the attempts, so that another process can judge.
@@ -127,10 +134,6 @@ impl Attempts {
     fn exists(&self, attempt: u8) -> bool {
         (1..=self.policy.attempts()).contains(&attempt)
     }
-
-    fn code(&self, attempt: u8) -> Option<&Code> {
-        self.codes.get(usize::from(attempt.checked_sub(1)?))
-    }
 }
 
 /// Without the codes.
@@ -144,7 +147,7 @@ impl fmt::Debug for Attempts {
 pub(crate) enum Judged {
     /// They approve.
     Right,
-    /// They approve if this is the PIN of the number.
+    /// The digits approve if this is the PIN of the number.
     NeedsPin(Pin),
     /// They do not approve.
     Wrong,

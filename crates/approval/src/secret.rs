@@ -60,7 +60,7 @@ pub enum RandomError<E> {
 }
 
 /// The digits that are spoken in one attempt.
-pub(crate) struct Code {
+pub struct Code {
     /// ASCII digits, then zeros.
     digits: [u8; MAX_CODE],
     len: u8,
@@ -108,8 +108,8 @@ impl Code {
         Some(code)
     }
 
-    /// Returns the ASCII digits.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    /// Returns the ASCII digits, for what speaks the code alone.
+    pub fn as_bytes(&self) -> &[u8] {
         self.digits.get(..usize::from(self.len)).unwrap_or_default()
     }
 
@@ -215,10 +215,11 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Reads the entry that a provider reports. No text is refused: one that is not only digits makes the entry wrong.
+    /// Reads the entry that a provider reports. No text is refused: one with other characters than digits makes the
+    /// entry wrong.
     pub fn from_text(text: &str) -> Self {
         let mut entry = Self::default();
-        // A longer text is as wrong.
+        // A longer text is wrong, too.
         text.chars().take(usize::from(TOO_LONG)).for_each(|key| entry.push(Key::from_char(key)));
         entry
     }

@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use super::{CallRef, CallStep, MayRing, PlaceError, StepSink, TelephonyBackend};
 use crate::approval::Approver;
 use crate::call::{Call, CallId, Failure, FailureReason, Outcome, PhoneNumber, Progress};
-use crate::telemetry::sanitize_untrusted;
+use crate::redact::sanitize_untrusted;
 use call_file::{CallFile, CallLine, Status};
 pub(super) use config::FileConfig;
 
@@ -42,8 +42,8 @@ struct FileBackend {
     file: Arc<Mutex<CallFile>>,
 }
 
-/// Where the line of an attempt is: the n-th with the id of its call. So an attempt never finds the answer to an earlier
-/// one.
+/// The position of an attempt's line: the n-th line with the id of its call. So an attempt never reads the answer to an
+/// earlier one.
 #[derive(Clone, Copy)]
 struct LineRef {
     id: CallId,
@@ -90,9 +90,9 @@ impl TelephonyBackend for FileBackend {
     }
 
     async fn follow(&self, reference: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome {
-        let Some(line_ref) = LineRef::parse(reference.as_str()) else {
-            let sentence = "The reference of the call is not one of the file backend's.";
-            return Outcome::Failed(Failure::new(FailureReason::Interrupted, sentence));
+        let line_ref = match LineRef::of(reference) {
+            Ok(line_ref) => line_ref,
+            Err(failure) => return Outcome::Failed(failure),
         };
         on_step(CallStep::Progress(Progress::Ringing));
         loop {
@@ -111,9 +111,9 @@ impl TelephonyBackend for FileBackend {
         }
     }
 
-    async fn hang_up(&self, _: &CallRef) -> Result<(), Failure> {
-        // No phone rings, and a later answer is not read.
-        Ok(())
+    /// No phone rings, and a later answer is not read.
+    async fn hang_up(&self, reference: &CallRef) -> Result<(), Failure> {
+        LineRef::of(reference).map(drop)
     }
 
     fn outlives_its_process(&self) -> bool {
@@ -201,6 +201,15 @@ impl From<LineRef> for CallRef {
 }
 
 impl LineRef {
+    /// # Errors
+    /// The reference is not one of this backend.
+    fn of(reference: &CallRef) -> Result<Self, Failure> {
+        Self::parse(reference.as_str()).ok_or_else(|| {
+            let sentence = "The reference of the call is not one of the file backend's.";
+            Failure::new(FailureReason::Interrupted, sentence)
+        })
+    }
+
     fn parse(text: &str) -> Option<Self> {
         let (id, nth) = text.split_once('#')?;
         Some(Self { id: CallId::parse(id).ok()?, nth: nth.parse().ok()? })

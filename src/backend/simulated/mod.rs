@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use phonegate_approval::attempts::Attempts;
-use phonegate_approval::script::Piece;
-use phonegate_approval::secret::{Entry, PIN_DIGITS, Pin};
+use phonegate_approval::secret::{Code, Entry, PIN_DIGITS, Pin};
 use phonegate_approval::verdict::{Answer, EndedBy};
 use secrecy::ExposeSecret;
 use zeroize::Zeroizing;
@@ -21,7 +20,7 @@ use crate::failpoint;
 use config::Press;
 pub(super) use config::SimulatedConfig;
 
-/// A telephone that does the same in each call.
+/// A simulated telephone, which behaves the same in each call.
 struct Simulated {
     answer_after: Duration,
     press_after: Duration,
@@ -31,7 +30,7 @@ struct Simulated {
 
 impl Simulated {
     /// # Errors
-    /// The PIN cannot be read, or is none.
+    /// The PIN cannot be read, or is not a valid PIN.
     fn new(config: &SimulatedConfig, context: &BackendContext<'_>) -> Result<Self, ConfigError> {
         let read_pin = |secret: &Secret| {
             let pin = context.resolve("pin", secret)?;
@@ -94,18 +93,12 @@ impl TelephonyBackend for Simulated {
 
 /// Returns the entry that approves the first attempt: the PIN, if the method asks for one, then the code that is spoken.
 fn approving_entry(attempts: &Attempts, pin: Option<&Pin>) -> Entry {
-    let policy = attempts.policy();
-    let pin = pin.filter(|_| policy.method().has_pin()).map(Pin::as_bytes).unwrap_or_default();
-    let pieces = attempts.script(1).into_iter().flat_map(|script| script.pieces());
-    let spoken = pieces.filter_map(|piece| match piece {
-        Piece::Digit(digit) => char::from_digit(digit.into(), 10),
-        _ => None,
-    });
-    // The code is spoken twice.
-    let code = spoken.take(usize::from(policy.code_digits()));
+    let has_pin = attempts.policy().method().has_pin();
+    let pin = pin.filter(|_| has_pin).map(Pin::as_bytes).unwrap_or_default();
+    let code = attempts.code(1).map(Code::as_bytes).unwrap_or_default();
     // Large enough for both: a reallocation would leave a copy of the PIN in memory.
     let mut keys = Zeroizing::new(String::with_capacity(32));
-    keys.extend(pin.iter().copied().map(char::from).chain(code));
+    keys.extend(pin.iter().chain(code).copied().map(char::from));
     Entry::from_text(&keys)
 }
 

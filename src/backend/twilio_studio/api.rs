@@ -16,7 +16,7 @@ use super::TwilioStudioConfig;
 use crate::call::{Failure, FailureReason};
 use crate::config::{ConfigError, NetworkConfig, build_https_client, provider_url};
 use crate::no_duplicate_keys::Json;
-use crate::telemetry::{diagnostic_text, sanitize_untrusted};
+use crate::redact::{diagnostic_text, sanitize_untrusted};
 
 /// Maximum concurrent polls. Each needs a connection with its buffers; a queued poll needs little memory.
 const MAX_POLLS: usize = 192;
@@ -44,7 +44,7 @@ pub(super) enum ApiError {
     NotSent(String),
     /// The request may have reached Twilio, but there is no reply. Text: the cause.
     Lost(String),
-    /// The reply is not one that Twilio documents.
+    /// Twilio sent a reply that it does not document.
     Malformed,
     /// Twilio refused the request.
     Refused(Refusal),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::super::CallRef;
 use super::api::is_sid;
+use crate::call::{Failure, FailureReason};
 
 /// Random bits in a nonce.
 const NONCE_BITS: usize = 128;
@@ -18,11 +19,18 @@ pub(super) struct ExecutionRef<'a> {
 }
 
 impl<'a> ExecutionRef<'a> {
-    pub(super) fn parse(reference: &'a CallRef) -> Self {
-        match reference.as_str().split_once(':') {
-            Some((execution, nonce)) => Self { execution, nonce: Some(nonce).filter(|nonce| is_nonce(nonce)) },
-            None => Self { execution: reference.as_str(), nonce: None },
+    /// # Errors
+    /// The text does not begin with the identifier of an Execution.
+    pub(super) fn parse(reference: &'a CallRef) -> Result<Self, Failure> {
+        let (execution, nonce) = match reference.as_str().split_once(':') {
+            Some((execution, nonce)) => (execution, Some(nonce).filter(|nonce| is_nonce(nonce))),
+            None => (reference.as_str(), None),
+        };
+        if !is_sid("FN", execution) {
+            let sentence = "The reference of the call is not one of Twilio's.";
+            return Err(Failure::new(FailureReason::Interrupted, sentence));
         }
+        Ok(Self { execution, nonce })
     }
 
     /// Returns the reference to a new Execution. `None` if this is not the identifier of one.
@@ -67,7 +75,7 @@ mod tests {
             Ok::<_, ()>(())
         });
         let reference = ExecutionRef::of(EXECUTION, &nonce.unwrap()).unwrap();
-        let parsed = ExecutionRef::parse(&reference);
+        let parsed = ExecutionRef::parse(&reference).unwrap();
         assert_eq!((parsed.execution, parsed.nonce), (EXECUTION, Some("07".repeat(16).as_str())));
     }
 
@@ -78,8 +86,18 @@ mod tests {
         let other = format!("{EXECUTION}:{}", "g".repeat(32));
         for text in [EXECUTION, &short, &empty, &other] {
             let reference = CallRef::new(text);
-            let parsed = ExecutionRef::parse(&reference);
+            let parsed = ExecutionRef::parse(&reference).unwrap();
             assert_eq!((parsed.execution, parsed.nonce), (EXECUTION, None), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_without_an_execution_is_no_reference() {
+        let nonce = "07".repeat(16);
+        for execution in ["", "..", "FN1", "FW00000000000000000000000000000001", "FN0000000000000000000000000000000/"] {
+            for text in [execution.to_owned(), format!("{execution}:{nonce}")] {
+                assert!(ExecutionRef::parse(&CallRef::new(&*text)).is_err(), "{text}");
+            }
         }
     }
 

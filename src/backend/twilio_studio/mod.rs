@@ -28,7 +28,7 @@ use crate::approval::Approver;
 use crate::call::{Call, Country, Failure, FailureReason, Outcome, Progress};
 use crate::clock::Moment;
 use crate::config::ConfigError;
-use crate::telemetry::diagnostic_text;
+use crate::redact::diagnostic_text;
 use api::{Api, ApiError, is_sid};
 use backoff::PollSchedule;
 use execution_ref::{ExecutionRef, Nonce};
@@ -71,7 +71,7 @@ struct TwilioStudio {
     api: Api,
     flow: String,
     from: String,
-    /// What the flow must have been generated for.
+    /// The settings that the flow must have been generated for.
     plan: Plan,
     start_queue: StartQueue,
 }
@@ -183,7 +183,7 @@ impl TwilioStudio {
         if completed.elapsed() < ACTIVE_AFTER_CALL {
             return Ok(None);
         }
-        // The call is over, so an error here does no harm: the later deletion logs it if Twilio refuses again.
+        // The call has ended, so an error here is ignored: the deletion that follows logs it if Twilio refuses again.
         let _ = tokio::time::timeout(END_AFTER_CALL_LIMIT, self.end(call)).await;
         Ok(Some(match judge(context.answer(&expected, true), approver).await {
             // The flow writes an entry as its last step, and this Execution has not ended.
@@ -209,7 +209,7 @@ impl TwilioStudio {
     }
 }
 
-/// What the polls of a call have shown so far.
+/// The results of the polls of a call so far.
 #[derive(Default)]
 struct PollState {
     answered: bool,
@@ -252,7 +252,10 @@ impl TelephonyBackend for TwilioStudio {
     }
 
     async fn follow(&self, reference: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome {
-        let call = ExecutionRef::parse(reference);
+        let call = match ExecutionRef::parse(reference) {
+            Ok(call) => call,
+            Err(failure) => return Outcome::Failed(failure),
+        };
         let Some(nonce) = call.nonce else {
             let sentence = "An earlier version of PhoneGate placed the call, so its result cannot be checked.";
             return Outcome::Failed(self.abandon(&call, Failure::new(FailureReason::Interrupted, sentence)).await);
@@ -279,11 +282,12 @@ impl TelephonyBackend for TwilioStudio {
     }
 
     async fn hang_up(&self, reference: &CallRef) -> Result<(), Failure> {
-        self.end(&ExecutionRef::parse(reference)).await
+        self.end(&ExecutionRef::parse(reference)?).await
     }
 
     async fn clean_up(&self, reference: &CallRef) -> Result<(), Failure> {
-        let path = self.execution(&ExecutionRef::parse(reference), &[]);
+        let call = ExecutionRef::parse(reference)?;
+        let path = self.execution(&call, &[]);
         retry(|| self.api.delete(&path)).await
     }
 
@@ -360,7 +364,7 @@ async fn judge(answer: Result<Answer, Failure>, approver: &Approver) -> Outcome 
 fn may_ring(error: &ApiError) -> MayRing {
     match error {
         ApiError::NotSent(_) => MayRing::No,
-        // 408 leaves open what was done; with 409 the phone may be ringing for another Execution.
+        // After 408 it is unknown what Twilio did; after 409 the phone may be ringing for another Execution.
         ApiError::Refused(refusal) if matches!(refusal.status, 400..=407 | 410..=499) => MayRing::No,
         ApiError::Refused(_) | ApiError::Lost(_) | ApiError::Malformed => MayRing::Yes,
     }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::call::{Failure, FailureReason};
-use crate::telemetry::sanitize_untrusted;
+use crate::redact::sanitize_untrusted;
 
 /// The status of a call that was answered and has ended:
 /// <https://www.twilio.com/docs/voice/api/call-resource#call-status-values>.

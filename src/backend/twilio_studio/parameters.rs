@@ -1,5 +1,6 @@
 //! The parameters of an Execution.
 
+use phonegate_approval::script::Piece;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -21,15 +22,12 @@ impl Parameters {
         insert("send_digits", send_digits);
         insert("language", speech.tag.to_owned());
         insert("nonce", nonce.to_string());
-        let policy = call.attempts.policy();
-        for attempt in (1..=policy.attempts()).filter(|_| policy.method().has_code()) {
-            // A script speaks its code twice.
-            let digits = call.attempts.script(attempt).into_iter().flat_map(|script| script.pieces());
-            let code: Vec<_> =
-                digits.filter(|piece| piece.is_digit()).take(usize::from(policy.code_digits())).collect();
-            let text = code.iter().filter_map(|digit| digit.name().strip_prefix("digit_")).collect();
-            insert(&format!("code_{attempt}"), text);
-            insert(&format!("spoken_{attempt}"), speech.digits(code.into_iter()));
+        for attempt in 1..=call.attempts.policy().attempts() {
+            let Some(code) = call.attempts.code(attempt) else { continue };
+            let digits = code.as_bytes().iter();
+            insert(&format!("code_{attempt}"), digits.clone().copied().map(char::from).collect());
+            let pieces = digits.map(|digit| Piece::Digit(digit.saturating_sub(b'0')));
+            insert(&format!("spoken_{attempt}"), speech.digits(pieces));
         }
         Self(Zeroizing::new(Value::Object(parameters).to_string()))
     }

@@ -21,8 +21,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::address::{Address, Kind, Node};
 use super::problem::{Problem, has_moved};
+use crate::redact::diagnostic_text;
 use crate::store::{StoreError, StoreErrorCause};
-use crate::telemetry::diagnostic_text;
 
 /// Timeout for one operation, connecting included. Callers wait for longer.
 const TIMEOUT: Duration = Duration::from_millis(1800);

@@ -4,8 +4,8 @@ use std::io;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use crate::redact::diagnostic_text;
 use crate::store::{StoreError, StoreErrorCause};
-use crate::telemetry::diagnostic_text;
 
 /// Why an operation failed.
 #[derive(Clone)]

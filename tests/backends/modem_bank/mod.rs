@@ -6,25 +6,29 @@
 //! | request | replies |
 //! |---|---|
 //! | `HELLO` | `READY` |
-//! | `CALL id number code` | `ACCEPTED`, or `REFUSED reason`. The modem says the code, or nothing if it is `-` |
+//! | `CALL id number extension code` | `ACCEPTED`, or `REFUSED reason` |
 //! | `FOLLOW id` | `RINGING` and `ANSWERED`, then `PRESSED keys POUND`, `PRESSED keys PAUSE` or `FAILED reason` |
-//! | `END id` | `ENDED` |
+//! | `END id` | `ENDED`: the phone no longer rings |
+//!
+//! After the answer, the modem dials the extension, says the code in English, and takes one entry. `-` is for no extension
+//! and for no code. The call is over after `PRESSED` and after `FAILED`.
 
 pub mod stand_in;
 
+use std::str;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use phonegate::approval::Approver;
 use phonegate::backend::{
-    BackendContext, BuildBackend, CallRef, CallStep, MayRing, PlaceError, StepSink, TelephonyBackend, backend_type,
+    BackendContext, BuildBackend, CallRef, CallStep, HANG_UP_LIMIT, MayRing, PlaceError, StepSink, TelephonyBackend,
+    backend_type,
 };
 use phonegate::call::{Call, Failure, FailureReason, Outcome, Progress};
 use phonegate::config::{ApprovalConfig, BackendSettings, BackendType, ConfigError, Secret, Types};
 use phonegate::redact::{diagnostic_text, sanitize_untrusted};
-use phonegate_approval::script::Piece;
-use phonegate_approval::secret::Entry;
+use phonegate_approval::secret::{Code, Entry};
 use phonegate_approval::verdict::{Answer, EndedBy};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
@@ -34,7 +38,7 @@ use tokio::net::TcpStream;
 use uuid::Uuid;
 
 /// The table with the line of this backend. A real one adds its line to `phonegate::backend::BACKENDS`.
-pub const TYPES: Types = Types { backends: BACKENDS };
+pub const TYPES: Types = Types { backends: BACKENDS, stores: phonegate::store::STORES };
 const BACKENDS: &[BackendType] = &[backend_type::<ModemBankConfig>("modem_bank")];
 
 /// Time limit of a request's first reply.
@@ -138,9 +142,25 @@ impl ModemBank {
                 // B8: the approver judges, and nothing else here approves.
                 ["PRESSED", keys, end] => return Some(approver.judge(answer(keys, end)).await),
                 ["FAILED", reason] => return Some(Outcome::Failed(call_failure(reason))),
-                // B9: anything else is a failure.
-                _ => return Some(Outcome::Failed(malformed(&reply))),
+                // B9: anything else is a failure. The phone may still ring.
+                _ => return Some(Outcome::Failed(self.abandon(id, malformed(&reply)).await)),
             }
+        }
+    }
+
+    async fn end(&self, id: Uuid) -> Result<(), Failure> {
+        match self.ask(&format!("END {id}")).await {
+            Ok(reply) if reply == "ENDED" => Ok(()),
+            Ok(reply) => Err(malformed(&reply)),
+            Err(error) => Err(error.failure()),
+        }
+    }
+
+    /// B21: hangs up a call that is no longer followed, and returns `failure`. If the call cannot be ended, its text says so.
+    async fn abandon(&self, id: Uuid, failure: Failure) -> Failure {
+        match tokio::time::timeout(HANG_UP_LIMIT, self.end(id)).await {
+            Ok(Ok(())) => failure,
+            _ => Failure::verbatim(failure.reason(), format!("{failure} The phone may ring on.")),
         }
     }
 }
@@ -150,9 +170,11 @@ impl TelephonyBackend for ModemBank {
     async fn place(&self, call: &Call, _: StepSink<'_>) -> Result<CallRef, PlaceError> {
         // B5 and B6: unique for all time, without personal data.
         let id = Uuid::new_v4();
+        // B22: the modem dials the extension.
+        let extension = call.number.extension().unwrap_or("-");
         let code = code_to_say(call);
         // B10: only a request that was not sent, and a refusal, certainly ring no phone.
-        match self.ask(&format!("CALL {id} {} {code}", call.number.e164())).await {
+        match self.ask(&format!("CALL {id} {} {extension} {code}", call.number.e164())).await {
             Ok(reply) if reply == "ACCEPTED" => Ok(CallRef::new(id.to_string())),
             Ok(reply) => Err(match reply.strip_prefix("REFUSED ") {
                 Some(reason) => PlaceError { may_ring: MayRing::No, failure: refusal(reason) },
@@ -166,10 +188,9 @@ impl TelephonyBackend for ModemBank {
     }
 
     async fn follow(&self, reference: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome {
-        // B7: any text may come back as a reference.
-        let Ok(id) = Uuid::try_parse(reference.as_str()) else {
-            let sentence = "The reference of the call is not one of a modem bank.";
-            return Outcome::Failed(Failure::new(FailureReason::Interrupted, sentence));
+        let id = match call_id(reference) {
+            Ok(id) => id,
+            Err(failure) => return Outcome::Failed(failure),
         };
         // B13: the bank repeats the steps of a call, so following can be dropped and begun again.
         for _ in 0..MAX_FOLLOW_TRIES {
@@ -179,15 +200,11 @@ impl TelephonyBackend for ModemBank {
             tokio::time::sleep(RECONNECT_PAUSE).await;
         }
         let sentence = "The connection to the modem bank was lost during the call.";
-        Outcome::Failed(Failure::new(FailureReason::CannotPlace, sentence))
+        Outcome::Failed(self.abandon(id, Failure::new(FailureReason::CannotPlace, sentence)).await)
     }
 
     async fn hang_up(&self, reference: &CallRef) -> Result<(), Failure> {
-        match self.ask(&format!("END {}", reference.as_str())).await {
-            Ok(reply) if reply == "ENDED" => Ok(()),
-            Ok(reply) => Err(malformed(&reply)),
-            Err(error) => Err(error.failure()),
-        }
+        self.end(call_id(reference)?).await
     }
 
     // B11: a call goes on at the bank when this process ends.
@@ -204,17 +221,18 @@ impl TelephonyBackend for ModemBank {
     }
 }
 
+/// B7: any text may come back as a reference, so it is sent only if it is an id.
+fn call_id(reference: &CallRef) -> Result<Uuid, Failure> {
+    Uuid::try_parse(reference.as_str()).map_err(|_| {
+        let sentence = "The reference of the call is not one of a modem bank.";
+        Failure::new(FailureReason::Interrupted, sentence)
+    })
+}
+
 /// Returns the digits that the modem says, `-` if the method has no code.
-fn code_to_say(call: &Call) -> String {
-    let digits = call.attempts.policy().code_digits();
-    let pieces = call.attempts.script(1).into_iter().flat_map(|script| script.pieces());
-    let spoken = pieces.filter_map(|piece| match piece {
-        Piece::Digit(digit) => char::from_digit(digit.into(), 10),
-        _ => None,
-    });
-    // A script has its code twice.
-    let code: String = spoken.take(digits.into()).collect();
-    if code.is_empty() { "-".to_owned() } else { code }
+fn code_to_say(call: &Call) -> &str {
+    let digits = call.attempts.code(1).map(Code::as_bytes);
+    digits.and_then(|digits| str::from_utf8(digits).ok()).unwrap_or("-")
 }
 
 fn answer(keys: &str, end: &str) -> Answer {

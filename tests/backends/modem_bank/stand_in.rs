@@ -29,6 +29,8 @@ pub enum Script {
     SlowReply,
     /// The first connection that follows is closed, and the user then enters the code.
     FollowLost,
+    /// The phone rings, and the connection that follows gets a line that is not in the protocol.
+    FollowGarbled,
 }
 
 #[derive(Default)]
@@ -36,6 +38,8 @@ struct State {
     script: Option<Script>,
     /// The code of each call by its id.
     calls: HashMap<String, String>,
+    /// The number of calls that were ended by request.
+    ended: usize,
 }
 
 /// A bank that listens on this machine until the test ends.
@@ -76,6 +80,11 @@ impl Bank {
         self.state.lock().unwrap().calls.len()
     }
 
+    /// Returns the number of its calls that were ended by request.
+    pub fn ended_calls(&self) -> usize {
+        self.state.lock().unwrap().ended
+    }
+
     fn script(&self) -> Script {
         self.state.lock().unwrap().script.unwrap_or(Script::Rings)
     }
@@ -85,9 +94,9 @@ impl Bank {
         let _ = BufReader::new(connection.try_clone().unwrap()).read_line(&mut request);
         match request.split_whitespace().collect::<Vec<_>>()[..] {
             [TOKEN, "HELLO"] => reply(&mut connection, "READY"),
-            [TOKEN, "CALL", id, _, code] => self.call(&mut connection, id, code),
+            [TOKEN, "CALL", id, _, _, code] => self.call(&mut connection, id, code),
             [TOKEN, "FOLLOW", id] => self.follow(&mut connection, id),
-            [TOKEN, "END", _] => reply(&mut connection, "ENDED"),
+            [TOKEN, "END", id] => self.end(&mut connection, id),
             _ => reply(&mut connection, "REFUSED TOKEN"),
         }
     }
@@ -103,6 +112,12 @@ impl Bank {
         reply(connection, "ACCEPTED");
     }
 
+    fn end(&self, connection: &mut TcpStream, id: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.ended += usize::from(state.calls.contains_key(id));
+        reply(connection, "ENDED");
+    }
+
     fn follow(&self, connection: &mut TcpStream, id: &str) {
         let Some(code) = self.state.lock().unwrap().calls.get(id).cloned() else {
             return reply(connection, "FAILED UNKNOWN");
@@ -113,6 +128,7 @@ impl Bank {
         }
         match self.script() {
             Script::FollowLost => return self.set(Script::Presses { right: true }),
+            Script::FollowGarbled => return reply(connection, "+++ATH0"),
             Script::Fails(reason) => return reply(connection, &format!("FAILED {reason}")),
             _ => reply(connection, "ANSWERED"),
         }

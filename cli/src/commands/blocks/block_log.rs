@@ -2,8 +2,8 @@
 
 use phonegate::call::GateEvent;
 use phonegate::platform;
+use phonegate::redact::diagnostic_text;
 use phonegate::store::Block;
-use phonegate::telemetry::diagnostic_text;
 
 use super::{FOREVER, extent};
 use crate::audit_log::AuditLog;

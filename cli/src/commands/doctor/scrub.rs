@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use phonegate::platform::dpapi;
-use phonegate::telemetry::mask_numbers;
+use phonegate::redact::mask_numbers;
 use regex::Regex;
 use serde_json::{Map, Value};
 use uuid::Uuid;

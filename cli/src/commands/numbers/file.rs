@@ -32,7 +32,7 @@ fn column_of(text: &str, column: &str) -> Result<Vec<(u64, String)>, String> {
 
 fn no_column(column: &str, header: &StringRecord) -> String {
     // The names are sanitized, because the first row of a file without a header has numbers.
-    let names: Vec<_> = header.iter().map(phonegate::telemetry::sanitize_untrusted).collect();
+    let names: Vec<_> = header.iter().map(phonegate::redact::sanitize_untrusted).collect();
     match names.join(", ") {
         names if names.is_empty() => "is empty; the first row must name the columns".to_owned(),
         names => format!("has no column `{column}`; the first row names: {names}. Choose one by --column NAME"),

@@ -6,9 +6,9 @@ use serde_json::Value;
 use super::play;
 use crate::modem_bank::stand_in::{Bank, Script};
 use crate::references::Rig;
-use crate::{Scenario, Scene};
+use crate::{Scenario, Setup};
 
-pub fn scene(scenario: Scenario) -> Scene {
+pub fn setup(scenario: Scenario) -> Setup {
     let (script, reason) = match scenario {
         Scenario::Verified => (Script::Presses { right: true }, None),
         Scenario::WrongKey => (Script::Presses { right: false }, Some(FailureReason::WrongKey)),
@@ -43,6 +43,15 @@ impl Rig for Bank {
 
     fn answer(&self, approved: bool) {
         self.set(Script::Presses { right: approved });
+    }
+
+    fn garble_replies(&self) -> bool {
+        self.set(Script::FollowGarbled);
+        true
+    }
+
+    fn hung_up_calls(&self) -> usize {
+        self.ended_calls()
     }
 
     fn placed_calls(&self) -> usize {

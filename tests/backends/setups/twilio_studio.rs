@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::play;
 use crate::references::Rig;
 use crate::support::twilio::{About, Fault, Scenario as Flow, Twilio};
-use crate::{Scenario, Scene};
+use crate::{Scenario, Setup};
 
-pub fn scene(scenario: Scenario) -> Scene {
+pub fn setup(scenario: Scenario) -> Setup {
     let twilio = Twilio::start();
     let ends = |word| twilio.play(Flow::ends(word));
     let fails = |fault| twilio.fail(About::Start, fault);
@@ -92,6 +92,15 @@ impl Rig for Twilio {
 
     fn prepare_check(&self) {
         self.install(&json!({ "approval": { "method": "pound" } }));
+    }
+
+    fn garble_replies(&self) -> bool {
+        (0..3).for_each(|_| self.fail(About::Poll, Fault::Reply(200, "<html>".to_owned())));
+        true
+    }
+
+    fn hung_up_calls(&self) -> usize {
+        self.seen(About::End).len()
     }
 
     fn placed_calls(&self) -> usize {

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::play;
 use crate::references::Rig;
-use crate::{Scenario, Scene};
+use crate::{Scenario, Setup};
 
-pub fn scene(scenario: Scenario) -> Scene {
+pub fn setup(scenario: Scenario) -> Setup {
     let phone =
         |press: &str| json!({ "type": "simulated", "answer_after_ms": 10, "press_after_ms": 10, "press": press });
     match scenario {
@@ -21,10 +21,10 @@ pub fn scene(scenario: Scenario) -> Scene {
             play(json!({ "type": "simulated", "answer_after_ms": 600_000 }), FailureReason::DeadlinePassed)
         }
         Scenario::BadNumber | Scenario::RefusedCredentials | Scenario::RateLimited => {
-            Scene::Cannot("there is no provider that could refuse")
+            Setup::Cannot("there is no provider that could refuse")
         }
-        Scenario::MalformedReply | Scenario::SlowReply => Scene::Cannot("there are no replies"),
-        Scenario::LostWhilePlacing | Scenario::LostWhileFollowing => Scene::Cannot("there is no connection"),
+        Scenario::MalformedReply | Scenario::SlowReply => Setup::Cannot("there are no replies"),
+        Scenario::LostWhilePlacing | Scenario::LostWhileFollowing => Setup::Cannot("there is no connection"),
     }
 }
 
@@ -37,6 +37,19 @@ struct Phone;
 impl Rig for Phone {
     fn settings(&self) -> Value {
         json!({ "type": "simulated", "answer_after_ms": 200, "press_after_ms": 0 })
+    }
+
+    fn garble_replies(&self) -> bool {
+        false
+    }
+
+    fn hung_up_calls(&self) -> usize {
+        0
+    }
+
+    /// No phone rings, and nothing else shows a call.
+    fn placed_calls(&self) -> usize {
+        0
     }
 
     fn can_refuse(&self) -> bool {

@@ -9,9 +9,9 @@ use tempfile::TempDir;
 use super::play;
 use crate::references::Rig;
 use crate::support::{self, gate::TestGate};
-use crate::{Scenario, Scene};
+use crate::{Scenario, Setup};
 
-pub fn scene(scenario: Scenario) -> Scene {
+pub fn setup(scenario: Scenario) -> Setup {
     let backend = json!({ "type": "file", "path": "phone.txt" });
     let edited = |by: fn(&str) -> String, reason: Option<FailureReason>| {
         let then = Box::new(move |gate: &TestGate| {
@@ -20,7 +20,7 @@ pub fn scene(scenario: Scenario) -> Scene {
             support::wait_until("the call has a line", || text().ends_with('\n'));
             fs::write(&path, by(&text())).unwrap();
         });
-        Scene::Play { backend: backend.clone(), then, reason }
+        Setup::Play { backend: backend.clone(), then, reason }
     };
     match scenario {
         Scenario::Verified => edited(|text| text.replace(";0;", ";1;"), None),
@@ -29,12 +29,12 @@ pub fn scene(scenario: Scenario) -> Scene {
         Scenario::LostWhilePlacing => play(json!({ "type": "file", "path": "." }), FailureReason::CannotPlace),
         Scenario::Deadline => play(backend, FailureReason::DeadlinePassed),
         Scenario::WrongKey | Scenario::NoKey | Scenario::Busy | Scenario::NoAnswer | Scenario::HungUpByTheUser => {
-            Scene::Cannot("the file knows only yes and no")
+            Setup::Cannot("the file knows only yes and no")
         }
         Scenario::BadNumber | Scenario::RefusedCredentials | Scenario::RateLimited => {
-            Scene::Cannot("there is no provider that could refuse")
+            Setup::Cannot("there is no provider that could refuse")
         }
-        Scenario::SlowReply => Scene::Cannot("an answer may take any time"),
+        Scenario::SlowReply => Setup::Cannot("an answer may take any time"),
     }
 }
 
@@ -51,6 +51,14 @@ impl Rig for TempDir {
         let path = self.path().join("phone.txt");
         let text = fs::read_to_string(&path).unwrap();
         fs::write(path, text.replace(";0;", if approved { ";1;" } else { ";2;" })).unwrap();
+    }
+
+    fn garble_replies(&self) -> bool {
+        false
+    }
+
+    fn hung_up_calls(&self) -> usize {
+        0
     }
 
     fn placed_calls(&self) -> usize {

@@ -6,9 +6,9 @@ use serde_json::json;
 use super::play;
 use crate::support::gate::TestGate;
 use crate::support::sipp::{Callee, Step, UNTIL_ASKED};
-use crate::{Scenario, Scene};
+use crate::{Scenario, Setup};
 
-pub fn scene(scenario: Scenario) -> Scene {
+pub fn setup(scenario: Scenario) -> Setup {
     const RINGS: Step = Step::Answer(180, "Ringing", "");
     let answered = |then: &[Step]| {
         let start = [Step::Invite, RINGS, Step::PickUp, UNTIL_ASKED];
@@ -50,5 +50,5 @@ pub fn scene(scenario: Scenario) -> Scene {
         // The closure owns the callee, which ends when it is dropped.
         let _: &Callee = &callee;
     };
-    Scene::Play { backend, then: Box::new(stays), reason }
+    Setup::Play { backend, then: Box::new(stays), reason }
 }
