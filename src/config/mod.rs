@@ -252,12 +252,15 @@ impl Messages {
     }
 }
 
+/// Maximum of `call.deadline_s`, in seconds.
+pub const MAX_DEADLINE_S: u64 = 600;
+
 /// Time limits of calls.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CallConfig {
     /// Seconds from the request until a call without an outcome is hung up and fails.
-    pub deadline_s: Bounded<1, 600, 90>,
+    pub deadline_s: Bounded<1, MAX_DEADLINE_S, 90>,
     /// Milliseconds that InitiateCall waits for an outcome before it answers Pending.
     pub initiate_wait_ms: Bounded<0, 60_000, 0>,
     /// Milliseconds that GetCallStatus waits for an outcome before it returns Pending. At most 64 callers wait at a

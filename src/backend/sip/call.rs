@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use phonegate_media::dtmf::InfoError;
-use phonegate_sip::agent::{CallEvent, EndCause, Ended, Established, Reply};
+use phonegate_sip::agent::{CallEvent, Established, Reply};
 
 use super::SipTrunk;
 use super::driver::CallHandle;
 use super::ivr::{MediaAudio, farewell, run_ivr};
 use super::media::{DigitPress, DigitReceiver, DigitSender, Media, UNCLEAR_DIGIT};
 use super::outbound_call::TrunkCall;
-use super::outcome::{end, hung_up};
+use super::outcome::{failure_after_answer, flooded};
 use crate::approval::Approver;
 use crate::backend::{CallStep, StepSink};
 use crate::call::{Failure, FailureReason, Outcome, Progress};
@@ -75,7 +75,7 @@ impl SipCall {
                 biased;
                 outcome = &mut dialogue => return outcome,
                 event = next(&mut self.pending, &mut self.outbound.call) => match event {
-                    None | Some(CallEvent::Ended(_)) => return Outcome::Failed(ended_after_answer(event)),
+                    None | Some(CallEvent::Ended(_)) => return Outcome::Failed(failure_after_answer(event)),
                     Some(event) => {
                         if let Some(press) = respond(&self.outbound.call, &self.media, event) {
                             sender.send(press);
@@ -96,7 +96,7 @@ impl SipCall {
             match event {
                 Some(CallEvent::Established(answer)) => break answer,
                 Some(CallEvent::Ended(ended)) => return Err(self.outbound.end(&ended).0),
-                None => return Err(ended_after_answer(None)),
+                None => return Err(flooded()),
                 Some(CallEvent::Provisional(progress)) if progress.is_forwarded => {
                     trunk.handle_forwarded(&mut self.outbound, on_step)?;
                 }
@@ -111,7 +111,7 @@ impl SipCall {
         self.media.set_answered();
         let Err(problem) = accepted else { return Ok(()) };
         // Without audio, there is no farewell.
-        self.outbound.call.hang_up();
+        self.outbound.call.start_hang_up();
         let sentence = format_args!("The call has no audio: its SDP answer cannot be used: {problem}.");
         Err(Failure::new(FailureReason::CannotPlace, sentence))
     }
@@ -121,7 +121,7 @@ impl SipCall {
     async fn until_resumed(&mut self) -> Result<(), Failure> {
         while self.media.is_on_hold() {
             match next(&mut self.pending, &mut self.outbound.call).await {
-                event @ (None | Some(CallEvent::Ended(_))) => return Err(ended_after_answer(event)),
+                event @ (None | Some(CallEvent::Ended(_))) => return Err(failure_after_answer(event)),
                 // Digits do not count before the first prompt.
                 Some(event) => drop(respond(&self.outbound.call, &self.media, event)),
             }
@@ -156,7 +156,7 @@ impl SipCall {
     /// # Errors
     /// The peer does not respond, so the call may continue.
     pub(super) async fn hang_up(&mut self) -> Result<(), String> {
-        self.outbound.call.hang_up();
+        self.outbound.call.start_hang_up();
         while !self.outbound.call.is_over() {
             match next(&mut self.pending, &mut self.outbound.call).await {
                 Some(CallEvent::Ended(ended)) if ended.may_still_ring => {
@@ -220,15 +220,5 @@ pub(super) fn respond(call: &CallHandle, media: &Media, event: CallEvent) -> Opt
             }
         }
         _ => None,
-    }
-}
-
-fn ended_after_answer(event: Option<CallEvent>) -> Failure {
-    match event {
-        Some(CallEvent::Ended(Ended { cause: EndCause::PeerHungUp { reason, .. }, .. })) => {
-            Failure::verbatim(FailureReason::CallEnded, hung_up(reason.as_ref()))
-        }
-        Some(CallEvent::Ended(ended)) => end(&ended).0,
-        _ => Failure::verbatim(FailureReason::CallEnded, hung_up(None)),
     }
 }

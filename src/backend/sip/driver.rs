@@ -24,10 +24,15 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::config::MAX_DEADLINE_S;
 pub(super) use flows::{FlowSettings, Flows, OpenFlow};
 
 /// Maximum unhandled events of one call or registration. If a peer causes more in a call, the call is ended.
 const MAX_EVENTS: usize = 64;
+
+/// Maximum time from an INVITE to its final response. Longer than any deadline, so that the deadline ends a call that
+/// rings for too long: the agent would report that the trunk did not respond.
+const MAX_RINGING: Duration = Duration::from_secs(MAX_DEADLINE_S + 60);
 
 /// A user agent with its timers. Dropping it closes all of its sockets and connections.
 pub(super) struct Driver {
@@ -56,13 +61,20 @@ struct State {
     next_timeout: Option<Duration>,
 }
 
+/// Returns the settings of the user agent.
+fn agent_config() -> Config {
+    Config {
+        product: concat!("PhoneGate/", env!("CARGO_PKG_VERSION")).to_owned(),
+        max_ringing: MAX_RINGING,
+        ..Config::default()
+    }
+}
+
 impl Driver {
     /// Creates an agent without flows. [`Self::run_timers`] starts its timers.
     pub(super) fn new() -> Self {
         let random = SystemRandom::new();
-        let config =
-            Config { product: concat!("PhoneGate/", env!("CARGO_PKG_VERSION")).to_owned(), ..Config::default() };
-        let agent = UserAgent::new(config, move |bytes| {
+        let agent = UserAgent::new(agent_config(), move |bytes| {
             // Identifiers must be unpredictable, so this retries until the operating system provides random bytes.
             while random.fill(bytes).is_err() {
                 std::thread::yield_now();
@@ -292,7 +304,7 @@ impl CallHandle {
     }
 
     /// Starts to end the call. [`CallEvent::Ended`] follows.
-    pub(super) fn hang_up(&self) {
+    pub(super) fn start_hang_up(&self) {
         self.shared.with(|state, now| state.agent.hang_up(now, self.id));
     }
 
@@ -335,3 +347,6 @@ impl Drop for RegistrationHandle {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

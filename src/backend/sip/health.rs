@@ -14,7 +14,7 @@ use phonegate_sip::agent::Transport;
 
 use super::SipTrunk;
 use super::driver::OpenFlow;
-use super::placing::unreachable;
+use super::placing::trunk_not_reached;
 use super::target::{Server, Target};
 use crate::backend::HealthSink;
 
@@ -137,7 +137,7 @@ impl SipTrunk {
                 Err(problem) => {
                     // For a trunk that registers, the registration reports the state.
                     if !self.settings.registers {
-                        report(&trunk.host(), Err(unreachable(problem)));
+                        report(&trunk.host(), Err(trunk_not_reached(problem)));
                     }
                     tokio::time::sleep(PROBE_INTERVAL_SILENT).await;
                     continue;
@@ -152,7 +152,7 @@ impl SipTrunk {
             for (address, problem) in results {
                 match problem {
                     Some(problem) => {
-                        report(&address.to_string(), Err(unreachable(problem)));
+                        report(&address.to_string(), Err(trunk_not_reached(problem)));
                         silent.insert(address);
                     }
                     None => report(&address.to_string(), Ok(())),

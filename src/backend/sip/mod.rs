@@ -3,10 +3,14 @@
 //! # The path of a call
 //!
 //! 1. `place` ([`placing`]) takes the trunks in their order, and resolves the servers of each by DNS ([`target`]). It skips
-//!    servers that do not respond ([`health`]), and sends an INVITE to the next one through the [`driver`]. It returns when
-//!    a phone rings ([`outbound_call`]), or when the call has ended.
+//!    servers that do not respond ([`health`]), and sends an INVITE to the next one through the [`driver`]. It returns
+//!    ([`outbound_call`]) at the first provisional response above 100, which counts as ringing, at the 2xx, or at the end.
+//!
+//!    Between 1 and 2: [`driver`]`::datagrams` -> `UserAgent` -> `State::dispatch` -> `CallHandle::next`.
 //! 2. A final response other than 2xx becomes a failure in [`outcome`], which also decides what may be tried next. A 486,
 //!    for example, becomes [`FailureReason::Unreachable`], and no other server or backend is tried: a phone may have rung.
+//!    So `place` returns a reference to a call that has ended, and `follow` returns its failure: the number is released at
+//!    once, not at the deadline.
 //! 3. `follow` ([`call`]) waits for the 2xx, applies its SDP answer ([`media`]), and runs the dialogue ([`ivr`]).
 //! 4. [`ivr`] plays prompts, and passes digits to `phonegate_approval`, which alone decides what they mean. [`Approver`] turns its
 //!    result into [`Outcome::Verified`]. Nothing else in this module can approve a call.
@@ -54,7 +58,7 @@ use call::SipCall;
 pub use config::{CallerIdHeader, MediaEncryption, NumberFormat, OneOrMany, PortRange, SipConfig};
 pub use dial_string::DialStringFormat;
 use driver::{Driver, Flows, OpenFlow};
-use placing::Attempt;
+use placing::ServerResult;
 use settings::Settings;
 use target::{Server, Target};
 
@@ -192,11 +196,11 @@ impl TelephonyBackend for SipTrunk {
                 }
                 reported = failures.len();
                 match self.place_at(call, (trunk, server, &servers), on_step).await {
-                    Attempt::Placed(state) => return Ok(self.add_call(state)),
-                    Attempt::Failed(error) => {
+                    ServerResult::Placed(state) => return Ok(self.add_call(state)),
+                    ServerResult::Failed(error) => {
                         return Err(PlaceError { failure: self.with_registrations(error.failure), ..error });
                     }
-                    Attempt::TryNext(failure) => failures.push(failure),
+                    ServerResult::TryNext(failure) => failures.push(failure),
                 }
             }
         }

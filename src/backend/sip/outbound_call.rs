@@ -60,7 +60,7 @@ impl SipTrunk {
                     }
                     Err(problem) => {
                         outbound.redirect_problem = Some(problem);
-                        outbound.call.hang_up();
+                        outbound.call.start_hang_up();
                     }
                 }
                 outbound.redirect = None;
@@ -94,7 +94,7 @@ impl SipTrunk {
         if !self.settings.refuses_forwarded {
             return Ok(());
         }
-        outbound.call.hang_up();
+        outbound.call.start_hang_up();
         let sentence = "The trunk reported that the call is forwarded to another phone, and `refuse_forwarded` is set.";
         Err(Failure::new(FailureReason::Unreachable, sentence))
     }

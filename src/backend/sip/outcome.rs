@@ -2,7 +2,7 @@
 //!
 //! For example, 486 becomes [`FailureReason::Unreachable`] and no other server is tried, because a phone may have rung.
 
-use phonegate_sip::agent::{EndCause, Ended, PeerText, Rejection};
+use phonegate_sip::agent::{CallEvent, EndCause, Ended, PeerText, Rejection};
 use phonegate_sip::auth::AuthError;
 
 use crate::call::{Failure, FailureReason};
@@ -20,9 +20,16 @@ pub(super) enum NextAttempt {
 }
 
 /// Returns the failure of a rejected call, and what may be tried next.
-pub(super) fn rejection(rejection: &Rejection, may_have_rung: bool) -> (Failure, NextAttempt) {
-    let code = rejection.status;
-    let (reason, sentence, next) = match code {
+fn rejection(rejection: &Rejection, may_have_rung: bool) -> (Failure, NextAttempt) {
+    let (reason, sentence, next) = meaning(rejection.status);
+    let failure = Failure::new(reason, format_args!("{sentence}: the trunk answered {}.", reply(rejection)));
+    (failure, if may_have_rung { NextAttempt::Nothing } else { next })
+}
+
+/// Returns what a final response means if no phone has rung: the failure, and what may be tried next. docs/backends.md has
+/// this table for administrators.
+fn meaning(status: u16) -> (FailureReason, &'static str, NextAttempt) {
+    match status {
         486 | 600 => (FailureReason::Unreachable, "The line is busy", NextAttempt::Nothing),
         408 | 480 | 487 => (FailureReason::Unreachable, "Nobody answered", NextAttempt::Nothing),
         603 | 607 | 608 => (FailureReason::Unreachable, "The call was rejected", NextAttempt::Nothing),
@@ -54,9 +61,7 @@ pub(super) fn rejection(rejection: &Rejection, may_have_rung: bool) -> (Failure,
             NextAttempt::AnotherBackend,
         ),
         _ => (FailureReason::CannotPlace, "The trunk refused the call", NextAttempt::AnotherBackend),
-    };
-    let failure = Failure::new(reason, format_args!("{sentence}: the trunk answered {}.", reply(rejection)));
-    (failure, if may_have_rung { NextAttempt::Nothing } else { next })
+    }
 }
 
 /// Returns the failure of a call that has ended, and what may be tried next.
@@ -122,8 +127,22 @@ fn redirect_refused(refused: &Rejection) -> String {
     )
 }
 
+/// Returns the failure of an established call after its last event. `None`: see [`flooded`].
+pub(super) fn failure_after_answer(last: Option<CallEvent>) -> Failure {
+    match last {
+        Some(CallEvent::Ended(ended)) => end(&ended).0,
+        _ => flooded(),
+    }
+}
+
+/// Returns the failure of a call that the driver ended, because the trunk caused more events than it keeps.
+pub(super) fn flooded() -> Failure {
+    let sentence = "The call was ended, because the trunk sent too many requests at once.";
+    Failure::new(FailureReason::CannotPlace, sentence)
+}
+
 /// Returns the failure text of a call that the peer hung up.
-pub(super) fn hung_up(reason: Option<&PeerText>) -> String {
+fn hung_up(reason: Option<&PeerText>) -> String {
     let reason = reason.map(|reason| format!(" ({})", peer_text(reason))).unwrap_or_default();
     format!("The user hung up without a key{reason}.")
 }
@@ -137,3 +156,6 @@ pub(super) fn reply(rejection: &Rejection) -> String {
 fn peer_text(text: &PeerText) -> String {
     sanitize_untrusted(&String::from_utf8_lossy(text.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,15 +8,15 @@ use super::call::SipCall;
 use super::driver::OpenFlow;
 use super::media::{DigitReceiver, Media, MediaSettings};
 use super::outbound_call::TrunkCall;
-use super::outcome::NextAttempt;
+use super::outcome::{NextAttempt, flooded};
 use super::target::{Server, Target};
 use super::{CallState, SipTrunk};
 use crate::backend::{MayRing, PlaceError, StepSink};
 use crate::call::{Call, Country, Failure, FailureReason};
 use crate::clock::Moment;
 
-/// The result of an attempt at one server.
-pub(super) enum Attempt {
+/// The result of placing a call at one server.
+pub(super) enum ServerResult {
     /// A phone rings, or a phone may have rung and the call was rejected.
     Placed(CallState),
     /// No other server may be tried.
@@ -39,14 +39,14 @@ impl SipTrunk {
         call: &Call,
         (trunk, server, servers): (&Target, &Server, &[Server]),
         on_step: StepSink<'_>,
-    ) -> Attempt {
+    ) -> ServerResult {
         let flow = match self.responsive_flow(trunk, server).await {
             Ok(flow) => flow,
-            Err(problem) => return Attempt::TryNext(unreachable(problem)),
+            Err(problem) => return ServerResult::TryNext(trunk_not_reached(problem)),
         };
         let mut invited = match self.invite(call, flow, (trunk, servers)).await {
             Ok(invited) => invited,
-            Err(attempt) => return attempt,
+            Err(result) => return result,
         };
         let event = tokio::select! {
             event = self.next_before_answer(&mut invited.outbound, &invited.media, on_step) => event,
@@ -57,22 +57,19 @@ impl SipTrunk {
             }
         };
         match event {
-            Some(CallEvent::Ended(ended)) => attempt_of_ended(&invited.outbound, &ended),
-            Some(event) => Attempt::Placed(self.ringing(call, invited, event)),
-            None => {
-                let sentence = "The call was ended, because the trunk sent too many requests at once.";
-                may_ring(Failure::new(FailureReason::CannotPlace, sentence))
-            }
+            Some(CallEvent::Ended(ended)) => result_of_ended(&invited.outbound, &ended),
+            Some(event) => ServerResult::Placed(self.ringing(call, invited, event)),
+            None => may_ring(flooded()),
         }
     }
 
-    /// Opens the audio of a call, and sends its INVITE. Returns the attempt that failed if no INVITE was sent.
+    /// Opens the audio of a call, and sends its INVITE. Returns the failed result if no INVITE was sent.
     async fn invite(
         &self,
         call: &Call,
         flow: Arc<OpenFlow>,
         (trunk, servers): (&Target, &[Server]),
-    ) -> Result<Invited, Attempt> {
+    ) -> Result<Invited, ServerResult> {
         let media = MediaSettings {
             address: flow.local.ip(),
             encryption: self.settings.encryption(&flow.server),
@@ -97,7 +94,7 @@ impl SipTrunk {
                 let sentence = format_args!("The call cannot be placed now: {error}.");
                 Err(not_rung(Failure::new(FailureReason::Throttled, sentence)))
             }
-            Err(error) => Err(Attempt::TryNext(unreachable(error.to_string()))),
+            Err(error) => Err(ServerResult::TryNext(trunk_not_reached(error.to_string()))),
         }
     }
 
@@ -119,27 +116,28 @@ impl SipTrunk {
     }
 }
 
-/// Returns the attempt of a call that ended before a phone was reported to ring.
-fn attempt_of_ended(outbound: &TrunkCall, ended: &Ended) -> Attempt {
+/// Returns the result of a call that ended before a phone was reported to ring.
+fn result_of_ended(outbound: &TrunkCall, ended: &Ended) -> ServerResult {
     let (failure, next) = outbound.end(ended);
     match next {
-        NextAttempt::AnotherServer => Attempt::TryNext(failure),
+        NextAttempt::AnotherServer => ServerResult::TryNext(failure),
         NextAttempt::AnotherBackend => not_rung(failure),
         NextAttempt::Nothing if matches!(ended.cause, EndCause::Rejected(_)) => {
-            Attempt::Placed(CallState::Ended(failure))
+            ServerResult::Placed(CallState::Ended(failure))
         }
         NextAttempt::Nothing => may_ring(failure),
     }
 }
 
-pub(super) fn unreachable(problem: String) -> Failure {
+/// Returns the failure of a trunk that cannot be reached.
+pub(super) fn trunk_not_reached(problem: String) -> Failure {
     Failure::new(FailureReason::CannotPlace, format_args!("The trunk cannot be reached: {problem}."))
 }
 
-fn not_rung(failure: Failure) -> Attempt {
-    Attempt::Failed(PlaceError { may_ring: MayRing::No, failure })
+fn not_rung(failure: Failure) -> ServerResult {
+    ServerResult::Failed(PlaceError { may_ring: MayRing::No, failure })
 }
 
-fn may_ring(failure: Failure) -> Attempt {
-    Attempt::Failed(PlaceError { may_ring: MayRing::Yes, failure })
+fn may_ring(failure: Failure) -> ServerResult {
+    ServerResult::Failed(PlaceError { may_ring: MayRing::Yes, failure })
 }

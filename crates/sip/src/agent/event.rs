@@ -227,8 +227,9 @@ pub enum EndCause {
         /// The value of Reason in the BYE, if any.
         reason: Option<PeerText>,
     },
-    /// No response to the INVITE came within 64 times T1, or no final response within
-    /// [`Config::max_ringing`](super::Config).
+    /// No response to the INVITE came within 64 times T1, or only provisional ones within
+    /// [`Config::max_ringing`](super::Config). In the second case, a phone may have rung:
+    /// [`Ended::may_have_rung`] says so if one was reported to ring.
     NoResponse,
     /// The connection closed, or the INVITE could not be sent, before the call was established.
     ConnectionLost,

@@ -43,7 +43,7 @@ pub(in crate::backend::sip) struct FlowSettings {
 /// The open flows, by server. Concurrent calls to one server share the attempt to open its flow.
 #[derive(Default)]
 pub(in crate::backend::sip) struct Flows {
-    flows: Mutex<HashMap<Server, Arc<Attempt>>>,
+    flows: Mutex<HashMap<Server, Arc<FlowOpening>>>,
     /// One socket for each local address, so that a fixed port serves all servers.
     sockets: Mutex<HashMap<IpAddr, Weak<DatagramSocket>>>,
     /// Connections that were lost while calls used them.
@@ -51,7 +51,7 @@ pub(in crate::backend::sip) struct Flows {
 }
 
 /// The attempt to open a flow, and its result.
-type Attempt = OnceCell<Result<Arc<OpenFlow>, String>>;
+type FlowOpening = OnceCell<Result<Arc<OpenFlow>, String>>;
 
 /// An open flow. Dropping it closes the flow.
 pub(in crate::backend::sip) struct OpenFlow {
@@ -195,9 +195,9 @@ impl Flows {
         server: &Server,
         settings: &FlowSettings,
     ) -> Result<Arc<OpenFlow>, String> {
-        let attempt = {
+        let opening = {
             let mut flows = self.flows.lock();
-            flows.retain(|_, attempt| attempt.get().is_none_or(|opened| opened.as_ref().is_ok_and(OpenFlow::is_kept)));
+            flows.retain(|_, opening| opening.get().is_none_or(|opened| opened.as_ref().is_ok_and(OpenFlow::is_kept)));
             Arc::clone(flows.entry(server.clone()).or_default())
         };
         let open = async {
@@ -207,7 +207,7 @@ impl Flows {
             };
             flow.map(Arc::new)
         };
-        let opened = attempt.get_or_init(|| open).await.clone();
+        let opened = opening.get_or_init(|| open).await.clone();
         if let Ok(flow) = &opened {
             *flow.opened_or_used.lock() = Instant::now();
             self.lost.move_calls(shared, &flow.server, flow.id);
@@ -219,8 +219,8 @@ impl Flows {
     pub(in crate::backend::sip) fn in_use(&self, name: &str) -> Vec<IpAddr> {
         let flows = self.flows.lock();
         let of_name = flows.iter().filter(|(server, _)| server.name == name);
-        let is_used = |attempt: &Attempt| matches!(attempt.get(), Some(Ok(flow)) if Arc::strong_count(flow) > 1);
-        of_name.filter(|(_, attempt)| is_used(attempt)).map(|(server, _)| server.address.ip()).collect()
+        let is_used = |opening: &FlowOpening| matches!(opening.get(), Some(Ok(flow)) if Arc::strong_count(flow) > 1);
+        of_name.filter(|(_, opening)| is_used(opening)).map(|(server, _)| server.address.ip()).collect()
     }
 
     fn open_datagrams(
