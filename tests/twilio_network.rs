@@ -229,8 +229,8 @@ fn a_configured_proxy_is_used_and_its_password_not_shown() {
     let line = TestBackend::with_network(&settings, &json!({ "proxy": proxy.base_url })).unwrap();
     assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), verified());
 
-    let line =
-        TestBackend::with_network(&settings, &json!({ "proxy": format!("http://bob:hush-hush@{closed_port}") })).unwrap();
+    let line = TestBackend::with_network(&settings, &json!({ "proxy": format!("http://bob:hush-hush@{closed_port}") }))
+        .unwrap();
     let refused = line.refused(NUMBER);
     assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::No, FailureReason::CannotPlace));
     assert!(!refused.failure.text().contains("hush"), "{}", refused.failure);

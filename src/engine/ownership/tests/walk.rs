@@ -114,7 +114,8 @@ impl Facts {
     /// Checks the guarantees for the next action.
     fn check(&mut self, action: &Action, machine: &AttemptMachine, now: Conditions) {
         let may_release = !self.may_ring || now.is_deadline_passed;
-        let outlives = machine.backend().is_some_and(|index| machine.backends[index].outlives_process);
+        let outlives =
+            machine.backend().and_then(|at| machine.backends.get(at)).is_some_and(|backend| backend.outlives_process);
         match action {
             Action::Place(_) => {
                 assert!(!self.may_ring && !self.is_placed, "a second phone rings");
