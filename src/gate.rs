@@ -1,4 +1,4 @@
-//! The gate: the three questions of a host, over safe types.
+//! The gate: initiate, status and failure message, over safe types.
 
 mod start;
 
@@ -72,7 +72,7 @@ struct Admitted {
     result: Result<PhoneNumber, Failure>,
 }
 
-/// What a shutdown did not finish in time.
+/// The step that a shutdown did not finish in time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShutdownIncomplete {
     /// Calls may not have been hung up.
@@ -99,7 +99,7 @@ impl Gate {
             |event: CallEvent| LogEntry { id: Some(request.id), number: masked.as_deref(), ..LogEntry::new(event) };
         let attempt = match self.registry.begin(request.id, result, deadline) {
             Begun::New(attempt) => {
-                // First of all: from here on the attempt cannot stay pending, whatever fails.
+                // Before anything else: from here on, the attempt cannot stay pending, whatever fails.
                 let tracked = number.zip(attempts).map(|(number, attempts)| {
                     let call = Call { attempt, number, deadline, language, attempts: Arc::new(attempts) };
                     (self.engine.track(&call), call)
@@ -129,7 +129,7 @@ impl Gate {
                 return Some(CallStatus::Failed);
             }
         };
-        // For the attempt, not the id: the outcome of a later attempt is not this one's.
+        // Waits for this attempt, not for the id, which may have a later attempt with another outcome.
         let until = Instant::now() + self.call.initiate_wait_ms.milliseconds();
         match self.registry.wait_for(attempt, until).unwrap_or(CallStatus::Failed) {
             // Only GetCallStatus returns Success, and uses it up.
@@ -178,8 +178,8 @@ impl Gate {
         self.report(id, self.registry.status(id))
     }
 
-    /// Returns the status to report for a call, given its status in the registry, if any. May confirm it by the store,
-    /// look it up there, or use up its approval.
+    /// Returns the status to report for a call, given its status in the registry, if any. May confirm the status in the
+    /// store, look the call up there, or use up its approval.
     fn report(&self, id: CallId, status: Option<CallStatus>) -> CallStatus {
         let confirmed = match status {
             // Using up an approval also confirms it.

@@ -1,6 +1,6 @@
 //! PhoneGate: the phone-call second factor for Microsoft Identity Manager.
 //!
-//! The way of one call: the host calls an export of [`abi`], which turns its pointers into a request. [`gate`] asks
+//! The path of one call: the host calls an export of [`abi`], which turns its pointers into a request. [`gate`] asks
 //! [`admission`] whether the call may be placed, begins it in the [`registry`] and passes it to `engine`. On the gate's
 //! own threads, `engine` writes it to the [`store`], lets a [`backend`] place it and follows it to its outcome, which
 //! it publishes to the registry. When the host asks for the status, the gate reads the registry only.
@@ -47,5 +47,5 @@ pub mod telemetry;
 pub use phonegate_core::{call, clock, failpoint, level, limits, redact};
 pub use phonegate_os as platform;
 
-/// The types of backends that this library knows.
-pub const TYPES: config::Types = config::Types { backends: backend::BACKENDS };
+/// The types of backends and stores that this library knows.
+pub const TYPES: config::Types = config::Types { backends: backend::BACKENDS, stores: store::STORES };

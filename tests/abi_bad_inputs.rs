@@ -184,7 +184,7 @@ fn all_guid_formats_in_either_case_name_the_same_call() {
     abi.still_places_calls();
 }
 
-/// Puts a buffer of every size to a function that writes the same text each time. Its whole-text code is `whole`, and
+/// Passes a buffer of every size to a function that writes the same text each time. Its whole-text code is `whole`, and
 /// its code for a short buffer is `short`.
 fn every_buffer(whole: i32, short: i32, write: impl Fn(*mut c_char, usize, *mut usize) -> i32) -> String {
     let mut needed = 0;
@@ -263,7 +263,7 @@ fn an_error_text_is_cut_to_any_buffer_and_keeps_its_code() {
 #[test]
 fn functions_keep_their_promises_in_any_order() {
     let abi = Abi::load(&approves());
-    // Before anything has started.
+    // Before the first start.
     assert_eq!(abi.abi_version(), 1);
     assert_eq!(abi.version().to_str().unwrap(), env!("CARGO_PKG_VERSION"));
     for timeout in [0, 1, u32::MAX] {
@@ -285,7 +285,7 @@ fn functions_keep_their_promises_in_any_order() {
     assert!(text.contains("PhoneGateShutdown"), "{text}");
     abi.still_places_calls();
 
-    // After a shutdown outcomes stay, and a call starts the gate anew, from the usual file.
+    // After a shutdown outcomes stay readable, and a call starts the gate again, from the default file.
     let verified = fresh_id();
     abi.initiate(Some(NUMBER), Some(&verified), None);
     assert_eq!(abi.outcome(&verified), SUCCESS);
@@ -295,7 +295,7 @@ fn functions_keep_their_promises_in_any_order() {
     assert_eq!(abi.status(Some(&verified)), SUCCESS);
     abi.still_places_calls();
 
-    // A path that was named is forgotten at the shutdown.
+    // The shutdown forgets a path that was named.
     assert_eq!(abi.shut_down(60_000), OK);
     assert_eq!(abi.initialize(Some(&other)), (OK, String::new()));
     let busy = fresh_id();

@@ -1,4 +1,4 @@
-//! `include/phonegate.h` tells the truth about the library: the same functions, types and numbers, no more and no less.
+//! `include/phonegate.h` declares exactly the functions, types and numbers of the library.
 
 mod support;
 
@@ -12,7 +12,7 @@ use phonegate::call::CallStatus;
 use phonegate::config::ErrorKind;
 use support::{built_library, project_folder, tool};
 
-/// How C writes a type of Rust's.
+/// The C spelling of a Rust type.
 trait InC {
     const NAME: &str;
 }

@@ -1,5 +1,5 @@
-//! A defect that panics, in a backend or in any export, is a failure with a text: the host lives on, and neither its
-//! stderr nor its own panic hook sees any of it. Needs a debug build of the library, in which PHONEGATE_FAULT works.
+//! A defect that panics, in a backend or in any export, is a failure with a message: the host continues, and nothing of
+//! it reaches the host's stderr or panic hook. Needs a debug build of the library, in which PHONEGATE_FAULT works.
 
 mod support;
 
@@ -19,7 +19,7 @@ const DEFECT: &str = "A defect in PhoneGate; see its log. (Internal)";
 
 /// Runs `body` while the library panics at `place`. No call may be in flight.
 fn with_fault<T>(place: &str, body: impl FnOnce() -> T) -> T {
-    // SAFETY: nobody reads the environment meanwhile: the library's threads do so only while they drive a call.
+    // SAFETY: no thread reads the environment meanwhile: the library's threads do so only while they drive a call.
     unsafe { std::env::set_var("PHONEGATE_FAULT", place) };
     let result = body();
     // SAFETY: as above.
@@ -27,7 +27,7 @@ fn with_fault<T>(place: &str, body: impl FnOnce() -> T) -> T {
     result
 }
 
-/// What anybody in this process writes to stderr during `body`.
+/// Returns what any thread of this process writes to stderr during `body`.
 fn stderr_of(body: impl FnOnce()) -> String {
     let folder = tempfile::tempdir().unwrap();
     let file = File::create(folder.path().join("stderr")).unwrap();
@@ -134,7 +134,7 @@ fn insult_every_export(abi: &Abi) {
 fn a_panic_in_any_export_is_its_failure() {
     let abi = Abi::load(&logged());
     let stderr = stderr_of(|| {
-        // First while no gate runs, and no log could take the words.
+        // First while no gate runs, so that no log can receive the message.
         insult_every_export(&abi);
         abi.still_places_calls();
         insult_every_export(&abi);
@@ -174,7 +174,7 @@ fn the_hosts_panic_hook_is_its_own() {
 #[test]
 fn this_test_sees_what_is_written_to_stderr() {
     let seen = stderr_of(|| {
-        // Past the test harness, which catches what print macros write.
+        // Written past the test harness, which captures the output of print macros.
         std::io::stderr().write_all(b"a word").unwrap();
     });
     assert_eq!(seen, "a word");

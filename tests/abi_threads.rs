@@ -1,5 +1,5 @@
-//! Any thread may call any export at any time: starts, shutdowns and the log callback race with calls here. A bounded
-//! number of operations, and nothing measured by the clock: what goes wrong is a crash, a hang, or a wrong answer.
+//! Any thread may call any export at any time: starts, shutdowns and the log callback race with calls here. The number
+//! of operations is bounded, and no time is measured: a defect shows as a crash, a hang, or a wrong answer.
 
 mod support;
 
@@ -17,7 +17,7 @@ use support::{EVENT_TIMEOUT, wait_until};
 const OK: i32 = 0;
 const THREADS: usize = 8;
 
-/// Runs `work` on so many threads and waits for all of them.
+/// Runs `work` on this many threads and waits for all of them.
 fn on_threads(work: impl Fn(usize) + Sync) {
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -27,7 +27,7 @@ fn on_threads(work: impl Fn(usize) + Sync) {
     });
 }
 
-/// As a callback's user data.
+/// Returns a pointer to pass as a callback's user data.
 fn user_data<T>(of: &T) -> *mut c_void {
     std::ptr::from_ref(of).cast_mut().cast()
 }
@@ -58,7 +58,7 @@ fn two_configurations_at_once_start_one_and_reject_the_other() {
             OK => _ = accepted.fetch_add(1, Ordering::SeqCst),
             refused => assert_eq!(refused, ResultCode::AlreadyInitialized.code()),
         });
-        assert_eq!(accepted.into_inner(), 1, "one configuration is in use, so one thread was told OK");
+        assert_eq!(accepted.into_inner(), 1, "one configuration is in use, so one thread got OK");
         assert_eq!(abi.shut_down(60_000), OK);
     }
 }
@@ -100,7 +100,7 @@ fn everything_at_once_never_gives_a_wrong_answer() {
                 _ => {
                     let id = fresh_id();
                     let begun = abi.initiate(Some(&fresh_number()), Some(&id), Some(c"{\"a\":1}"));
-                    assert_ne!(begun, SUCCESS, "nobody pressed #");
+                    assert_ne!(begun, SUCCESS, "no user pressed #");
                     assert_eq!(abi.outcome(&id), FAILED);
                     let text = abi.message(&id);
                     assert!(text.contains("Unreachable") || text.contains("Interrupted"), "{text}");
@@ -136,7 +136,7 @@ fn calls_in_flight_at_racing_shutdowns_all_end() {
     }
 }
 
-/// A callback's view: what it has been told and what it is to wait for.
+/// The state of a callback that waits in its first line until the test lets it return.
 struct Gatekeeper {
     entered: Sender<()>,
     leave: Receiver<()>,
@@ -172,7 +172,7 @@ fn a_removed_callback_is_never_called_again() {
                 taken_back.store(true, Ordering::SeqCst);
             });
         }
-        // Calls go on while the callback hangs.
+        // Calls continue while the callback hangs.
         abi.still_places_calls();
         assert!(!taken_back.load(Ordering::SeqCst), "it is still running");
         may_leave.send(()).unwrap();
@@ -200,7 +200,7 @@ fn a_hanging_callback_delays_no_shutdown_beyond_its_timeout() {
     assert_eq!(unsafe { abi.set_log_callback(None, std::ptr::null_mut()) }, OK);
 }
 
-/// Hangs until the test says that it was set.
+/// Hangs until the test sets the flag.
 unsafe extern "C" fn wait_until_set(set: *mut c_void, _: i32, _: *const c_char) {
     // SAFETY: the test hands over a flag that lives until the callback is taken back.
     let set = unsafe { &*set.cast::<AtomicBool>() };
@@ -225,7 +225,7 @@ fn setting_a_callback_does_not_wait_for_the_new_one() {
                 assert_eq!(unsafe { abi.set_log_callback(Some(wait_until_set), user_data(&set)) }, OK);
                 set.store(true, Ordering::SeqCst);
             });
-            // Lines for the new callback wait behind the one that the old callback is still busy with.
+            // Lines for the new callback wait until the old callback has finished its line.
             on_threads(|_| abi.still_places_calls());
             may_leave.send(()).unwrap();
         });
@@ -234,7 +234,7 @@ fn setting_a_callback_does_not_wait_for_the_new_one() {
     }
 }
 
-/// What a callback saw when it called the library from within.
+/// The results that a callback got when it called the library from within.
 struct Caller {
     abi: Arc<Abi>,
     results: Sender<[i32; 5]>,

@@ -1,4 +1,4 @@
-//! Alerts reach their destination once, whatever happens to the destination and to the nodes.
+//! Each alert reaches its destination once, even if the destination or nodes fail.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -15,9 +15,10 @@ use axum::routing::post;
 use parking_lot::Mutex;
 use phonegate::alerts::direct::Destinations;
 use phonegate::alerts::{AlertKind, Alerts, NewAlert};
-use phonegate::config::{AlertConfig, Level, NetworkConfig, StoreConfig};
+use phonegate::config::{AlertConfig, Level, NetworkConfig};
 use phonegate::store::{
-    AlertStore, CallStore, DeliveryResult, ListedAlert, MemoryStore, Owner, QueuedAlert, RedisStore, SqliteStore,
+    AlertStore, CallStore, DeliveryResult, ListedAlert, MemoryStore, Owner, QueuedAlert, RedisConfig, RedisStore,
+    SqliteStore,
 };
 use phonegate::telemetry::{Log, Metrics, Sinks};
 use serde_json::json;
@@ -60,7 +61,7 @@ impl Receiver {
     }
 }
 
-/// What a node does about alerts, without the rest of its gate.
+/// The alert tasks of a node, without the rest of its gate.
 struct Node {
     alerts: Alerts,
     runtime: Runtime,
@@ -83,7 +84,7 @@ impl Node {
         self.alerts.raise(NewAlert { kind, about: about.into(), number: None, call: None, backend: None, text });
     }
 
-    /// Ends it as a kill does: nothing is given back.
+    /// Ends the node as a kill does: it releases no claim.
     fn kill(self) {
         self.runtime.shutdown_background();
     }
@@ -99,7 +100,7 @@ fn all_delivered(store: &dyn AlertStore, count: usize) -> bool {
 }
 
 fn redis_store(redis: &Redis) -> Arc<RedisStore> {
-    let config: StoreConfig = serde_json::from_value(json!({ "type": "redis", "url": redis.url() })).unwrap();
+    let config: RedisConfig = serde_json::from_value(json!({ "url": redis.url() })).unwrap();
     Arc::new(RedisStore::open(&config, &NetworkConfig::default(), Path::new("")).unwrap())
 }
 
@@ -121,7 +122,7 @@ fn nodes_of_a_farm_send_each_alert_once() {
     let receiver = Receiver::start(port, true);
     let nodes: Vec<_> = (0..3).map(|_| Node::start(redis_store(&redis), port)).collect();
     for node in &nodes {
-        // Each of them notices that.
+        // Each node notices the change.
         node.raise(AlertKind::BackendDown, "trunk");
     }
     for n in 0..20 {

@@ -1,4 +1,4 @@
-//! The C and C++ examples compile without a warning, run to both endings, and valgrind finds no fault in them or in
+//! The C and C++ examples compile without a warning, run to both outcomes, and valgrind finds no fault in them or in
 //! the library under them.
 
 mod support;
@@ -11,7 +11,7 @@ use support::abi::{approves, fresh_id, is_busy};
 use support::{built_library, project_folder, tool};
 use tempfile::TempDir;
 
-/// What valgrind ends with where it has found something.
+/// The exit code of valgrind if it has found an error.
 const FOUND: i32 = 99;
 
 const STRICT: [&str; 6] = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-g", "-O1"];
@@ -50,7 +50,7 @@ impl Program {
         Self { folder }
     }
 
-    /// A program of a test's own.
+    /// A program that a test provides.
     fn of(source: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("program.c");
@@ -62,7 +62,7 @@ impl Program {
         self.folder.path().join("program")
     }
 
-    /// Lets `command` run the program in its folder: its exit code, and what it printed.
+    /// Runs the program in its folder by `command`. Returns its exit code and its output.
     fn run(&self, mut command: Command, config: &Value, arguments: &[&str]) -> (i32, String, String) {
         let path = self.folder.path().join("phonegate.json");
         std::fs::write(&path, support::gate::with_test_defaults(config.clone()).to_string()).unwrap();
@@ -152,14 +152,14 @@ fn without_a_configuration_the_reason_names_the_file() {
     }
 }
 
-/// Runs an example under valgrind to each of its endings.
+/// Runs an example under valgrind to each of its outcomes.
 fn is_clean(program: &Program) {
     for (config, number, expected) in
         [(approves(), "+1 4255551212", 0), (is_busy(), "+1 4255551212", 1), (Value::Null, "+1 4255551212", 1)]
     {
         let id = fresh_id();
         let arguments = [number, id.to_str().unwrap()];
-        // Valgrind on a busy machine may be too slow for a call's own limits, and that it was is no fault of memory.
+        // On a busy machine, valgrind may be too slow for the time limits of a call, which is not a memory error.
         let is_too_slow = |text: &str| text.contains("PhoneGate stood still") || text.contains("no answer within");
         let mut runs = (0..5).map(|_| program.run(program.under_valgrind(), &config, &arguments));
         let (code, stdout, stderr) = runs
@@ -190,9 +190,9 @@ fn valgrind_finds_a_fault_that_is_there() {
         ("text = NULL;", "definitely lost"),
         ("if (read_first(text) == 'x') exit(3);\nfree(text);", "uninitialised"),
         ("GetFailureMessage(\"none\", text, needed + 1, NULL); text[needed] = 1; free(text);", "Invalid write"),
-        // A capacity that is a lie: the library itself writes too far.
+        // The capacity is too large for the buffer, so the library itself writes beyond its end.
         ("free(text); text = malloc(4); GetFailureMessage(\"none\", text, needed, NULL); free(text);", "Invalid write"),
-        // An id without its NUL: the library itself reads too far.
+        // The id has no NUL, so the library itself reads beyond its end.
         ("text[0] = 'x'; text = realloc(text, 1); GetCallStatus(text); free(text);", "Invalid read"),
     ] {
         let program = seeded(fault);

@@ -69,7 +69,7 @@ fn sleep_library(folder: &Path) -> PathBuf {
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        // It has usually exited.
+        // The process has usually exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,5 +1,5 @@
-//! phonegate.json: each file of `tests/confs/good` starts a gate; each of `tests/confs/bad` is refused with the words in
-//! the `.error` file beside it, and with its own name.
+//! phonegate.json: each file of `tests/confs/good` starts a gate; each of `tests/confs/bad` is refused with the message
+//! in the `.error` file of the same name, and with the path of the file.
 
 mod support;
 
@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use phonegate::config::{self, StoreKind};
+use phonegate::config;
 use phonegate::gate::{Gate, LogTo};
 use phonegate::registry::Registry;
+use phonegate::store::SqliteConfig;
 use phonegate_approval::verdict::ProviderVerdicts;
 use serde_json::{Value, json};
 
@@ -27,8 +28,8 @@ fn start(path: &Path) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     let mut loaded = config::load(path, &phonegate::TYPES).map_err(|error| error.to_string())?;
     loaded.config.log.directory = Some(folder.path().to_owned());
-    if loaded.config.store.kind == StoreKind::Sqlite && loaded.config.store.path.is_none() {
-        loaded.config.store.path = Some(folder.path().join("phonegate.db"));
+    if loaded.config.store.settings::<SqliteConfig>().is_some_and(|store| store.path.is_none()) {
+        loaded.config.store = SqliteConfig { path: Some(folder.path().join("phonegate.db")) }.into();
     }
     let registry = Arc::new(Registry::new(Duration::from_secs(1)));
     let started = Gate::start(loaded, registry, LogTo::file("phonegate.log"));
@@ -101,7 +102,7 @@ fn a_pepper_and_the_pin_of_a_simulated_phone_are_secrets() {
     assert!(!warnings.concat().contains("hush") && !warnings.concat().contains("739104"), "{warnings:?}");
 }
 
-/// Also of backends that are not in use, and would be refused there.
+/// This also holds for backends that are not in `use`, where they would be refused.
 #[test]
 fn only_backends_that_judge_by_themselves_have_verdicts() {
     let verdicts = |backend: Value, allow_test_backends: bool| {
@@ -250,7 +251,7 @@ fn a_relative_path_in_the_environment_is_refused() {
     assert!(set("").unwrap().is_absolute(), "an empty one counts as none");
 }
 
-/// A file may be a device or a pipe, or longer than it says: it neither holds the host up nor fills its memory.
+/// A file may be a device or a pipe, or longer than its reported size: it neither blocks the host nor fills its memory.
 #[test]
 fn pipes_folders_and_files_that_are_too_long_are_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -294,7 +295,7 @@ fn the_shipped_schema_matches_the_types() {
     );
 }
 
-/// The schema is shipped for editors: it must say the same as the reader.
+/// The schema is shipped for editors, so it must accept exactly what the reader accepts.
 #[test]
 fn the_schema_accepts_good_files_and_refuses_bad_ones() {
     let schema: Value = serde_json::from_str(&config::schema(&phonegate::TYPES)).unwrap();
@@ -305,7 +306,7 @@ fn the_schema_accepts_good_files_and_refuses_bad_ones() {
         let errors: Vec<_> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{}: {errors:?}", path.display());
     }
-    // What needs more than a schema: other keys, the environment, files, and JSON that is none.
+    // Errors that a schema cannot express: about other keys, the environment, files, and text that is not JSON.
     let beyond = [
         "no_country",
         "unknown_country",

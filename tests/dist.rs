@@ -1,5 +1,5 @@
-//! The bundle for Windows, packed of what `make windows` built. `scripts/check-dist` knows what it must be; here it is
-//! shown that the check passes, that it can fail, and that the bundle is enough to build and run a program with it.
+//! The bundle for Windows, packed from what `make windows` built. `scripts/check-dist` checks its contents. These tests
+//! show that the check passes, that it can fail, and that the bundle is enough to build and run a program.
 
 mod support;
 
@@ -14,9 +14,9 @@ use tempfile::TempDir;
 
 const NAME: &str = concat!("phonegate-", env!("CARGO_PKG_VERSION"), "-windows-x64");
 
-/// The bundle, packed anew.
+/// Packs the bundle again and returns it.
 fn packed() -> TempDir {
-    // It says so where it is missing or old.
+    // Fails if the build for Windows is missing or outdated.
     windows_build();
     let folder = tempfile::tempdir().unwrap();
     let output = script("dist").arg("--output").arg(folder.path()).arg("windows").output().unwrap();
@@ -125,7 +125,7 @@ fn a_program_is_built_with_the_bundle_alone_by_each_import_library_and_runs() {
     fs::write(bundle.join("phonegate.json"), approves().to_string()).unwrap();
     let wine = Wine::new();
     for library in ["phonegate.lib", "libphonegate.dll.a"] {
-        // Beside the DLL.
+        // The files in the DLL's folder.
         let program = bundle.join(format!("with-{library}.exe"));
         let mut compiler = mingw("gcc");
         compiler.arg("-I").arg(bundle.join("include")).arg(bundle.join("examples/c/place_call.c"));

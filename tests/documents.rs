@@ -28,7 +28,7 @@ fn every_failure_reason_is_explained_with_its_code() {
     }
 }
 
-/// The two tables of "The log" have exactly the events, in the words of the enums. A cell may also contain links.
+/// The two tables of "The log" have exactly the events, with the texts of the enums. A cell may also contain links.
 #[test]
 fn every_log_event_is_explained_and_every_explained_one_exists() {
     let operations = read("docs/operations.md");

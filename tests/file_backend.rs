@@ -210,7 +210,7 @@ fn concurrent_calls_each_get_their_own_answer() {
 fn the_file_is_not_read_while_it_does_not_change() {
     let desk = Desk::open();
     desk.call(id(1), NUMBER, 1);
-    // With a time stamp in the past the file is old enough to be taken as read.
+    // With a time stamp in the past, the file is old enough not to be read again.
     let file = fs::File::options().append(true).open(&desk.path).unwrap();
     file.set_modified(std::time::SystemTime::now() - std::time::Duration::from_secs(60)).unwrap();
     let read = || support::bytes_read_by_this_process();

@@ -1,5 +1,5 @@
-//! Who says that a call was not theirs is not called again, by any process, until the time is over or an administrator
-//! says so.
+//! If a user reports that a call was not theirs, no process calls the number again until the block ends or an
+//! administrator removes it.
 
 mod support;
 
@@ -69,7 +69,7 @@ fn a_number_from_which_a_fraud_was_reported_is_not_called_until_it_is_taken_off_
     let block = wait(store.blocks()).unwrap().remove(0);
     let days = block.until.unwrap().duration_since(block.since).unwrap().as_secs() / 86_400;
     assert_eq!((&*block.masked, days), ("+1******1212", 7));
-    assert!(wait(store.unblock(admitted(NUMBER).key())).unwrap());
+    assert!(wait(store.unblock(admitted(NUMBER).hash())).unwrap());
     second.initiate(id(6), NUMBER);
     assert_eq!(second.ends(id(6)).0, CallStatus::Success);
 }
@@ -87,7 +87,7 @@ fn a_report_of_fraud_does_not_shorten_what_an_administrator_has_blocked() {
     let number = StoredNumber::new(&admitted(NUMBER), false);
     let reason = "left the company".into();
     let block = Block {
-        number: number.key,
+        number: number.hash,
         scope: BlockScope::Number,
         masked: number.masked,
         reason,

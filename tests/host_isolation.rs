@@ -15,7 +15,7 @@ type Status = unsafe extern "C" fn(*const c_char) -> i32;
 type Initialize = unsafe extern "C" fn(*const c_char, *mut c_char, usize, *mut usize) -> i32;
 type Shutdown = unsafe extern "C" fn(u32) -> i32;
 
-/// The state of a process that a library could change.
+/// The parts of a process's state that a library could change.
 #[derive(Debug, PartialEq)]
 struct Process {
     signals: BTreeMap<String, String>,

@@ -1,5 +1,5 @@
-//! A living process that has lost its lease or its calls: it hangs up its own line, reports the outcome in the store, and
-//! nobody is rung twice.
+//! A living process that has lost its lease or its calls: it hangs up its own call, reports the outcome that the store
+//! has, and no phone rings twice.
 
 mod support;
 

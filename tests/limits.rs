@@ -11,7 +11,7 @@ use support::gate::{TestGate, admitted, id, no_limits};
 
 const NUMBER: &str = "+1 4255551212";
 
-/// A gate whose phone presses this, with these limits besides those that no test reaches.
+/// A gate whose phone presses this, with these limits. All other limits are so high that no test reaches them.
 fn gate(file: &Path, press: Option<&str>, limits: Value) -> TestGate {
     let mut all = no_limits();
     all.as_object_mut().unwrap().extend(limits.as_object().unwrap().clone());
@@ -80,8 +80,8 @@ fn three_denials_lock_a_number_until_it_is_unlocked() {
     let store = SqliteStore::open(&file).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let locks = runtime.block_on(store.locks()).unwrap();
-    assert_eq!(locks.iter().map(|lock| lock.number).collect::<Vec<_>>(), [admitted(NUMBER).key()]);
-    assert!(runtime.block_on(store.unlock(&[admitted(NUMBER).key()])).unwrap());
+    assert_eq!(locks.iter().map(|lock| lock.number).collect::<Vec<_>>(), [admitted(NUMBER).hash()]);
+    assert!(runtime.block_on(store.unlock(&[admitted(NUMBER).hash()])).unwrap());
     assert_eq!(call(&approving, 7, NUMBER).0, CallStatus::Success);
 }
 

@@ -15,7 +15,7 @@ const NUMBER: &str = "+1 4255551212";
 /// The brief message.
 const CANNOT_PLACE: &str = "The call could not be placed. (CannotPlace, code 117)";
 
-/// What a provider says.
+/// The message of the provider.
 const WORDS: &str = "Account of Contoso suspended in Latvia";
 
 /// A gate whose provider refuses every call.
@@ -60,7 +60,7 @@ fn a_brief_message_has_only_the_reasons_own_sentence() {
     }
 }
 
-/// By admission, while its id is pending, and of an id that no process knows.
+/// Failures by admission, of a repeat while its id is pending, and of an id that no process knows.
 #[test]
 fn refusals_are_brief_too() {
     let gate = TestGate::start(json!({

@@ -1,4 +1,4 @@
-//! A call on each backend by each method, through the built library; and what no backend may ask for.
+//! A call on each backend by each method, through the built library; and the methods that a backend must not ask for.
 
 mod support;
 
@@ -118,7 +118,7 @@ fn a_studio_call_is_denied_by_a_wrong_entry_of_each_method() {
     }
 }
 
-/// It asks for nothing, so its word is all.
+/// This backend asks the user for nothing, so only the provider's verdict counts.
 #[test]
 fn a_call_of_the_file_is_approved_by_code_and_pound() {
     for method in ["code", "pound"] {
@@ -218,7 +218,7 @@ fn has(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
-/// Returns whether this stands in the bytes as a number of its own: four digits are in many a longer one.
+/// Returns whether these digits are in the bytes as a whole number: longer numbers often contain four given digits.
 fn has_number(bytes: &[u8], number: &str) -> bool {
     let is_part = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(|byte| byte.is_ascii_alphanumeric());
     let places = bytes.windows(number.len()).enumerate().filter(|(_, window)| *window == number.as_bytes());
@@ -241,11 +241,11 @@ fn discloses_nothing(service: &Service, codes: &[String]) {
     }
     all.push((zip, unzipped.stdout));
     for (path, bytes) in &all {
-        // A part of it is as bad as all.
+        // A part of the PIN must not appear either.
         for part in [&PIN[..6], &PIN[6..]] {
             assert!(!has(bytes, part), "a PIN in {}", path.display());
         }
-        // A number of four digits may stand there by chance, but not two that are.
+        // One number of four digits may be there by chance, but not two.
         let found = codes.iter().filter(|code| has_number(bytes, code)).count();
         assert!(found < 2, "codes in {}", path.display());
     }

@@ -1,4 +1,4 @@
-//! The figures for a monitoring system: what they say after known calls, and that collectors can always read them.
+//! The metrics: their values after known calls, and that collectors can always read the file.
 
 mod support;
 
@@ -31,7 +31,7 @@ fn broken() -> Value {
     json!({ "type": "file", "path": "." })
 }
 
-/// A configuration that writes figures, of these backends in this order.
+/// A configuration that writes metrics, with these backends in this order.
 fn uses(backends: &[(&str, Value)]) -> Value {
     json!({
         "use": backends.iter().map(|(name, _)| name).collect::<Vec<_>>(),
@@ -42,7 +42,7 @@ fn uses(backends: &[(&str, Value)]) -> Value {
     })
 }
 
-/// The figures that a gate leaves behind.
+/// The metrics in the file after a gate has ended.
 fn left_behind(gate: &TestGate) -> Figures {
     gate.end();
     Figures::read(&gate.folder().join(FILE))
@@ -170,7 +170,7 @@ fn each_refusal_counts_for_the_limit_that_refused() {
     for (n, limit) in CallLimit::ALL.into_iter().enumerate() {
         (0..=n).for_each(|_| failed(Failure::limited(limit, "Too many calls.")));
     }
-    // The provider's limit is none of the configuration.
+    // The provider's limit is not one of the configuration.
     failed(Failure::new(FailureReason::Throttled, "Too many requests."));
     metrics.locked_out();
     file.write();
@@ -236,10 +236,10 @@ fn the_built_library_writes_the_file_and_starts_at_zero() {
 /// A metrics file without a gate, its metrics, and the events in its log.
 fn text_file(path: &Path) -> (Arc<PrometheusTextfile>, Metrics, impl Fn() -> Vec<String> + use<>) {
     let events = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&events);
+    let seen = Arc::clone(&events);
     let tee: phonegate::telemetry::Tee = Arc::new(move |_, line: &str| {
         let line: Value = serde_json::from_str(line).unwrap();
-        told.lock().unwrap().push(line["event"].as_str().unwrap().to_owned());
+        seen.lock().unwrap().push(line["event"].as_str().unwrap().to_owned());
     });
     let log = Log::start(Level::Info, Sinks { tee: Some(tee), ..Sinks::default() }).unwrap();
     let metrics = Metrics::new(["demo"]).unwrap();
@@ -279,7 +279,7 @@ fn a_reader_never_sees_half_a_file() {
     });
     assert!(versions > 10, "{versions}");
     assert_eq!(events(), Vec::<String>::new());
-    assert_eq!(folder.path().read_dir().unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(folder.path().read_dir().unwrap().count(), 1, "the folder has no other file");
 }
 
 #[test]
@@ -300,12 +300,12 @@ fn a_failing_folder_is_logged_once_and_its_recovery_once() {
     let gate = TestGate::start(config);
     gate.initiate(id(1), NUMBER);
     assert_eq!(gate.ends(id(1)).0, CallStatus::Success);
-    // It was tried twice at least: at the start, and at the end.
+    // The file was written at least twice: at the start, and at the end.
     let log = gate.end();
-    let told: Vec<_> = log.iter().filter(|line| line["event"] == "metrics_fail").collect();
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert_eq!(told[0]["level"], "warn");
-    assert!(told[0]["text"].as_str().unwrap().contains("no-such-folder/phonegate.prom: No such file"), "{}", told[0]);
+    let seen: Vec<_> = log.iter().filter(|line| line["event"] == "metrics_fail").collect();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!(seen[0]["level"], "warn");
+    assert!(seen[0]["text"].as_str().unwrap().contains("no-such-folder/phonegate.prom: No such file"), "{}", seen[0]);
 }
 
 #[test]

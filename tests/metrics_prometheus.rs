@@ -1,4 +1,4 @@
-//! The metrics, by the word of Prometheus' own programs: promtool and node_exporter.
+//! Checks the metrics with Prometheus' own programs: promtool and node_exporter.
 
 mod support;
 
@@ -44,11 +44,11 @@ fn every_metric_is_documented_and_the_examples_are_valid() {
     let operations = std::fs::read_to_string(support::project_folder().join("docs/operations.md")).unwrap();
     let text = Metrics::new(["demo"]).unwrap().to_text(Default::default()).unwrap();
     let written: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
-    let mut told: Vec<_> =
+    let mut metric_names: Vec<_> =
         operations.lines().filter_map(|line| line.strip_prefix("| `phonegate_")?.split_once('`')).collect();
-    told.sort();
-    let told: Vec<_> = told.into_iter().map(|(name, _)| format!("phonegate_{name}")).collect();
-    assert_eq!(told, written);
+    metric_names.sort();
+    let metric_names: Vec<_> = metric_names.into_iter().map(|(name, _)| format!("phonegate_{name}")).collect();
+    assert_eq!(metric_names, written);
 
     let blocks: Vec<_> = operations.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     let [scraping, alerts] = blocks[..] else { panic!("{blocks:?}") };

@@ -1,4 +1,5 @@
-//! Who may change what a gate reads. A gate that others could reconfigure says so at its start, or does not start.
+//! The permissions of the files that a gate reads. A gate that other accounts could reconfigure warns at its start, or
+//! does not start.
 
 mod support;
 
@@ -84,7 +85,7 @@ impl Place {
     /// The warnings of one start: their texts.
     fn warnings(&self) -> Vec<String> {
         let gate = self.start().unwrap();
-        // The end waits for what the gate's own threads have begun.
+        // The shutdown waits for the work that the gate's threads have begun.
         assert!(gate.shut_down(EVENT_TIMEOUT));
         let log = self.path("log/phonegate.log");
         let lines = fs::read_to_string(&log).unwrap();
@@ -96,7 +97,7 @@ impl Place {
     }
 }
 
-/// What others may change, the mode that lets them, and what is said of it.
+/// A path that others may change, the mode that allows it, and the text of the warning.
 const FAULTS: [(&str, u32, &str); 13] = [
     ("conf/phonegate.json", 0o602, "everybody can write to it"),
     ("conf/phonegate.json", 0o620, "the file's group can write to it"),
@@ -209,7 +210,7 @@ fn every_link_on_the_way_to_a_file_counts() {
     for target in ["../open/hop.txt", "../open/folder/real.txt"] {
         std::os::unix::fs::symlink(target, place.path("conf/secret.txt")).unwrap();
         place.set("open", 0o755);
-        assert!(place.start().unwrap().shut_down(EVENT_TIMEOUT), "{target}: nobody else can change a link");
+        assert!(place.start().unwrap().shut_down(EVENT_TIMEOUT), "{target}: no other account can change a link");
         place.set("open", 0o777);
         let error = place.start().err().unwrap_or_else(|| panic!("{target}: the gate starts")).to_string();
         let open = place.path("open");

@@ -1,4 +1,4 @@
-//! What users hear: the recordings of the library, an administrator's own, and which language is spoken.
+//! The recordings of the library, an administrator's custom ones, and the choice of the language.
 
 #[path = "prompts/pieces.rs"]
 mod pieces;
@@ -29,7 +29,7 @@ fn embedded() -> Prompts {
     Prompts::load(&PromptsConfig::default(), Method::Code, Path::new("")).unwrap()
 }
 
-/// A folder of own recordings.
+/// A folder of custom recordings.
 struct Own(TempDir);
 
 impl Own {
@@ -37,7 +37,7 @@ impl Own {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// The place of a file, in a folder that is there.
+    /// The path of a file, in a folder that exists.
     fn at(&self, path: &str) -> PathBuf {
         let path = self.0.path().join("own").join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -48,7 +48,7 @@ impl Own {
         self.load_all(Method::Pound).map_err(|faults| faults.into_iter().next().unwrap())
     }
 
-    /// The recordings, or each fault without what all of them begin with.
+    /// The recordings, or each fault without its common beginning.
     fn load_all(&self, method: Method) -> Result<Prompts, Vec<String>> {
         let beginning = format!("prompts.directory: {}/", self.at("").display().to_string().trim_end_matches('/'));
         Prompts::load_all(&config(json!({ "directory": "own" })), method, self.0.path())
@@ -56,7 +56,7 @@ impl Own {
     }
 }
 
-/// Runs sox, which writes WAV files independently of what reads them here.
+/// Runs sox, which writes WAV files independently of the code that reads them.
 fn sox(arguments: &[&str], file: &Path, effects: &[&str]) {
     let ran = Command::new("sox").arg("-D").args(arguments).arg(file).args(effects).output();
     let ran = ran.expect("this test needs sox: apt-get install sox");
@@ -91,7 +91,7 @@ fn every_recording_was_made_from_its_sentence() {
     let folder = support::project_folder().join("prompts");
     assert_eq!(make_check(&folder), (true, String::new()));
 
-    // The check would tell.
+    // The check would report a difference.
     let copy = tempfile::tempdir().unwrap();
     let copied = Command::new("cp").arg("-r").arg(&folder).arg(copy.path()).status().unwrap();
     assert!(copied.success());
@@ -103,8 +103,8 @@ fn every_recording_was_made_from_its_sentence() {
     std::fs::remove_file(folder.join("it-IT/intro.wav")).unwrap();
     std::fs::create_dir(folder.join("xx-XX")).unwrap();
     std::fs::write(folder.join("xx-XX/intro.wav"), "").unwrap();
-    let (good, told) = make_check(&folder);
-    let named: Vec<_> = told.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+    let (good, error) = make_check(&folder);
+    let named: Vec<_> = error.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
     assert!(!good);
     assert_eq!(named, ["de-DE/verified.wav", "fr-FR/goodbye.wav", "it-IT/intro.wav", "xx-XX/intro.wav"]);
 }
@@ -169,8 +169,8 @@ fn a_bad_recording_is_refused_with_its_file_and_problem() {
     };
     let bytes = good("1");
     let refused = |fault: &str| {
-        let told = own.load().unwrap_err();
-        assert!(told.starts_with(&format!("de-DE/verified.wav: {fault}")), "{told}\nis not: {fault}");
+        let error = own.load().unwrap_err();
+        assert!(error.starts_with(&format!("de-DE/verified.wav: {fault}")), "{error}\nis not: {fault}");
     };
     let not_wav = "is not a WAV file of PCM (8 to 32 bits), float (32 bits), A-law or µ-law: ";
     std::fs::write(&file, "").unwrap();
@@ -189,7 +189,7 @@ fn a_bad_recording_is_refused_with_its_file_and_problem() {
     assert!(own.load().is_ok());
     sox(&["-n", "-r", "8000", "-b", "16"], &file, &["trim", "0", "1"]);
     refused("is silent");
-    // Recorders write of themselves into a chunk, whose length may be odd.
+    // Recorders describe themselves in a chunk, whose length may be odd.
     std::fs::write(&file, [&bytes[..12], b"bext\x03\0\0\0abc\0", &bytes[12..]].concat()).unwrap();
     assert!(own.load().is_ok());
     tone(&["-r", "8000", "-c", "3"], "500", &file);
@@ -255,7 +255,7 @@ fn every_fault_of_a_folder_is_reported_at_once() {
          verified.wav, fraud_reported.wav, goodbye.wav",
         "old recordings: its name is not a language tag such as en-US",
     ] {
-        assert!(faults.iter().any(|told| told.starts_with(fault)), "{fault}\nis not in {faults:#?}");
+        assert!(faults.iter().any(|error| error.starts_with(fault)), "{fault}\nis not in {faults:#?}");
     }
     assert_eq!(faults.len(), 6, "{faults:#?}");
     let nowhere =
@@ -276,7 +276,7 @@ fn the_language_is_the_hosts_else_the_countrys_else_the_default() {
         (Some("de-AT"), Some("CH"), "de-DE"),
         (Some("de-Latn-AT-1996"), None, "de-DE"),
         (Some("en-US"), None, "en-US"),
-        // Of another country: first as the number's country has it, then as the default has it.
+        // The language of another country: first that of the number's country, then that of the default.
         (Some("en-AU"), Some("US"), "en-US"),
         (Some("en-AU"), Some("AT"), "en-GB"),
         (Some("en"), None, "en-GB"),
@@ -296,7 +296,7 @@ fn the_language_is_the_hosts_else_the_countrys_else_the_default() {
 }
 
 proptest! {
-    /// A file may be anything: a damaged header, lengths and counts that are lies.
+    /// A file may contain anything: a damaged header, or wrong lengths and counts.
     #[test]
     fn no_file_makes_the_reader_panic(
         changes in prop::collection::vec((0_usize..120, any::<u8>()), 1..8), length in 0_usize..1_000, kind in 0_usize..6
@@ -334,7 +334,7 @@ thread_local! {
     };
 }
 
-/// What a gate that speaks over a trunk warns of its fraud key, which is 9.
+/// The warnings of a gate with a trunk whose fraud key is 9.
 fn warned_of_zero(prompts: Value) -> Vec<String> {
     let gate = TestGate::start(json!({
         "use": ["trunk"],

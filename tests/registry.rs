@@ -98,7 +98,7 @@ proptest! {
         let mut attempts: Vec<(Attempt, u128, u32)> = Vec::new();
 
         for operation in operations {
-            // Spans here are long and the clocks start together, so one of them leads for good.
+            // Spans here are long and the clocks start together, so the same clock stays ahead.
             let time = monotonic.max(wall);
             let now = start.moved(time, time, time);
             match operation {
@@ -158,7 +158,7 @@ proptest! {
                 }
                 Operation::Release { attempt } => {
                     if let Some((attempt, _, wanted)) = attempts.get(attempt % attempts.len().max(1)) {
-                        registry.release(*attempt, number(*wanted).key());
+                        registry.release(*attempt, number(*wanted).hash());
                         if model.ringing.get(wanted) == Some(&attempt.generation) {
                             model.ringing.remove(wanted);
                         }
@@ -174,7 +174,7 @@ proptest! {
             let now = start.moved(time, time, time);
             for n in 0..4 {
                 let (seen, promised) = (registry.status_at(id(n), || now), model.status(n, time));
-                // A failure may be remembered for longer; a success never.
+                // A failure may be kept for longer, a success never.
                 let forgotten_late = seen == Some(CallStatus::Failed) && promised.is_none();
                 prop_assert!(seen == promised || forgotten_late, "id {}: {:?}, promised {:?}", n, seen, promised);
             }
@@ -213,7 +213,7 @@ fn a_wall_clock_that_is_set_back_stretches_nothing() {
     assert!(deadline.passed(now.moved(DEADLINE, DEADLINE, Duration::ZERO)));
     assert_eq!(deadline.left(now), DEADLINE);
 
-    // Nor does a sleep of the machine after that, which only the time since its start counts then.
+    // Neither does a later sleep of the machine, which only the time since boot includes.
     assert!(deadline.passed(now.moved(Duration::ZERO, DEADLINE, Duration::ZERO)));
 }
 
@@ -302,11 +302,11 @@ fn a_repeat_under_an_older_number_key_places_no_second_call() {
     let hasher = NumberHasher::new(Some("not-a-real-number-key-0123456789abcdef".into()), []);
     let admission = Admission::new(&numbers).unwrap().hashing_with(hasher);
     let rehashed = |n: u32| admission.admit(&format!("+1425555{n:04}")).unwrap();
-    assert_ne!(rehashed(1000).key(), number(1000).key());
+    assert_ne!(rehashed(1000).hash(), number(1000).hash());
     // The store has the call from before the key was set.
     let registry = Registry::new(KEEP);
     let attempt = Attempt { id: id(1), generation: 7 };
-    assert_eq!(registry.adopt(attempt, number(1000).key(), deadline, false), Adopted::Pending);
+    assert_eq!(registry.adopt(attempt, number(1000).hash(), deadline, false), Adopted::Pending);
     assert_eq!(registry.begin(id(1), Ok(rehashed(1000)), deadline), Begun::StillPending(attempt));
     let other = registry.begin(id(1), Ok(rehashed(1001)), deadline);
     assert!(matches!(other, Begun::RefusedRepeat(_, repeated) if repeated == attempt), "{other:?}");
@@ -326,7 +326,7 @@ fn an_approval_is_used_up_once_and_by_the_ticket_of_its_entry() {
     assert_eq!((again.ticket, again.is_granted), (7, true), "what was granted to the entry stays");
 
     registry.forget_successes();
-    let ended = AttemptEnd { attempt, number: Some(number(1000).key()), outcome: VERIFIED, ago: Duration::ZERO };
+    let ended = AttemptEnd { attempt, number: Some(number(1000).hash()), outcome: VERIFIED, ago: Duration::ZERO };
     assert!(registry.adopt_end(ended, Moment::now(), None));
     assert!(!registry.use_up(&first), "the entry was forgotten");
     let reread = registry.approval_to_use(id(1), || 9).unwrap();

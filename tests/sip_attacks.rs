@@ -74,7 +74,7 @@ fn a_bye_from_another_address_never_ends_a_call() {
     let callee = handset.callee("0 101");
     let trunk = callee.trunk();
     let (reason, text) = attacked(&handset, callee, trunk, |dialog, to| {
-        assert_eq!(Attacker::on("127.0.0.2").sends(dialog, "BYE", "", ""), None, "nobody answers it");
+        assert_eq!(Attacker::on("127.0.0.2").sends(dialog, "BYE", "", ""), None, "no response");
         handset.press(to, '#');
     });
     assert_eq!(reason, None, "{text}");

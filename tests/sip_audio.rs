@@ -35,7 +35,7 @@ fn spoken(language: &str, prompt: &str) -> Vec<u8> {
     wav[data + 8..][..size].to_vec()
 }
 
-/// Returns where a recording begins in the received samples: packets of silence may precede it. Rounding between the
+/// Returns the position of a recording in the received samples: packets of silence may precede it. Rounding between the
 /// codecs is tolerated.
 fn begin(heard: &[u8], said: &[u8], decode: fn(u8) -> i16) -> usize {
     let is_like = |(heard, said): (&u8, &u8)| {

@@ -75,11 +75,11 @@ fn hanging_up_without_a_key_ends_the_call() {
 #[test]
 fn every_final_response_has_its_reason_and_its_text() {
     use FailureReason::{CannotPlace, InvalidNumber, NotConfigured, Throttled, Unreachable};
-    for (code, phrase, reason, told) in [
+    for (code, phrase, reason, text_part) in [
         (486, "Busy Here", Unreachable, "The line is busy: the trunk answered 486 Busy Here, reason Q.850;cause=17"),
         (600, "Busy Everywhere", Unreachable, "The line is busy"),
-        (480, "Nobody Home", Unreachable, "Nobody answered: the trunk answered 480 Nobody Home"),
-        (408, "Request Timeout", Unreachable, "Nobody answered"),
+        (480, "Nobody Home", Unreachable, "The call was not answered: the trunk answered 480 Nobody Home"),
+        (408, "Request Timeout", Unreachable, "The call was not answered"),
         (603, "Decline", Unreachable, "The call was rejected"),
         (
             403,
@@ -106,7 +106,7 @@ fn every_final_response_has_its_reason_and_its_text() {
             let gate = gate(callee.trunk());
             let (found, text) = ending(&gate).expect("it fails");
             assert_eq!(found, reason, "{code}: {text}");
-            assert!(text.contains(told), "{code}: {text}");
+            assert!(text.contains(text_part), "{code}: {text}");
             callee.finish();
         }
     }
@@ -206,7 +206,7 @@ fn an_unusable_offer_is_rejected_and_the_call_continues() {
 
 #[test]
 fn an_unusable_sdp_answer_ends_the_call_with_its_reason() {
-    for (sdp, told) in [
+    for (sdp, text_part) in [
         (
             "v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 0 RTP/AVP 0\n",
             "it rejects the audio stream",
@@ -229,7 +229,7 @@ fn an_unusable_sdp_answer_ends_the_call_with_its_reason() {
         let gate = gate(callee.trunk());
         let (reason, text) = ending(&gate).expect("it fails");
         assert_eq!(reason, FailureReason::CannotPlace, "{text}");
-        assert!(text.contains(told), "{text}");
+        assert!(text.contains(text_part), "{text}");
         gate.end();
         callee.finish();
     }
@@ -354,7 +354,7 @@ fn no_trunk_dials_an_emergency_number_first() {
 
 #[test]
 fn numbers_and_caller_ids_follow_the_settings_of_the_trunk() {
-    for (settings, told) in [
+    for (settings, text_part) in [
         (json!({ "number_format": "e164" }), vec!["INVITE sip:14255551212@"]),
         (json!({ "number_format": "national", "number_prefix": "9" }), vec!["INVITE sip:94255551212@"]),
         (json!({ "caller_id": "+14255550100", "username": "mim" }), vec!["From: <sip:+14255550100@127.0.0.1>"]),
@@ -374,7 +374,7 @@ fn numbers_and_caller_ids_follow_the_settings_of_the_trunk() {
         assert!(ending(&gate).is_some());
         gate.end();
         let seen = callee.finish();
-        for words in told {
+        for words in text_part {
             assert!(seen.contains(words), "{words} is not in {seen}");
         }
     }

@@ -52,7 +52,7 @@ fn idle_connection_that_died_is_replaced_before_the_next_call() {
     for (gate, server) in &gates {
         assert_eq!(ending(gate), None, "{}", server.uri());
     }
-    // The connections stay open, but are no longer read.
+    // The connections stay open, but the server no longer reads them.
     let _lost = gates.each_ref().map(|(_, server)| server.lose_connections());
     std::thread::sleep(IDLE);
     for (gate, server) in &gates {

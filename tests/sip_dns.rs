@@ -31,7 +31,7 @@ fn a_silent_srv_target_is_skipped() {
     assert_eq!(ending(&gate), None);
     gate.end();
     assert!(!silent.requests("OPTIONS").is_empty(), "the first target is asked first");
-    assert_eq!(silent.rings(), 0, "nobody is rung at a server that does not respond");
+    assert_eq!(silent.rings(), 0, "no phone rings at a server that does not respond");
     assert_eq!((works.rings(), works.requests("BYE").len()), (1, 1));
     assert!(works.requests("INVITE")[0].text.starts_with("INVITE sip:+14255551212@pbx.example SIP/2.0\r\n"));
 }

@@ -38,7 +38,7 @@ const FILES: usize = 3;
 struct Site {
     trunk: Trunk,
     service: Service,
-    /// Where the service receives SIP over UDP.
+    /// The address at which the service receives SIP over UDP.
     sip: SocketAddr,
 }
 
@@ -221,7 +221,7 @@ fn a_stream_without_messages_costs_one_connection_long() {
         placed.call.pick_up(&placed.handset);
         let audio = placed.handset.hear_prompt().from;
         let connections = site.trunk.connections();
-        let filler = b"X-Filler: nobody needs this\r\n".repeat(100);
+        let filler = b"X-Filler: not needed by any\r\n".repeat(100);
         // Only on this connection: the service soon has a new one, which must stay open.
         let connection = site.trunk.connection();
         let mut written = connection.write(&start);

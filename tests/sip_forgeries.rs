@@ -1,8 +1,8 @@
 //! Forged SIP messages about a call. Those from the trunk's own address lack one part of the call's identity; those from
 //! another address have all of it. None of them answers the call, ends it, moves its audio or approves it.
 //!
-//! Over UDP, a sender with the trunk's own address and the whole identity of a call cannot be told from the trunk:
-//! docs/security.md.
+//! Over UDP, a sender with the trunk's own address and the whole identity of a call cannot be distinguished from the
+//! trunk: docs/security.md.
 
 mod support;
 

@@ -254,7 +254,7 @@ fn a_call_that_stays_on_hold_fails_at_its_deadline() {
     assert!(ended.media.ends_with("on hold at the end."), "{}", ended.media);
 }
 
-/// Adds blanks where they are not allowed.
+/// Adds blanks at places that do not allow them.
 fn odd(sdp: &str) -> String {
     let sdp = sdp.replace("v=0\n", "v=0[$blank]\n").replace("t=0 0\n", "b=AS:64[$blank]\nt=0 0\n");
     sdp.replace("m=audio ", "m=audio  ").replace("RTP/AVP 0 101", "RTP/AVP  0  101[$blank]")

@@ -70,7 +70,7 @@ fn a_rejected_certificate_is_named_and_no_phone_rings() {
             let checked = gate.gate().check().remove(0).1.unwrap_err();
             assert!(checked.text().contains("see `client_certificate`"), "{version:?}: {checked}");
             gate.end();
-            // Certainly nobody was rung, so the next trunk is asked.
+            // Certainly no phone rang, so the next trunk is asked.
             both["trunk"] = json!([server.uri(), callee.uri()]);
             let gate = TestGate::start(config(both, 60));
             assert_eq!(ending(&gate), None, "{version:?}");

@@ -67,7 +67,7 @@ fn baresip_records_the_prompt() {
 #[test]
 fn over_tls_the_audio_is_encrypted_and_the_key_arrives() {
     let phone = Phone::start(USER, "mediaenc=srtp-mand;audio_codecs=PCMU/8000/1");
-    // The trunk's own file of authorities takes the place of the network's.
+    // The trunk's own `ca_file` replaces that of `network`.
     let trunk = json!({ "type": "sip", "trunk": phone.uri("tls"), "ca_file": phone.authority() });
     let gate = gate(trunk, Some(Path::new("nowhere.pem")));
     assert_eq!(call(&gate, &phone), None, "{}", phone.log());

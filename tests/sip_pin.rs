@@ -100,7 +100,7 @@ fn refused(gate: &TestGate, n: u128) -> Option<FailureReason> {
     gate.initiate(id(n), NUMBER);
     gate.ends(id(n));
     let is_placed = |line: &Value| line["event"] == "placed" && line["id"] == id(n).to_string();
-    assert!(!gate.log().iter().any(is_placed), "nobody is rung");
+    assert!(!gate.log().iter().any(is_placed), "no phone rings");
     gate.snapshot(id(n)).failure.map(|failure| failure.reason())
 }
 
@@ -158,7 +158,7 @@ fn a_number_without_a_pin_is_not_called() {
         config["store"] = json!({ "type": "sqlite", "path": "calls.db" });
         config["messages"] = json!(messages);
         let gate = TestGate::start(config);
-        // That of another number does not count.
+        // The PIN of another number does not count.
         set(&gate.folder().join("phonegate.json"), "+1 4255551313", PIN);
         assert_eq!(refused(&gate, 1), Some(FailureReason::PinNotSet));
         assert_eq!(message(&gate, 1), expected);
@@ -260,7 +260,7 @@ fn another_pepper_is_rejected_at_start() {
     phone.callee.finish();
 }
 
-/// The failure is not the backend's, so it stays up.
+/// The backend did not cause the failure, so it stays up.
 #[test]
 fn a_pin_that_the_store_cannot_check_is_denied_and_logged() {
     let redis = Redis::start();

@@ -69,7 +69,7 @@ fn a_call_needs_less_than_64_kilobytes() {
         wait_until("each has heard the prompt", || crowd.asked() == asked);
         (ids, Held::now().memory)
     };
-    // Initialise what is set up once.
+    // The first calls initialise what is set up once.
     let (first, before) = speaks_to(1, 1);
     let (more, after) = speaks_to(CALLS, 1 + CALLS);
     let each = after.saturating_sub(before) / CALLS;
@@ -85,10 +85,10 @@ fn a_call_needs_less_than_64_kilobytes() {
 /// Of each hundred calls 95 are busy, 4 are verified and 1 rings until its deadline. The ports suffice for the calls at
 /// once, so a pair that is not given back is missed.
 ///
-/// The limits remember each number for a day, so 10,000 numbers are called in turn, and the memory after the first round
-/// includes them. It also includes what is kept of calls for 64*T1 (32 s); what is kept of the last ones has gone when it
-/// is compared. The tolerance is what the allocator cannot give back, because something that lives on is beside it: a leak
-/// of 100 bytes in each call would be more.
+/// The limits remember each number for a day, so 10,000 numbers are called in turn, and the memory after the first
+/// round includes them. It also includes what is kept of calls for 64*T1 (32 s); what is kept of the last ones has gone
+/// when it is compared. The tolerance is what the allocator cannot give back, because an allocation that is still in
+/// use is next to it: a leak of 100 bytes in each call would be more.
 #[test]
 fn a_hundred_thousand_calls_leave_nothing_behind_long() {
     const CALLS: usize = 100_000;
@@ -139,7 +139,7 @@ fn a_hundred_thousand_calls_leave_nothing_behind_long() {
             });
             std::thread::sleep(Duration::from_millis(5));
         }
-        // Their farewells, and the memory of their outcomes.
+        // Waits for the farewells, after which the memory of the outcomes is released.
         wait_until("no call is up", || crowd.up() == 0);
         Held::now()
     };

@@ -117,7 +117,7 @@ fn refuse_forwarded_ends_the_call_before_and_after_the_answer() {
         assert_eq!(reason, FailureReason::Unreachable);
         assert!(text.contains("forwarded to another phone, and `refuse_forwarded` is set"), "{text}");
         let log = gate.end();
-        assert_eq!(texts(&log, "answered").len(), 0, "nobody is asked: {log:#?}");
+        assert_eq!(texts(&log, "answered").len(), 0, "no call is answered: {log:#?}");
         callee.finish();
     }
 }

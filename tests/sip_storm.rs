@@ -100,7 +100,7 @@ const WORDS: [&str; 12] = [
     "\u{ff}\u{fe}",
 ];
 
-/// A message with some bytes changed, cut out or put in.
+/// A message with some bytes changed, removed or inserted.
 fn mutated(message: &[u8]) -> Vec<u8> {
     let mut bytes = message.to_vec();
     for _ in 0..fastrand::usize(1..6) {

@@ -1,4 +1,5 @@
-//! `call.status_wait_ms`: how long GetCallStatus waits for an outcome, how many callers do, and what ends their wait.
+//! `call.status_wait_ms`: how long GetCallStatus waits for an outcome, how many callers wait at a time, and what ends
+//! their wait.
 
 mod support;
 
@@ -14,13 +15,13 @@ use support::gate::{TestGate, id};
 use support::redis::Redis;
 use support::{EVENT_TIMEOUT, wait_until};
 
-/// The most callers that wait.
+/// Maximum number of callers that wait at a time.
 const WAITS: usize = 64;
 
-/// As long as a status may wait, which is no shorter than the tests wait for it.
+/// The longest wait for a status. It is at least as long as the tests wait.
 const LONGEST_MS: u64 = 60_000;
 
-/// A gate whose telephone rings on.
+/// A gate whose telephone rings until the call is ended.
 fn gate(call: serde_json::Value, store: serde_json::Value) -> TestGate {
     TestGate::start(json!({
         "use": ["demo"], "allow_test_backends": true,
@@ -54,11 +55,11 @@ fn sixty_four_callers_wait_and_others_are_answered_at_once() {
         for _ in 0..16 {
             assert_eq!(answer(&answers), CallStatus::Pending);
         }
-        // The others have all that there is to wait with, so each further one is answered.
+        // As many callers wait as may wait, so each further one is answered at once.
         ask();
         assert_eq!(answer(&answers), CallStatus::Pending);
         assert!(answers.try_recv().is_err(), "{WAITS} wait");
-        // Their end is told to all of them, and lets others wait.
+        // All of them get the outcome, and then other callers may wait.
         gate.end();
         for _ in 0..WAITS {
             answer(&answers);
@@ -66,7 +67,7 @@ fn sixty_four_callers_wait_and_others_are_answered_at_once() {
     });
 }
 
-/// The store does not answer, so the call has no outcome to wake anybody with.
+/// The store does not answer, so the call has no outcome that would wake a waiting caller.
 #[test]
 fn a_shutdown_wakes_all_waiting_callers() {
     let redis = Redis::start();
@@ -81,7 +82,7 @@ fn a_shutdown_wakes_all_waiting_callers() {
         assert!(answer.recv_timeout(std::time::Duration::from_millis(500)).is_err(), "it waits");
         redis.pause();
         scope.spawn(|| gate.gate().shut_down(EVENT_TIMEOUT));
-        assert_eq!(answer.recv_timeout(EVENT_TIMEOUT / 2), Ok(CallStatus::Pending), "it is told what is known");
+        assert_eq!(answer.recv_timeout(EVENT_TIMEOUT / 2), Ok(CallStatus::Pending), "it gets the status that is known");
         redis.resume();
     });
     assert_eq!(gate.status(id(1)), CallStatus::Failed);
@@ -90,7 +91,7 @@ fn a_shutdown_wakes_all_waiting_callers() {
 static ANSWERS: Mutex<Option<Sender<i32>>> = Mutex::new(None);
 static ABI: Mutex<Option<(unsafe extern "C" fn(*const c_char) -> i32, std::ffi::CString)>> = Mutex::new(None);
 
-/// Asks for the call of which a line tells that it has begun.
+/// Asks for the status of the call whose begin a log line reports.
 unsafe extern "C" fn ask(_: *mut c_void, _: i32, message: *const c_char) {
     // SAFETY: the library's promise: it is text that ends with NUL.
     let line = unsafe { CStr::from_ptr(message) }.to_string_lossy();
@@ -103,9 +104,9 @@ unsafe extern "C" fn ask(_: *mut c_void, _: i32, message: *const c_char) {
     }
 }
 
-/// Who waits there holds up the log of all calls.
+/// A wait in the callback would block the log of all calls.
 #[test]
-fn nobody_waits_inside_the_log_callback() {
+fn a_poll_inside_the_log_callback_never_waits() {
     let mut config = rings_on();
     config["call"] = json!({ "status_wait_ms": LONGEST_MS, "deadline_s": 10 });
     let abi = Abi::load(&config);
@@ -116,7 +117,7 @@ fn nobody_waits_inside_the_log_callback() {
     // SAFETY: the callback is a function of this program, and uses no user data.
     assert_eq!(unsafe { abi.set_log_callback(Some(ask), std::ptr::null_mut()) }, 0);
     assert_eq!(abi.initiate(Some(NUMBER), Some(&id), None), PENDING);
-    // With a wait, it would be that of the deadline.
+    // A caller in the callback does not wait: a wait would end at the deadline, with Failed.
     assert_eq!(answers.recv_timeout(EVENT_TIMEOUT), Ok(PENDING));
     assert_eq!(abi.status(Some(&id)), FAILED, "anywhere else it waits for that");
     // SAFETY: as above.

@@ -1,4 +1,4 @@
-//! The log: a line for each step, without personal data, that never holds anybody up.
+//! The log: it has a line for each step, contains no personal data, and never delays a call.
 
 mod support;
 
@@ -147,7 +147,7 @@ fn dropped_lines_are_counted_and_reported() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let (sink, released) = (Arc::clone(&lines), Mutex::new(released));
     let tee: phonegate::telemetry::Tee = Arc::new(move |_, line: &str| {
-        // The first line holds everything up, until the sender is gone.
+        // The first line blocks the log, until the sender is dropped.
         let _ = entered.try_send(());
         let _ = released.lock().unwrap().recv();
         sink.lock().unwrap().push(serde_json::from_str::<Value>(line).unwrap());
@@ -202,7 +202,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
     assert!(error.to_string().starts_with(&format!("log.directory: {}: ", log.display())), "{error}");
 }
 
-/// A disk that is full, here a device that always is, harms no call, and what is missing is told once there is room.
+/// A full disk, here a device that is always full, harms no call, and missing lines are reported once there is room.
 #[test]
 fn calls_continue_without_a_log_and_missing_lines_are_reported() {
     let folder = tempfile::tempdir().unwrap();
@@ -218,7 +218,7 @@ fn calls_continue_without_a_log_and_missing_lines_are_reported() {
     let text = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<Value> =
         text.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect();
-    let told = lines.iter().find(|line| line["event"] == "lines_dropped").expect("it tells");
+    let told = lines.iter().find(|line| line["event"] == "lines_dropped").expect("the loss is reported");
     assert!(told["count"].as_u64().unwrap() >= 20, "{told}");
 }
 
@@ -353,7 +353,11 @@ fn an_observer_gets_every_event_of_a_call_whatever_the_log_level() {
     let (_folder, gate) = observed(observer);
     call_once(&gate);
     gate.finish_publishing();
-    let events: Vec<_> = events.try_iter().collect();
+    let mut seen: Vec<_> = events.try_iter().collect();
+    assert!(seen.iter().any(|event| event.event == CallEvent::Verified), "the outcome is observed: {seen:?}");
+    assert!(gate.shut_down(support::EVENT_TIMEOUT));
+    seen.extend(events.try_iter());
+    let events = seen;
     let kinds: Vec<_> = events.iter().map(|event| event.event).collect();
     assert_eq!(
         kinds,
@@ -363,7 +367,8 @@ fn an_observer_gets_every_event_of_a_call_whatever_the_log_level() {
             CallEvent::Placed,
             CallEvent::Ringing,
             CallEvent::Answered,
-            CallEvent::Verified
+            CallEvent::Verified,
+            CallEvent::CleanedUp
         ]
     );
     assert_eq!(events[0].number.as_deref(), Some("+1******1212"));
@@ -373,7 +378,6 @@ fn an_observer_gets_every_event_of_a_call_whatever_the_log_level() {
     for event in &events[1..] {
         assert!(event.backend.as_deref() == Some("demo") && event.ms.is_some(), "{event:?}");
     }
-    assert!(gate.shut_down(support::EVENT_TIMEOUT));
 }
 
 #[test]

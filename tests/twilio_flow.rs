@@ -1,4 +1,4 @@
-//! The flow that PhoneGate generates for Twilio Studio: the result of each thing that a user can do.
+//! The flow that PhoneGate generates for Twilio Studio, and its result for everything that a user can do.
 
 mod support;
 
@@ -21,7 +21,7 @@ const TO: &str = "+14255551212";
 /// The results that PhoneGate knows.
 const RESULTS: [&str; 6] = ["BUSY", "FAILED", "MACHINE", "NO_ANSWER", "NO_KEY", "PRESSED"];
 
-/// The code of each attempt, and its words.
+/// The code of each attempt, in digits and in words.
 const CODES: [(&str, &str); 3] =
     [("471", "four, seven, one"), ("829", "eight, two, nine"), ("313", "three, one, three")];
 
@@ -221,7 +221,7 @@ fn only_the_code_of_an_attempt_and_pound_approve() {
         (&[Heard("*", "#"), Heard("", "*#")], "wrong"),
         (&[Heard("0", "#"), Heard("", "0#")], "wrong"),
         (&[Keys("11111111111111111471#"), Keys("11111111111111111829#")], "wrong"),
-        // Cut by a pause.
+        // The entry is cut by a pause.
         (&[Keys("471"), Keys("#")], "NO_KEY"),
         (&[Keys("47"), Keys("1#")], "wrong"),
         (&[Keys("472#"), Heard("", "")], "wrong"),

@@ -61,7 +61,7 @@ fn a_queued_start_is_dropped_at_shutdown() {
     begin(&gate, STARTS..STARTS + 20);
     let dialled = || gate.log().iter().filter(|line| line["event"] == "dialling").count();
     wait_until("the others wait", || dialled() == STARTS + 20);
-    // The replies come within this time, and give turns free.
+    // The replies arrive within this time, and then queued requests are sent.
     gate.end();
     assert_eq!(twilio.seen(About::Start).len(), STARTS);
     assert!(twilio.is_clean(), "those that were started are hung up");

@@ -222,15 +222,15 @@ fn an_invalid_proxy_of_the_environment_is_refused_by_name() {
 
 #[test]
 fn a_configured_proxy_is_used_and_its_password_not_shown() {
-    let nobody = unused_address();
-    // The stand-in answers as the proxy, in place of an address where nothing listens.
+    let closed_port = unused_address();
+    // The stand-in answers as the proxy, in place of an address at which no program listens.
     let proxy = Twilio::start();
-    let settings = at(&proxy, format!("http://{nobody}"));
+    let settings = at(&proxy, format!("http://{closed_port}"));
     let line = TestBackend::with_network(&settings, &json!({ "proxy": proxy.base_url })).unwrap();
     assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), verified());
 
     let line =
-        TestBackend::with_network(&settings, &json!({ "proxy": format!("http://bob:hush-hush@{nobody}") })).unwrap();
+        TestBackend::with_network(&settings, &json!({ "proxy": format!("http://bob:hush-hush@{closed_port}") })).unwrap();
     let refused = line.refused(NUMBER);
     assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::No, FailureReason::CannotPlace));
     assert!(!refused.failure.text().contains("hush"), "{}", refused.failure);

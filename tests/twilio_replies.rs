@@ -30,7 +30,7 @@ fn null_in_a_reply_is_an_absent_key() {
         (0..2).for_each(|_| twilio.fail(About::Poll, Fault::Edit(edit)));
         assert_eq!(call(&gate(&twilio)).1, expected);
     }
-    // A refusal without words keeps its code.
+    // A refusal without a message keeps its code.
     let twilio = Twilio::start();
     twilio.fail(About::Start, Fault::Reply(400, r#"{"code":21211,"message":null}"#.to_owned()));
     assert_eq!(call(&gate(&twilio)).1, Some(FailureReason::InvalidNumber));
@@ -79,7 +79,7 @@ fn another_success_status_is_no_success() {
 
     let twilio = Twilio::start();
     twilio.fail(About::Delete, Fault::Reply(200, String::new()));
-    // It must outlive the deletion.
+    // The gate must outlive the deletion.
     let gate = gate(&twilio);
     assert_eq!(call(&gate), (CallStatus::Success, None, String::new()));
     wait_until("the deletion is repeated", || twilio.seen(About::Delete).len() == 2 && twilio.is_clean());
@@ -96,7 +96,7 @@ fn an_execution_that_outlives_its_call_is_ended() {
         assert_eq!((status, reason), (CallStatus::Failed, Some(FailureReason::CallEnded)), "{word:?}: {text}");
         wait_until("the Execution is ended and deleted", || twilio.is_clean());
         let (polls, end) = (twilio.seen(About::Poll), &twilio.seen(About::End)[0]);
-        // The third look at the Execution is the first one that could show it.
+        // The third poll of the Execution is the first one that could show it.
         let executions: Vec<_> = polls.iter().filter(|look| !look.path.ends_with("/Context")).collect();
         let asked = executions.iter().filter(|look| look.at > executions[2].at).count();
         assert!(asked <= 14 && end.at > executions[2].at, "at a look each second, within 15 s: {asked}");

@@ -1,4 +1,4 @@
-//! What Twilio Studio reports about a call, and the outcome; which flows PhoneGate refuses.
+//! The outcome of each report of Twilio Studio about a call, and the flows that PhoneGate refuses.
 
 mod support;
 

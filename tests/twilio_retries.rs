@@ -27,7 +27,7 @@ fn gate(twilio: &Twilio, call: Value) -> TestGate {
     TestGate::start(json!({ "use": ["cloud"], "backends": { "cloud": twilio.backend() }, "call": call }))
 }
 
-/// The times between the requests about this, in milliseconds.
+/// Returns the times between the requests about this, in milliseconds.
 fn pauses(twilio: &Twilio, about: About) -> Vec<u128> {
     twilio.seen(about).windows(2).map(|pair| (pair[1].at - pair[0].at).as_millis()).collect()
 }
@@ -94,7 +94,7 @@ fn polls_are_a_second_apart() {
     let followed = line.runtime.block_on(async { tokio::time::timeout(Duration::from_millis(3_500), follow).await });
     assert!(followed.is_err(), "it rings");
     let (start, polls) = (&twilio.seen(About::Start)[0], twilio.seen(About::Poll));
-    // Each look asks for the Execution and its context.
+    // Each poll reads the Execution and its context.
     assert!((1..=6).contains(&polls.len()), "{polls:?}");
     assert!((polls[0].at - start.at).as_millis() >= 1_000);
 }

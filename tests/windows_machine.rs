@@ -191,7 +191,7 @@ fn events_in(program: &str, dll: &Path, config: Option<&Value>, environment: &[(
     wine.finish(command).stderr
 }
 
-/// Returns how often an event of this kind with these words was reported, according to Wine's trace.
+/// Returns how often an event of this kind with this text was reported, according to Wine's trace.
 fn reported(notes: &str, kind: &str, words: &str) -> usize {
     let call = format!(":{kind}:eventlog:ReportEventW ");
     notes.lines().filter(|line| line.contains(&call) && line.contains(words)).count()

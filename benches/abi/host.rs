@@ -29,7 +29,7 @@ pub struct Host {
     next_number: AtomicU32,
 }
 
-/// The longest that an export took.
+/// The longest duration of an export.
 pub struct Longest {
     pub export: &'static str,
     pub took: Duration,
@@ -79,21 +79,21 @@ impl Host {
         unsafe { (self.status)(id.as_ptr()) }
     }
 
-    /// Makes calls known that failed at once.
+    /// Registers calls that fail at once.
     pub fn refuse(&self, ids: &[CString]) {
         for id in ids {
             assert_eq!(self.initiate(BLOCKED, id), 2);
         }
     }
 
-    /// Places a call. Ends the process where it fails at once.
+    /// Places a call. Ends the process if it fails at once.
     pub fn place(&self, number: &CStr, id: &CStr) {
         if self.initiate(number, id) == 2 {
             self.give_up(id);
         }
     }
 
-    /// Waits until these calls are verified. Ends the process where one fails: no call lasts longer than its deadline.
+    /// Waits until these calls are verified. Ends the process if one fails: no call lasts longer than its deadline.
     pub fn wait_for<'a>(&self, ids: impl Iterator<Item = &'a CString>) {
         for id in ids {
             loop {
@@ -125,7 +125,7 @@ impl Host {
         }
     }
 
-    /// The longest that each export took, while two threads place calls and ask.
+    /// Returns the longest duration of each export while two threads place calls and poll.
     pub fn longest(&self) -> Vec<Longest> {
         const TIMES: usize = 50_000;
         let took = RefCell::new([Duration::ZERO; 3]);

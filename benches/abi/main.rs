@@ -1,6 +1,6 @@
-//! What a poll costs: through the shim and through the C ABI of the built library, loaded as a host loads it, beside a
-//! dictionary in C#, the sample of Microsoft's article, a bare map and dashmap. And what the other exports cost. `make
-//! bench` runs it and prints its tables.
+//! Measures a poll: through the shim and through the C ABI of the built library, loaded as a host loads it, compared
+//! with a dictionary in C#, the sample of Microsoft's article, a bare map and dashmap. Also measures the other exports.
+//! `make bench` runs it and prints its tables.
 //!
 //! Needs Mono. The library is target/release/libphonegate.so, or what PHONEGATE_LIBRARY names.
 

@@ -44,7 +44,7 @@ fn compile(output_path: &str, source: &str, options: &[&str]) {
     output(&mut compiler, "mono-mcs mono-devel");
 }
 
-/// What a program prints. Ends the process when it is missing or fails.
+/// Returns the output of a program. Ends the process if the program is missing or fails.
 fn output(command: &mut Command, packages: &str) -> String {
     let ran = command.output().unwrap_or_else(|error| {
         eprintln!("{}: {error}; install it: apt-get install {packages}", command.get_program().display());

@@ -1,4 +1,4 @@
-//! The table that `make bench` prints, from what criterion wrote down.
+//! The table that `make bench` prints, from criterion's results.
 
 use std::path::PathBuf;
 
@@ -49,7 +49,7 @@ fn shown(nanoseconds: Option<f64>) -> String {
     nanoseconds.map_or_else(|| "not run".to_owned(), |ns| format!("{ns:.1}"))
 }
 
-/// The median that criterion estimated, in nanoseconds; none where a filter left it out.
+/// The median that criterion estimated, in nanoseconds. `None` if a filter excluded it.
 fn median(group: &str, known: usize, function: &str, threads: usize) -> Option<f64> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
     let folder = format!("criterion/{group}_{known}/{function}/{threads}/new/estimates.json");

@@ -1,4 +1,5 @@
-//! A thousand calls at once over a SIP trunk: what they cost, and how evenly they speak, beside sipp as the caller.
+//! Measures a thousand concurrent calls over a SIP trunk: their cost, and how evenly their packets are spaced, compared
+//! with sipp as the caller.
 //!
 //! The caller is a process of its own, and so are the callees; each is on the same machine. `make bench` runs it and
 //! prints its table. The library is target/release/libphonegate.so, or what PHONEGATE_LIBRARY names.
@@ -16,10 +17,10 @@ use peer::{Heard, PeerProcess};
 /// Calls at once.
 const CALLS: usize = 1_000;
 
-/// How long each listens before it presses a key.
+/// How long each callee listens before it presses a key.
 const LISTENS: Duration = Duration::from_secs(12);
 
-/// What one caller did, and what it cost.
+/// The results of one caller, and its cost.
 struct Run {
     verified: usize,
     seconds: f64,

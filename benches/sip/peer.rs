@@ -49,7 +49,7 @@ impl PeerProcess {
         Self { process, commands, said, port: port.trim().parse().expect("a port") }
     }
 
-    /// Ends it.
+    /// Ends the process.
     pub fn finish(mut self) -> Heard {
         drop(self.commands);
         let mut text = String::new();

@@ -1,6 +1,6 @@
 //! sipp as the caller that does the same: it plays audio until the key has come, and hangs up.
 //!
-//! It sends the audio of all calls from one socket, where PhoneGate has a pair of ports for each call.
+//! It sends the audio of all calls from one socket, while PhoneGate has a pair of ports for each call.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

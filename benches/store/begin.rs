@@ -1,13 +1,13 @@
-//! What it costs to begin a call among few and many calls.
+//! Measures the cost of beginning a call among few and many calls.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use phonegate::call::{Attempt, Country, KeyFingerprint, NumberKey};
-use phonegate::config::{NetworkConfig, StoreConfig};
+use phonegate::call::{Attempt, Country, KeyFingerprint, NumberHash};
+use phonegate::config::NetworkConfig;
 use phonegate::store::{
-    Begun, CallStore, Limits, MemoryStore, NewAttempt, Owner, RedisStore, SqliteStore, StoredNumber,
+    Begun, CallStore, Limits, MemoryStore, NewAttempt, Owner, RedisConfig, RedisStore, SqliteStore, StoredNumber,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -63,7 +63,7 @@ fn open(store: &Value) -> Arc<dyn CallStore> {
             Arc::new(SqliteStore::open(Path::new(store["path"].as_str().expect("a path"))).expect("a file"))
         }
         _ => {
-            let config: StoreConfig = serde_json::from_value(store.clone()).expect("a store");
+            let config: RedisConfig = serde_json::from_value(json!({ "url": store["url"] })).expect("a store");
             Arc::new(RedisStore::open(&config, &NetworkConfig::default(), Path::new("")).expect("an address"))
         }
     }
@@ -75,7 +75,7 @@ async fn begin(store: &Arc<dyn CallStore>, calls: std::ops::RangeInclusive<u128>
     }
 }
 
-/// As `begin`, but a store that does not keep up is asked again: this is not measured.
+/// As `begin`, but asks a store that is busy again. This is not measured.
 async fn fill(store: &Arc<dyn CallStore>, calls: std::ops::RangeInclusive<u128>) {
     for some in calls.collect::<Vec<_>>().chunks(AT_ONCE) {
         let mut tries = 1;
@@ -87,7 +87,7 @@ async fn fill(store: &Arc<dyn CallStore>, calls: std::ops::RangeInclusive<u128>)
     }
 }
 
-/// Says which call did not begin, and why.
+/// Describes a call that did not begin, and the reason.
 async fn begin_at_once(store: &Arc<dyn CallStore>, calls: &[u128]) -> Result<(), String> {
     let news: Vec<_> = calls.iter().copied().map(new).collect();
     let begun = futures_util::future::join_all(news.iter().map(|new| store.begin(new, &ROOMY))).await;
@@ -96,14 +96,14 @@ async fn begin_at_once(store: &Arc<dyn CallStore>, calls: &[u128]) -> Result<(),
 }
 
 fn new(n: u128) -> NewAttempt {
-    let key = NumberKey::parse(&format!("{n:032x}")).expect("digits");
+    let hash = NumberHash::parse(&format!("{n:032x}")).expect("digits");
     NewAttempt {
         attempt: Attempt { id: id(n), generation: 1 },
         started: SystemTime::now(),
         deadline: Duration::from_secs(600),
         number: StoredNumber {
-            key,
-            line: key,
+            hash,
+            line_hash: hash,
             fingerprint: KeyFingerprint::UNKEYED,
             otherwise: Box::default(),
             masked: "+1******1212".into(),
@@ -123,7 +123,7 @@ pub fn fill_file(file: &Path, calls: u64) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is later").as_millis();
     let now = i64::try_from(now).expect("it is small");
     let sql =
-        "INSERT INTO attempts (id, generation, is_latest, number_key, line_key, number, country, node, started_at,
+        "INSERT INTO attempts (id, generation, is_latest, number_hash, line_hash, number, country, node, started_at,
             begun, deadline, ended, ended_at)
         WITH RECURSIVE calls (n, at) AS (
             SELECT 1, ?2 - 86000000 UNION ALL SELECT n + 1, ?2 - 86000000 + n * 86000000 / ?1 FROM calls WHERE n < ?1

@@ -1,6 +1,6 @@
-//! What each store costs a call, few and many calls, and how soon the calls of a process that was killed go on in the next
-//! one. Prints four tables. Each measurement has a process of its own, as a host is one. When a call fails, that is
-//! printed with the reason, and the benchmark ends with an error.
+//! Measures the cost of a call in each store, among few and many calls, and how soon the next process continues the
+//! calls of a killed one. Prints four tables. Each measurement has a process of its own, as a host is one. When a call
+//! fails, that is printed with the reason, and the benchmark ends with an error.
 //!
 //! Needs redis-server. The library is target/release/libphonegate.so, or what PHONEGATE_LIBRARY names.
 
@@ -35,7 +35,7 @@ const AT_ONCE: usize = 1_000;
 /// Calls that are pending when their process is killed.
 const PENDING: u128 = 1_000;
 
-/// The longest that the benchmark waits for one event.
+/// Maximum time that the benchmark waits for one event.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(300);
 
 fn main() {
@@ -184,7 +184,7 @@ fn all_are_placed(store: &SqliteStore, by: &mut Child) {
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < EVENT_TIMEOUT, "waited in vain for {EVENT_TIMEOUT:?} until {what}");
+        assert!(start.elapsed() < EVENT_TIMEOUT, "timed out after {EVENT_TIMEOUT:?} while waiting until {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

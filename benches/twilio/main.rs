@@ -53,7 +53,7 @@ fn main() {
     }));
     let before = kilobytes("VmRSS:");
     let start = Instant::now();
-    // Not all at once: a machine that is too slow for that would lose some of them.
+    // The calls are not begun all at once: a slow machine would lose some of them.
     let rings = |n| gate.snapshot(id(n)).progress == Some(Progress::Ringing);
     for first in (1..=CALLS).step_by(BATCH) {
         let batch = first..first + BATCH as u128;
@@ -79,7 +79,7 @@ fn main() {
     println!("  the most                                        {:>8.1}", peak as f64 * 0.001024);
 }
 
-/// Says where it listens, and answers until its input ends.
+/// Prints the address at which it listens, and answers until its input ends.
 fn play_twilio() {
     let twilio = Twilio::start();
     twilio.play(Scenario::rings());
@@ -92,7 +92,7 @@ fn play_twilio() {
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
 
-/// One figure of this process's memory (Linux), in units of 1,024 bytes.
+/// Returns a value from this process's memory statistics (Linux), in units of 1,024 bytes.
 fn kilobytes(name: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("/proc describes this process");
     let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it is in it");

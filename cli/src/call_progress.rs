@@ -149,7 +149,7 @@ fn by(event: &ObservedEvent) -> String {
     event.backend.as_ref().map(|backend| format!(" by {backend}")).unwrap_or_default()
 }
 
-/// Returns the text of a failure, with the reason. Most texts end with it already.
+/// Returns the text of a failure, with the reason. Most texts already end with the reason.
 pub(crate) fn with_reason(failure: &Failure) -> String {
     let (text, reason) = (failure.text(), failure.reason().to_string());
     if text.contains(&reason) { text.to_owned() } else { format!("{text} ({reason})") }

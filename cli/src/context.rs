@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use phonegate::config::{self, ConfigError, Level, Loaded, LogConfig, StoreConfig, StoreKind};
+use phonegate::config::{self, ConfigError, Level, Loaded, LogConfig};
 use phonegate::gate::{Gate, LogTo};
 use phonegate::registry::Registry;
+use phonegate::store::MemoryConfig;
 use phonegate::telemetry::{CallObserver, Log, system_log};
 
 /// The log file of this command. The service may be writing to [`LIBRARY_LOG`].
@@ -56,7 +57,7 @@ impl Context {
 
     /// Starts a gate whose calls are kept in memory, separate from those of the service. `observer` receives their events.
     pub(crate) fn start(mut self, observer: Option<CallObserver>) -> Result<Gate, ConfigError> {
-        self.loaded.config.store = StoreConfig { kind: StoreKind::Memory, ..StoreConfig::default() };
+        self.loaded.config.store = MemoryConfig {}.into();
         self.start_with_store(observer)
     }
 
@@ -64,7 +65,7 @@ impl Context {
     pub(crate) fn start_with_store(self, observer: Option<CallObserver>) -> Result<Gate, ConfigError> {
         let Self { file, mut loaded } = self;
         let config = &mut loaded.config;
-        // These waits are for the polling of a host, and would delay the progress that a command shows.
+        // Hosts poll, so these waits are for them; they would delay the progress that a command shows.
         config.call.initiate_wait_ms = Default::default();
         config.call.keep_finished_s = Default::default();
         // The service writes that file.

@@ -56,7 +56,7 @@ impl CommandErrorKind {
 pub(crate) struct CommandError {
     /// The kind, which determines the exit code.
     pub(crate) kind: CommandErrorKind,
-    /// What is wrong, and where.
+    /// The problem, and the place of it.
     pub(crate) message: String,
     /// What to do about it. Each is printed on a line of its own.
     pub(crate) hints: Vec<String>,

@@ -1,7 +1,7 @@
 //! The `phonegate` command, for administrators: tests a configuration, shows calls, and changes what the store keeps.
 //!
-//! This file is the map: [`Command`] lists the commands by group, `commands` has a module for each, and the other
-//! modules are what several of them use.
+//! Start here: [`Command`] lists the commands by group, `commands` has a module for each, and the other modules are
+//! shared by several commands.
 
 #![warn(missing_docs, unreachable_pub)]
 #![forbid(unsafe_code)]
@@ -94,7 +94,7 @@ const GROUPS: [(&str, &str); 4] = [
     ("Protect users and their numbers", "blocks"),
 ];
 
-/// The commands, in the order of `phonegate --help`. [`GROUPS`] says where each group starts.
+/// The commands, in the order of `phonegate --help`. [`GROUPS`] names the first command of each group.
 #[derive(Subcommand)]
 enum Command {
     /// Installs PhoneGate into Microsoft Identity Manager.

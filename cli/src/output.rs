@@ -1,4 +1,4 @@
-//! What the command prints: results on stdout; progress, warnings and errors on stderr. With `--json`, JSON lines on stdout.
+//! Prints results on stdout, and progress, warnings and errors on stderr. With `--json`, JSON lines on stdout.
 //!
 //! A failed write does not end a command, because a call must be followed to its end. If the reader has closed the pipe
 //! (`phonegate call … | head -1`), nothing is wrong; any other reason is reported when the command ends.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phonegate::admission::{Admission, NumberHasher};
-use phonegate::call::{CallId, NumberKey, PhoneNumber};
-use phonegate::config::{ErrorKind, NumbersConfig, StoreKind};
-use phonegate::store::{self, CallStore, KeyUse, OpenError, Query, Row, StoreError, StoreErrorCause, StoreErrorKind};
+use phonegate::call::{CallId, NumberHash, PhoneNumber};
+use phonegate::config::{ErrorKind, NumbersConfig};
+use phonegate::store::{
+    self, CallStore, KeyUse, OpenError, Query, RedisConfig, Row, StoreError, StoreErrorCause, StoreErrorKind,
+};
 use tokio::runtime::Runtime;
 
 use crate::context::Context;
@@ -20,21 +22,21 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum number of attempts that are read at once.
 const PAGE: usize = 2_000;
 
-/// Shown in place of a number of which only the key is known.
+/// Shown in place of a number of which only the hash is known.
 const UNKNOWN_NUMBER: &str = "(not known)";
 
 /// A number that the store may know.
 pub(crate) struct KnownNumber {
     /// Its hashes with each number key, the current one first.
-    pub(crate) keys: Vec<NumberKey>,
-    /// The masked number, or `None` if only the key is known.
+    pub(crate) hashes: Vec<NumberHash>,
+    /// The masked number, or `None` if only the hash is known.
     pub(crate) masked: Option<Box<str>>,
 }
 
 /// An open store, with a runtime for its operations.
 pub(crate) struct StoreReader {
     pub(crate) store: Arc<dyn CallStore>,
-    kind: StoreKind,
+    is_redis: bool,
     numbers: NumbersConfig,
     hasher: NumberHasher,
     longest_backend: usize,
@@ -87,10 +89,10 @@ impl StoreReader {
     /// # Errors
     /// If it cannot be opened.
     pub(crate) fn open_existing(context: &Context) -> Result<Option<Self>, CommandError> {
-        match (context.loaded.config.store.kind, missing_file(context)?) {
-            (StoreKind::Memory, _) | (_, Some(_)) => Ok(None),
-            (StoreKind::Sqlite | StoreKind::Redis, None) => Self::connect(context)?.with_all_numbers().map(Some),
+        if !context.loaded.config.store.is_persistent() || missing_file(context)?.is_some() {
+            return Ok(None);
         }
+        Self::connect(context)?.with_all_numbers().map(Some)
     }
 
     fn connect(Context { file, loaded }: &Context) -> Result<Self, CommandError> {
@@ -101,9 +103,10 @@ impl StoreReader {
             .map_err(|error| CommandError::failed(format!("cannot start threads: {error}")))?;
         let hasher = NumberHasher::of(&loaded.config.privacy, &loaded.base).map_err(|error| error.in_file(file))?;
         let store = store::open(&loaded.config, &loaded.base).map_err(|error| open_error(error, file))?;
-        let (kind, numbers) = (loaded.config.store.kind, loaded.config.numbers.clone());
+        let is_redis = loaded.config.store.settings::<RedisConfig>().is_some();
+        let numbers = loaded.config.numbers.clone();
         let longest_backend = loaded.config.backends.keys().map(|name| name.chars().count()).max().unwrap_or_default();
-        Ok(Self { store, kind, numbers, hasher, longest_backend, file: file.clone(), runtime })
+        Ok(Self { store, is_redis, numbers, hasher, longest_backend, file: file.clone(), runtime })
     }
 
     /// Checks that the configured number keys can find every number of the store.
@@ -127,7 +130,7 @@ impl StoreReader {
         &self,
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, CommandError> {
-        self.try_block_on(operation).map_err(|error| store_error(&error, self.kind))
+        self.try_block_on(operation).map_err(|error| store_error(&error, self.is_redis))
     }
 
     /// Like [`block_on`](Self::block_on), for a caller that tries again.
@@ -157,50 +160,50 @@ impl StoreReader {
         }
     }
 
-    /// Returns the keys of the number that a text names: the number, its key, or the id of a call to it.
-    pub(crate) fn keys(&self, text: &str) -> Result<Vec<NumberKey>, CommandError> {
-        Ok(self.known_number(text)?.keys)
+    /// Returns the hashes of the number that a text names: the number, its hash, or the id of a call to it.
+    pub(crate) fn hashes(&self, text: &str) -> Result<Vec<NumberHash>, CommandError> {
+        Ok(self.known_number(text)?.hashes)
     }
 
-    /// Finds the number that a text names: the number, its key, or the id of a call to it.
+    /// Finds the number that a text names: the number, its hash, or the id of a call to it.
     pub(crate) fn known_number(&self, text: &str) -> Result<KnownNumber, CommandError> {
-        // An id without hyphens has the form of a key.
-        match (NumberKey::parse(text.trim()), CallId::parse(text.trim())) {
-            (Some(key), _) => Ok(KnownNumber { keys: vec![key], masked: self.masked(key)? }),
+        // An id without hyphens has the form of a hash.
+        match (NumberHash::parse(text.trim()), CallId::parse(text.trim())) {
+            (Some(hash), _) => Ok(KnownNumber { hashes: vec![hash], masked: self.masked(hash)? }),
             (None, Ok(id)) => {
-                let (key, masked) = self.number_of_call(id)?;
-                Ok(KnownNumber { keys: vec![key], masked: Some(masked) })
+                let (hash, masked) = self.number_of_call(id)?;
+                Ok(KnownNumber { hashes: vec![hash], masked: Some(masked) })
             }
             (None, Err(_)) => {
                 let number = self.number(text)?;
-                Ok(KnownNumber { keys: keys_of(&number), masked: Some(number.to_string().into()) })
+                Ok(KnownNumber { hashes: hashes_of(&number), masked: Some(number.to_string().into()) })
             }
         }
     }
 
-    /// Returns the masked number of a key, if the store has a call to it or to an extension of its line.
-    pub(crate) fn masked(&self, key: NumberKey) -> Result<Option<Box<str>>, CommandError> {
-        let newest = Query { numbers: vec![key], limit: 1, newest_first: true, ..Query::default() };
+    /// Returns the masked number of a hash, if the store has a call to it or to an extension of its line.
+    pub(crate) fn masked(&self, hash: NumberHash) -> Result<Option<Box<str>>, CommandError> {
+        let newest = Query { numbers: vec![hash], limit: 1, newest_first: true, ..Query::default() };
         let row = self.block_on(self.store.rows(&newest))?.into_iter().next();
-        // The key of a line also finds calls to its extensions.
-        Ok(row.and_then(|row| match (row.number_key == Some(key), row.number?) {
+        // The hash of a line also finds calls to its extensions.
+        Ok(row.and_then(|row| match (row.number_hash == Some(hash), row.number?) {
             (true, masked) => Some(masked),
             (false, masked) => Some(masked.split('x').next().unwrap_or_default().into()),
         }))
     }
 
-    /// Returns the key and the masked number of a call.
+    /// Returns the hash and the masked number of a call.
     ///
     /// # Errors
     /// If there is no such call, or it had no valid number.
-    pub(crate) fn number_of_call(&self, id: CallId) -> Result<(NumberKey, Box<str>), CommandError> {
+    pub(crate) fn number_of_call(&self, id: CallId) -> Result<(NumberHash, Box<str>), CommandError> {
         let newest = Query { id: Some(id), limit: 1, newest_first: true, ..Query::default() };
         let row = self.block_on(self.store.rows(&newest))?.into_iter().next();
         let row = row.ok_or_else(|| {
             CommandError::failed(format!("the store has no call {id}")).hint("`phonegate calls` lists the calls")
         })?;
-        match (row.number_key, row.number) {
-            (Some(key), Some(masked)) => Ok((key, masked)),
+        match (row.number_hash, row.number) {
+            (Some(hash), Some(masked)) => Ok((hash, masked)),
             _ => Err(CommandError::failed(format!("call {id} was not to a valid number"))),
         }
     }
@@ -215,13 +218,13 @@ impl StoreReader {
     }
 }
 
-/// Warns that no call to the number of a key is in the store. Returns what to show in place of the number.
+/// Warns that no call to the number of a hash is in the store. Returns what to show in place of the number.
 pub(crate) fn unknown_number(json: bool) -> Box<str> {
-    output::warning(json, "the store has no call to a number with this key; check that it is the right one");
+    output::warning(json, "the store has no call to a number with this hash; check that it is the right one");
     UNKNOWN_NUMBER.into()
 }
 
-/// Returns what reads numbers as calls do, and hashes them with the number keys.
+/// Returns an admission that reads numbers as calls do, and hashes them with the number keys.
 pub(crate) fn admission(Context { file, loaded }: &Context) -> Result<Admission, CommandError> {
     let hasher = NumberHasher::of(&loaded.config.privacy, &loaded.base).map_err(|error| error.in_file(file))?;
     let admission = Admission::new(&loaded.config.numbers).map_err(|error| error.in_file(file))?;
@@ -229,9 +232,9 @@ pub(crate) fn admission(Context { file, loaded }: &Context) -> Result<Admission,
 }
 
 /// Returns the hashes of a number with each number key, the current one first.
-fn keys_of(number: &PhoneNumber) -> Vec<NumberKey> {
+fn hashes_of(number: &PhoneNumber) -> Vec<NumberHash> {
     let others = number.hashed_otherwise().iter().map(|hashed| hashed.number);
-    std::iter::once(number.key()).chain(others).collect()
+    std::iter::once(number.hash()).chain(others).collect()
 }
 
 /// Checks, without using the network, that the store of a configuration can keep a call.
@@ -249,7 +252,7 @@ pub(crate) fn must_open(context: &Context) -> Result<(), CommandError> {
 /// # Errors
 /// If the store cannot be used.
 pub(crate) fn check(context: &Context) -> Result<String, CommandError> {
-    if context.loaded.config.store.kind == StoreKind::Memory {
+    if !context.loaded.config.store.is_persistent() {
         return Ok("in memory: calls are forgotten when the service ends".to_owned());
     }
     if let Some(missing) = missing_file(context)? {
@@ -266,9 +269,9 @@ pub(crate) fn check(context: &Context) -> Result<String, CommandError> {
 }
 
 fn must_be_persistent(Context { file, loaded }: &Context) -> Result<(), CommandError> {
-    match loaded.config.store.kind {
-        StoreKind::Sqlite | StoreKind::Redis => Ok(()),
-        StoreKind::Memory => Err(CommandError::usage(format!(
+    match loaded.config.store.is_persistent() {
+        true => Ok(()),
+        false => Err(CommandError::usage(format!(
             "{}: store.type is memory, so only the process of the service knows its calls, until it ends",
             file.display()
         ))
@@ -283,18 +286,18 @@ fn does_not_exist(context: &Context, missing: &Path) -> CommandError {
     ))
 }
 
-/// Returns the path of an existing store of type sqlite.
+/// Returns the path of an existing store of type sqlite. `None` if the store is of another type.
 ///
 /// # Errors
 /// If there is no such file.
-pub(crate) fn sqlite_file(context: &Context) -> Result<PathBuf, CommandError> {
+pub(crate) fn sqlite_file(context: &Context) -> Result<Option<PathBuf>, CommandError> {
     match missing_file(context)? {
-        None => Ok(sqlite_path(context)?),
+        None => sqlite_path(context),
         Some(missing) => Err(does_not_exist(context, &missing)),
     }
 }
 
-fn sqlite_path(Context { file, loaded }: &Context) -> Result<PathBuf, CommandError> {
+fn sqlite_path(Context { file, loaded }: &Context) -> Result<Option<PathBuf>, CommandError> {
     Ok(store::sqlite_file(&loaded.config.store, &loaded.base).map_err(|error| error.in_file(file))?)
 }
 
@@ -303,16 +306,10 @@ fn sqlite_path(Context { file, loaded }: &Context) -> Result<PathBuf, CommandErr
 /// # Errors
 /// If the file could not be created.
 fn missing_file(context: &Context) -> Result<Option<PathBuf>, CommandError> {
-    match context.loaded.config.store.kind {
-        StoreKind::Sqlite => {
-            let path = sqlite_path(context)?;
-            let missing = (!path.exists()).then_some(path);
-            match missing.as_deref().and_then(writable::why_not_created) {
-                Some(why) => Err(CommandError::failed(format!("{}: store.path: {why}", context.file.display()))),
-                None => Ok(missing),
-            }
-        }
-        StoreKind::Memory | StoreKind::Redis => Ok(None),
+    let missing = sqlite_path(context)?.filter(|path| !path.exists());
+    match missing.as_deref().and_then(writable::why_not_created) {
+        Some(why) => Err(CommandError::failed(format!("{}: store.path: {why}", context.file.display()))),
+        None => Ok(missing),
     }
 }
 
@@ -329,10 +326,10 @@ fn open_error(error: OpenError, file: &Path) -> CommandError {
 }
 
 /// Converts an error of a store, with advice as hints.
-fn store_error(error: &StoreError, kind: StoreKind) -> CommandError {
-    let of_cause = match (error.cause(), kind, error.kind()) {
+fn store_error(error: &StoreError, is_redis: bool) -> CommandError {
+    let of_cause = match (error.cause(), is_redis, error.kind()) {
         (Some(cause), ..) => Some(advice(cause)),
-        (None, StoreKind::Redis, StoreErrorKind::Unavailable) => {
+        (None, true, StoreErrorKind::Unavailable) => {
             Some("check that Redis runs, and that this machine and user can reach `store.url`")
         }
         (None, ..) => None,

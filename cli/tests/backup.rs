@@ -32,7 +32,7 @@ fn a_backup_during_a_call_is_complete_and_restorable() {
     // As the help says it.
     fs::copy(&copy, place.path().join("calls.db")).unwrap();
     for name in ["calls.db-wal", "calls.db-shm"] {
-        // Whoever closed the file last may have removed them.
+        // The last process to close the file may have removed them.
         let _ = fs::remove_file(place.path().join(name));
     }
     let restored = calls(&place);
@@ -45,7 +45,7 @@ fn backup_replaces_no_file_and_leaves_no_partial_one() {
     let place = Place::with_store(&kept(None));
     fs::write(place.path().join("other.db"), "another file").unwrap();
     let ran = place.run(&["backup", "other.db"]).exits(1);
-    assert!(ran.stderr.contains("other.db is there already; name a new file"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("other.db already exists; name a new file"), "{}", ran.stderr);
     assert_eq!(fs::read_to_string(place.path().join("other.db")).unwrap(), "another file");
     let ran = place.run(&["backup", "there/is/no/such/folder.db"]).exits(1);
     assert!(ran.stderr.contains("name a file in a folder that you may write to"), "{}", ran.stderr);

@@ -71,7 +71,7 @@ fn remove_removes_the_blocks_of_both_scopes() {
         "also blocked: only this number, forever: the user reported a fraud; `phonegate blocks remove` removes both";
     assert!(ran.stdout.lines().any(|line| line == also), "{}", ran.stdout);
     let listed = place.run(&["blocks", "list"]).exits(0).stdout;
-    for words in ["BLOCKED", "whole line", "only this number", "To remove a block: phonegate blocks remove KEY\n"] {
+    for words in ["BLOCKED", "whole line", "only this number", "To remove a block: phonegate blocks remove HASH\n"] {
         assert!(listed.contains(words), "{words} in\n{listed}");
     }
     assert_eq!(place.run(&["blocks", "list", "--json"]).exits(0).records().len(), 2);
@@ -102,12 +102,12 @@ fn the_list_shows_masked_numbers_reasons_times_and_keys() {
         "BLOCKED",
         "SINCE",
         "UNTIL",
-        "KEY",
+        "HASH",
         "REASON",
         MASKED,
         "+49",
         "forever",
-        german["key"].as_str().unwrap(),
+        german["number_hash"].as_str().unwrap(),
     ] {
         assert!(ran.stdout.contains(words), "{words} in\n{}", ran.stdout);
     }
@@ -115,10 +115,10 @@ fn the_list_shows_masked_numbers_reasons_times_and_keys() {
     let listed = place.run(&["blocks", "list", "--json"]).exits(0).records();
     assert_eq!((listed.len(), &listed[0]), (2, &german), "the newest first");
     let keys = |block: &Value| block.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&listed[0]), ["event", "key", "number", "reason", "scope", "since"]);
-    assert_eq!(keys(&listed[1]), ["event", "key", "number", "reason", "scope", "since", "until"]);
-    let removed = place.run(&["blocks", "remove", "--json", german["key"].as_str().unwrap()]).exits(0);
-    assert_eq!(removed.record("removed")["key"], german["key"]);
+    assert_eq!(keys(&listed[0]), ["event", "number", "number_hash", "reason", "scope", "since"]);
+    assert_eq!(keys(&listed[1]), ["event", "number", "number_hash", "reason", "scope", "since", "until"]);
+    let removed = place.run(&["blocks", "remove", "--json", german["number_hash"].as_str().unwrap()]).exits(0);
+    assert_eq!(removed.record("removed")["number_hash"], german["number_hash"]);
     // It replaces the existing block.
     place.run(&["blocks", "add", NUMBER, "--reason", "again"]).exits(0);
     let block = place.run(&["blocks", "list", "--json"]).exits(0).record("block");
@@ -160,20 +160,21 @@ fn a_number_is_blocked_by_the_id_of_a_call() {
 fn a_number_is_blocked_by_its_key() {
     let place = Place::with(&kept(None));
     place.run(&["call", "--store", "+1 4255551212x77"]).exits(0);
-    let of_extension = place.run(&["calls", "--json"]).record("call")["key"].as_str().unwrap().to_owned();
+    let of_extension = place.run(&["calls", "--json"]).record("call")["number_hash"].as_str().unwrap().to_owned();
     let added = place.run(&["blocks", "add", &of_extension, "--json"]).exits(0).record("block");
-    assert_eq!((&added["key"], &added["number"]), (&json!(of_extension), &json!("+1******1212x…")));
+    assert_eq!((&added["number_hash"], &added["number"]), (&json!(of_extension), &json!("+1******1212x…")));
     assert_eq!(refused(&place, "+1 4255551212x77"), "Blocked");
     place.run(&["call", "--store", NUMBER]).exits(0);
-    // The key of a line is found by the last call to it.
+    // The hash of a line is found by the last call to it.
     place.run(&["blocks", "add", NUMBER]).exits(0);
-    let of_line = place.run(&["blocks", "list", "--json"]).exits(0).records()[0]["key"].as_str().unwrap().to_owned();
+    let of_line =
+        place.run(&["blocks", "list", "--json"]).exits(0).records()[0]["number_hash"].as_str().unwrap().to_owned();
     place.run(&["blocks", "remove", &of_line]).exits(0);
     assert_eq!(refused(&place, "+1 4255551212x77"), "Blocked");
     let ran = place.run(&["blocks", "add", &of_line, "--reason", "left"]).exits(0);
     assert_eq!((&*ran.stdout, &*ran.stderr), (&*format!("Blocked {MASKED} (whole line) forever: left\n"), ""));
     assert_eq!(refused(&place, NUMBER), "Blocked");
-    // No call has this key, so it may be a mistake.
+    // No call has this hash, so it may be a mistake.
     let unknown = place.run(&["blocks", "add", &"0f".repeat(16)]).exits(0);
     assert!(unknown.stderr.contains("check that it is the right one"), "{}", unknown.stderr);
     assert!(place.run(&["blocks", "list"]).exits(0).stdout.contains("(not known)"));
@@ -199,7 +200,7 @@ fn wrong_usage_says_what_would_be_right() {
         (&["blocks", "add", NUMBER, "--days", "0"], "1..=36500"),
         (&["blocks", "add", NUMBER, "--reason", ""], "the reason is empty"),
         (&["blocks", "add", NUMBER, "--reason", " . "], "the reason is empty"),
-        (&["blocks", "remove"], "NUMBER|KEY|ID"),
+        (&["blocks", "remove"], "NUMBER|HASH|ID"),
         (&["blocks", "remove", "00ff"], "write the number as +14255551212"),
     ] {
         let ran = place.run(arguments).exits(2);

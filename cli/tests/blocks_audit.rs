@@ -58,7 +58,7 @@ fn a_longer_block_is_replaced_only_with_replace() {
 
     let ran = place.run(&[&shorter[..], &["--replace", "--json"]].concat()).exits(0);
     let (replaced, block) = (ran.record("replaced"), ran.record("block"));
-    for name in ["key", "number", "reason", "since", "until"] {
+    for name in ["number_hash", "number", "reason", "since", "until"] {
         assert_eq!(replaced[name], of_fraud[name]);
     }
     assert_eq!(place.run(&["blocks", "list", "--json"]).exits(0).record("block"), block);

@@ -66,8 +66,8 @@ fn calls_are_filtered_by_time_reason_number_and_id() {
         assert_eq!(outcomes(&place, &["--number", number]), found, "{number}");
     }
     let calls = place.run(&["calls", "--json"]).records();
-    let key = calls[1]["key"].as_str().unwrap();
-    assert_eq!(outcomes(&place, &["--number", key]), ["verified", "WrongKey"]);
+    let hash = calls[1]["number_hash"].as_str().unwrap();
+    assert_eq!(outcomes(&place, &["--number", hash]), ["verified", "WrongKey"]);
     let id = calls[1]["id"].as_str().unwrap();
     assert_eq!(outcomes(&place, &["--id", id]), ["WrongKey"]);
     let started = calls[1]["started"].as_str().unwrap();
@@ -89,8 +89,22 @@ fn a_call_is_listed_with_its_times_and_its_number_masked() {
     let call = ran.record("call");
     let keys: Vec<_> = call.as_object().unwrap().keys().map(String::as_str).collect();
     let expected = [
-        "answered", "attempt", "backend", "code", "ended", "event", "id", "key", "node", "number", "outcome", "placed",
-        "reason", "ringing", "started", "text",
+        "answered",
+        "attempt",
+        "backend",
+        "code",
+        "ended",
+        "event",
+        "id",
+        "node",
+        "number",
+        "number_hash",
+        "outcome",
+        "placed",
+        "reason",
+        "ringing",
+        "started",
+        "text",
     ];
     assert_eq!(keys, expected);
     let times = ["started", "placed", "ringing", "answered", "ended"].map(|time| call[time].as_str().unwrap());
@@ -180,7 +194,7 @@ fn a_store_that_is_down_is_not_blamed_on_the_provider() {
     let last = records.last().unwrap();
     assert_eq!(last["event"], "warning", "{}", ran.stdout);
     let text = last["text"].as_str().unwrap();
-    assert!(text.contains("the store did not take the record of this call"), "{text}");
+    assert!(text.contains("the store did not write the record of this call in time"), "{text}");
 }
 
 #[test]
@@ -309,13 +323,13 @@ fn help_teaches_examples_fields_and_exit_codes() {
             &["phonegate calls --since 2h", "phonegate report --html", "event (error), kind", "`hint: TEXT`"][..],
         ),
         (&["calls", "--help"], &["Examples:", "--follow", "full_number", "Exit codes:", "NoKeyPressed", "130"]),
-        (&["calls", "--help"], &["NUMBER|KEY|ID", "--json", "warnings and errors included"]),
+        (&["calls", "--help"], &["NUMBER|HASH|ID", "--json", "warnings and errors included"]),
         (&["calls", "show", "--help"], &["Example:", "backend", "warnings and errors included", "Exit codes:"]),
         (&["blocks", "--help"], &["Examples:", "blocks add --call", "fraud.block_for_days", "Exit codes:"]),
-        (&["blocks", "--help"], &["--replace", "phonegate-tool.log", "A key is the hash of a number"]),
+        (&["blocks", "--help"], &["--replace", "phonegate-tool.log", "anyone can find the number of a hash"]),
         (
             &["blocks", "add", "--help"],
-            &["--replace", "replaced", "--days", "forever", "until", "NUMBER|KEY", "warnings and errors included"],
+            &["--replace", "replaced", "--days", "forever", "until", "NUMBER|HASH", "warnings and errors included"],
         ),
         (&["report", "--help"], &["warnings and errors included", "Examples:", "--since 2026-03-01", "Exit codes:"]),
         (&["call", "--help"], &["--store"]),
@@ -325,4 +339,15 @@ fn help_teaches_examples_fields_and_exit_codes() {
             assert!(ran.stdout.contains(word), "{word} in {arguments:?}:\n{}", ran.stdout);
         }
     }
+}
+
+#[test]
+fn options_of_list_and_show_are_written_after_the_verb() {
+    let place = Place::with_store(&kept(None));
+    place.run(&["call", "--store", NUMBER]).exits(0);
+    for arguments in [["calls", "--json", "list"], ["calls", "list", "--json"], ["--json", "calls", "list"]] {
+        place.run(&arguments).exits(0).record("call");
+    }
+    let ran = place.run(&["calls", "--csv", "list"]).exits(2);
+    assert!(ran.stderr.contains("after `list` or `show`"), "{}", ran.stderr);
 }

@@ -210,7 +210,7 @@ fn calls_that_others_can_read_are_a_warning() {
     place.run(&["call", "--store", NUMBER]).exits(0);
     let (file, journal) = (folder.join("calls.db"), folder.join("calls.db-wal"));
     let warned = |open: Option<&Path>| {
-        // SQLite removes the journal when the last connection closes.
+        // SQLite removes its journal when the last connection closes.
         fs::write(&journal, "").unwrap();
         for (path, usual) in [(&folder, 0o700), (&file, 0o600), (&journal, 0o600)] {
             mode(path, if open == Some(path) { 0o755 } else { usual });

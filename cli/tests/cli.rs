@@ -142,7 +142,7 @@ fn the_log_level_hides_no_step() {
 #[test]
 fn waits_for_hosts_do_not_delay_the_progress() {
     let mut config = simulated(None, 600_000);
-    // Held up by these waits, the ringing would be shown only with the failure at the deadline.
+    // With these waits, the ringing would be shown only together with the failure at the deadline.
     config["call"] = json!({ "initiate_wait_ms": 60_000, "status_wait_ms": 60_000, "deadline_s": 20 });
     let place = Place::with(&config);
     let mut running = Running::start(&mut place.command(&["call", "--json", NUMBER]));

@@ -41,7 +41,7 @@ const SECRETS: [&str; 10] = [
 ];
 
 /// Personal data that cannot be recognized as a secret by its key.
-const ASIDE: [&str; 2] = ["hunter2-in-a-comment", "hunter2-of-an-unknown-key"];
+const SECRETS_IN_COMMENTS: [&str; 2] = ["hunter2-in-a-comment", "hunter2-of-an-unknown-key"];
 
 const ENVIRONMENT: &str = "PHONEGATE_TEST_SECRET";
 
@@ -90,7 +90,7 @@ fn place_calls(config: &Path) -> Vec<CallId> {
 }
 
 /// Adds lines to a log that PhoneGate never writes, but that a disk may contain.
-fn sully(log: &Path) {
+fn add_secrets_to_log(log: &Path) {
     let mut file = fs::OpenOptions::new().append(true).open(log).unwrap();
     for number in NUMBERS {
         let digits: String = number.chars().filter(char::is_ascii_digit).collect();
@@ -166,7 +166,7 @@ fn doctor_shows_no_secret_and_no_number() {
     for log in &logs {
         // The log has the message of the provider, and no other part of a secret.
         is_clean("what was logged", &fs::read_to_string(log).unwrap());
-        sully(log);
+        add_secrets_to_log(log);
     }
     // An unreachable proxy and unknown keys come last, since they prevent calls.
     with_all["network"]["proxy"] = "http://hunter2-proxy-user:hunter2-proxy-p@ss:word@127.0.0.1:9".into();
@@ -175,7 +175,10 @@ fn doctor_shows_no_secret_and_no_number() {
     with_all["unknown"] = json!({ "DE": ["hunter2-of-an-unknown-key", 14_255_551_212_u64] });
     let raw =
         [with_all.to_string(), settings("").replace("&amp;&lt;", "&<"), fs::read_to_string(&logs[0]).unwrap()].concat();
-    SECRETS.iter().chain(&ASIDE).for_each(|secret| assert!(raw.contains(secret), "{secret} was not even there"));
+    SECRETS
+        .iter()
+        .chain(&SECRETS_IN_COMMENTS)
+        .for_each(|secret| assert!(raw.contains(secret), "{secret} was not even there"));
 
     for (name, config) in [("whole.zip", whole), ("invalid.zip", with_all.to_string()), ("damaged.zip", damaged)] {
         fs::write(site.config(), config).unwrap();
@@ -191,7 +194,7 @@ fn doctor_shows_no_secret_and_no_number() {
         assert_eq!(names, all);
         files.iter().for_each(|(name, text)| is_clean(name, text));
         let text = |name| &files.iter().find(|(of, _)| of == name).unwrap().1;
-        // What helps is still there.
+        // The useful facts are still there.
         assert!(text("MfaSettings.xml").contains("<LICENSE_KEY>…</LICENSE_KEY>"), "{}", text("MfaSettings.xml"));
         assert!(text("report.txt").contains("backend") || name != "whole.zip", "{}", text("report.txt"));
         for id in &ids {

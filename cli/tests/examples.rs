@@ -39,8 +39,8 @@ fn each_example_is_valid_and_in_the_readme() {
     }
 }
 
-/// The gate starts with each of them and with its secrets. Only the address of the provider is replaced by one where
-/// nothing listens.
+/// The gate starts with each of them and with its secrets. Only the address of the provider is replaced by one at which
+/// no program listens.
 #[test]
 fn a_gate_starts_with_every_example() {
     let address = format!("http://{}", unused_address());

@@ -1,4 +1,4 @@
-//! Files that the configuration names: mistyped, missing, or none at all.
+//! Paths in the configuration: mistyped, of missing files, or absent.
 
 mod support;
 

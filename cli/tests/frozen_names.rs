@@ -24,7 +24,7 @@ fn exit_codes() -> Vec<String> {
     words.map(|(code, text)| format!("{code} {}", text.trim().split([';', ',', '.']).next().unwrap())).collect()
 }
 
-/// Which fields each kind of line has, in any of the runs below.
+/// The fields of each kind of line, in any of the runs below.
 #[derive(Default)]
 struct Lines(BTreeMap<(&'static str, String), BTreeSet<String>>);
 
@@ -65,8 +65,8 @@ fn json_lines() -> Vec<String> {
     run("numbers check", &[NUMBER]).exits(0);
     run("prompts list", &[]).exits(0);
     run("prompts check", &[]).exits(0);
-    run("alerts list", &[]);
-    run("check", &[]);
+    run("alerts list", &[]).exits(0);
+    run("check", &[]).exits(1);
     run("backup", &["copy.db"]).exits(0);
     run("report", &["--html", "report.html"]).exits(0);
     run("no-such-command", &[]).exits(2);

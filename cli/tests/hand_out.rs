@@ -68,11 +68,11 @@ fn the_id_of_a_call_identifies_its_number_without_showing_it() {
     place.run(&["call", "--store", NUMBER]).exits(1);
     place.run(&["call", "--store", OTHER]).exits(0);
     let calls = place.run(&["calls", "--json"]).exits(0).records();
-    let (key, id) = (calls[1]["key"].as_str().unwrap(), calls[1]["id"].as_str().unwrap());
+    let (hash, id) = (calls[1]["number_hash"].as_str().unwrap(), calls[1]["id"].as_str().unwrap());
     let page = place.run(&["report", "--html", "-"]).exits(0).stdout;
     let csv = place.run(&["calls", "--csv"]).exits(0).stdout;
     assert!(page.contains(id) && csv.contains(id) && page.contains("phonegate blocks add --call ID"), "{page}");
-    assert!(!page.contains(key) && !csv.contains(key), "{page}\n{csv}");
+    assert!(!page.contains(hash) && !csv.contains(hash), "{page}\n{csv}");
 
     // The commands on the page work.
     let of_number = |number: &[&str]| {

@@ -74,7 +74,7 @@ fn without_configuration_only_a_starter_is_written() {
     assert!(ran.stderr.contains("use: is empty") && ran.stderr.contains("run install again"), "{}", ran.stderr);
     assert!(site.everything() == before);
 
-    // Edit it, as the text says.
+    // Edit the starter, as the output says.
     fs::write(site.config(), simulated(None, 0).to_string()).unwrap();
     site.install(&[]).exits(0);
     site.is_installed();
@@ -177,7 +177,7 @@ fn an_upgrade_killed_at_any_step_leaves_no_file_missing() {
     }
 }
 
-/// Returns a site where an install makes every step: it also has a secret that everybody can read.
+/// Returns a site in which an install performs every step: it also has a secret that every user can read.
 fn site_with_every_step() -> Site {
     let site = Site::new();
     let secret = site.service().join("trunk.txt");
@@ -201,7 +201,7 @@ fn outdated() -> Site {
     site
 }
 
-/// Asserts that install fails with these words and changes nothing.
+/// Asserts that install fails with these texts in its message and changes nothing.
 #[track_caller]
 fn is_refused(site: &Site, arguments: &[&str], code: i32, words: &[&str]) -> Ran {
     let before = site.everything();

@@ -16,7 +16,7 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// Asserts that install fails with these words and changes nothing.
+/// Asserts that install fails with these texts in its message and changes nothing.
 #[track_caller]
 fn is_refused(site: &Site, arguments: &[&str], code: i32, words: &[&str]) {
     let before = site.everything();
@@ -131,7 +131,7 @@ fn a_shim_that_the_runtime_cannot_load_is_never_kept() {
     let ran = site.install(&["--json"]).exits(0);
     assert_eq!((&ran.record("change")["step"], &ran.record("installed")["changed"]), (&json!("shim"), &json!(1)));
 
-    // It still has the fingerprint.
+    // The file still has the fingerprint.
     let whole = fs::read(site.shim()).unwrap();
     let root = whole.windows(4).position(|bytes| bytes == b"BSJB").unwrap();
     let mut damaged = whole;

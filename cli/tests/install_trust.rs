@@ -118,7 +118,7 @@ fn a_folder_that_others_can_write_to_needs_trust_folder() {
     site.is_installed();
 }
 
-/// A configuration beside the tool may be part of the download, or a sample.
+/// A configuration in the tool's folder may be part of the download, or a sample.
 #[test]
 fn a_configuration_that_was_not_named_is_not_installed() {
     let site = Site::new();

@@ -79,21 +79,21 @@ fn a_lock_is_listed_with_its_end_and_masked() {
 
     let locks = list(&place, "lock");
     assert_eq!(locks.len(), 1, "{locks:?}");
-    assert_eq!(keys(&locks[0]), ["event", "key", "locks", "number", "since", "until"]);
+    assert_eq!(keys(&locks[0]), ["event", "locks", "number", "number_hash", "since", "until"]);
     assert_eq!((&locks[0]["number"], &locks[0]["locks"]), (&json!(MASKED), &json!(1)));
     assert_eq!(time(&locks[0], "until").duration_since(time(&locks[0], "since")), SignedDuration::from_hours(1));
 
     let ran = shows_no_number(place.run(&["limits", "list"])).exits(0);
-    let key = locks[0]["key"].as_str().unwrap();
-    for words in ["NUMBER", "SINCE", "UNTIL", "LOCKS IN A ROW", "KEY", MASKED, key, "phonegate limits unlock KEY"] {
+    let hash = locks[0]["number_hash"].as_str().unwrap();
+    for words in ["NUMBER", "SINCE", "UNTIL", "LOCKS IN A ROW", "HASH", MASKED, hash, "phonegate limits unlock HASH"] {
         assert!(ran.stdout.contains(words), "{words} in\n{}", ran.stdout);
     }
 }
 
 #[test]
-fn unlock_takes_a_number_a_key_or_the_id_of_a_call() {
+fn unlock_takes_a_number_a_hash_or_the_id_of_a_call() {
     let place = place(Some("5"));
-    for how in ["number", "key", "id"] {
+    for how in ["number", "hash", "id"] {
         let mut config = config(Some("5"));
         config["limits"] = json!({ "denials": { "count": 2 }, "calls_per_number": 100 });
         place.configure(&config);
@@ -102,13 +102,13 @@ fn unlock_takes_a_number_a_key_or_the_id_of_a_call() {
         assert_eq!(before["locks"], 1, "the one before was reset");
         let argument = match how {
             "number" => NUMBER,
-            "key" => before["key"].as_str().unwrap(),
+            "hash" => before["number_hash"].as_str().unwrap(),
             _ => &id,
         };
         let unlocked =
             shows_no_number(place.run(&["limits", "unlock", "--json", argument])).exits(0).record("unlocked");
         let expected = json!({
-            "event": "unlocked", "key": before["key"], "number": MASKED, "was_locked": true,
+            "event": "unlocked", "number_hash": before["number_hash"], "number": MASKED, "was_locked": true,
             "since": before["since"], "until": before["until"], "locks": 1
         });
         assert_eq!(unlocked, expected, "{how}");
@@ -123,7 +123,7 @@ fn unlocking_an_unlocked_number_is_no_error() {
     let place = place(Some("5"));
     place.run(&["call", "--store", NUMBER]).exits(1);
     let unlocked = place.run(&["limits", "unlock", "--json", NUMBER]).exits(0).record("unlocked");
-    assert_eq!(keys(&unlocked), ["event", "key", "number", "was_locked"]);
+    assert_eq!(keys(&unlocked), ["event", "number", "number_hash", "was_locked"]);
     assert_eq!(unlocked["was_locked"], false);
     // The one denial does not count any more.
     assert_eq!(outcome(&place, NUMBER), "WrongKey");
@@ -263,7 +263,7 @@ fn wrong_usage_says_what_would_be_right() {
     let place = place(None);
     for (arguments, code, words) in [
         (&["limits"][..], 2, "Usage: "),
-        (&["limits", "unlock"], 2, "NUMBER|KEY|ID"),
+        (&["limits", "unlock"], 2, "NUMBER|HASH|ID"),
         (&["limits", "unlock", "12"], 2, "write the number as +14255551212"),
         (&["limits", "unlock", UNKNOWN_CALL], 1, "no call 6f9619ff"),
     ] {
@@ -290,7 +290,7 @@ fn help_says_when_a_number_is_locked_and_what_to_ask() {
             &["limits.denials", "ask the user", "Examples:", "phonegate-tool.log", "1009", "Exit codes:"],
         ),
         (&["limits", "list", "--help"], &["locks (how many in a row", "no cap", "ten minutes longer"]),
-        (&["limits", "unlock", "--help"], &["NUMBER|KEY|ID", "was_locked", "Exit codes:"]),
+        (&["limits", "unlock", "--help"], &["NUMBER|HASH|ID", "was_locked", "Exit codes:"]),
         (&["calls", "--help"], &["limit     of a call that a limit refused", "locked_until"]),
         (&["blocks", "add", "--help"], &["--only-this-number", "scope", "kept"]),
     ] {

@@ -24,7 +24,7 @@ fn calls_and_blocks_of_a_number_are_found_by_every_number_key() {
     place.run(&["call", "--store", NUMBER]).exits(0);
     place.run(&["blocks", "add", NUMBER, "--reason", "left"]).exits(0);
 
-    // The key is set: the list holds, and a block takes the place of the old one.
+    // A key is set: the block list stays in force, and a new block replaces the old one.
     place.configure(&with_keys(json!({ "number_key": ONE })));
     let added = place.run(&["blocks", "add", NUMBER, "--reason", "again", "--json"]).exits(0);
     assert_eq!(added.record("replaced")["reason"], "left");
@@ -33,7 +33,7 @@ fn calls_and_blocks_of_a_number_are_found_by_every_number_key() {
     assert_eq!(refused(&place), "Blocked");
     assert_eq!(place.run(&["calls", "--number", NUMBER, "--json"]).exits(0).records().len(), 2);
 
-    // It is changed.
+    // The key is changed.
     place.configure(&with_keys(json!({ "number_key": TWO, "other_number_keys": [ONE] })));
     let ran = place.run(&["blocks", "remove", NUMBER]).exits(0);
     assert!(ran.stdout.contains("is no longer on the block list"), "{}", ran.stdout);
@@ -55,7 +55,10 @@ fn a_block_of_the_other_scope_holds_after_a_change_of_the_key() {
     let mut found: Vec<_> = listed.iter().map(|block| (block["scope"].as_str(), block["reason"].as_str())).collect();
     found.sort_unstable();
     assert_eq!(found, [(Some("line"), Some("an administrator blocked it")), (Some("number"), Some("fraud"))]);
-    assert!(listed.iter().all(|block| block["key"] == listed[0]["key"]), "both have the new key: {listed:?}");
+    assert!(
+        listed.iter().all(|block| block["number_hash"] == listed[0]["number_hash"]),
+        "both have the new hash: {listed:?}"
+    );
 }
 
 #[test]
@@ -81,7 +84,7 @@ fn a_block_by_an_old_key_or_an_earlier_call_holds() {
     place.run(&["call", "--store", NUMBER]).exits(0);
     let call = place.run(&["calls", "--json"]).exits(0).record("call");
     place.configure(&with_keys(json!({ "number_key": ONE })));
-    for arguments in [["--call", call["id"].as_str().unwrap()], ["--json", call["key"].as_str().unwrap()]] {
+    for arguments in [["--call", call["id"].as_str().unwrap()], ["--json", call["number_hash"].as_str().unwrap()]] {
         place.run(&[&["blocks", "add"][..], &arguments].concat()).exits(0);
         assert_eq!(refused(&place), "Blocked");
         place.run(&["blocks", "remove", NUMBER]).exits(0);

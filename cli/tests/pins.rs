@@ -21,14 +21,14 @@ fn a_pin_is_set_listed_replaced_and_reset() {
     let listed = list(&place);
     assert_eq!(listed.len(), 1);
     let keys: Vec<_> = listed[0].as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["event", "failures", "key", "number", "set"]);
-    assert_eq!((&listed[0]["number"], &listed[0]["key"]), (&json!(MASKED), &first["key"]));
+    assert_eq!(keys, ["event", "failures", "number", "number_hash", "set"]);
+    assert_eq!((&listed[0]["number"], &listed[0]["number_hash"]), (&json!(MASKED), &first["number_hash"]));
 
     let ran = with_stdin(&place, &["pins", "set", "(425)", "555-1212", "--pin-stdin"], "862057\r\n").exits(0);
     assert_eq!(ran.stdout, format!("The PIN of {MASKED} is set, and replaces the one before.\n"));
     assert_eq!(list(&place).len(), 1);
     let ran = hides_pins(place.run(&["pins", "list"])).exits(0);
-    for words in ["NUMBER", "SET", "FAILURES", "LOCKED UNTIL", "KEY", MASKED, first["key"].as_str().unwrap()] {
+    for words in ["NUMBER", "SET", "FAILURES", "LOCKED UNTIL", "HASH", MASKED, first["number_hash"].as_str().unwrap()] {
         assert!(ran.stdout.contains(words), "{words} in\n{}", ran.stdout);
     }
 
@@ -66,9 +66,9 @@ fn a_lock_is_listed_and_unlock_ends_it() {
     assert_eq!(ran.stdout, expected);
     let unlocked = list(&place);
     assert_eq!((&unlocked[0]["failures"], &unlocked[0]["locked_until"]), (&json!(0), &Value::Null));
-    // By the key that the list shows.
-    let key = locked[0]["key"].as_str().unwrap();
-    assert!(place.run(&["pins", "unlock", key]).exits(0).stdout.contains("was not locked"));
+    // By the hash that the list shows.
+    let hash = locked[0]["number_hash"].as_str().unwrap();
+    assert!(place.run(&["pins", "unlock", hash]).exits(0).stdout.contains("was not locked"));
     place.run(&["pins", "unlock", OTHER]).exits(1);
     // A new PIN ends a lock, too.
     guess_wrong(&place, NUMBER, 5);
@@ -126,7 +126,7 @@ fn wrong_usage_says_what_would_be_right() {
         (&["pins", "set"], "NUMBER"),
         (&["pins", "set", "12", "--pin-stdin"], "write the number as +14255551212"),
         (&["pins", "set", NUMBER, "--pin-stdin", "--pin-file", "pin.txt"], "cannot be used with"),
-        (&["pins", "reset"], "NUMBER|KEY|ID"),
+        (&["pins", "reset"], "NUMBER|HASH|ID"),
         (&["pins", "import"], "FILE.csv"),
         (&["pins", "import", "missing.csv"], "missing.csv: cannot be read"),
     ] {
@@ -188,7 +188,7 @@ fn each_change_is_logged_with_its_user() {
     import(&place, &format!("pin;number\n{PIN};{NUMBER}\n862057;{OTHER}\n"), &[]).exits(0);
     place.run(&["pins", "unlock", NUMBER]).exits(0);
     place.run(&["pins", "reset", NUMBER]).exits(0);
-    // What changes nothing leaves no line.
+    // A command that changes nothing writes no line.
     place.run(&["pins", "reset", NUMBER]).exits(1);
     place.run(&["pins", "list"]).exits(0);
 

@@ -22,7 +22,7 @@ fn check_counts_the_pins_if_there_is_a_pepper() {
     assert_eq!((&pins(&place)["set"], &pins(&place)["locked"]), (&json!(2), &json!(1)));
     let ran = place.run(&["check"]).exits(0);
     assert!(ran.stdout.contains("PINs: 2 are set, 1 of them is locked\n"), "{}", ran.stdout);
-    // Nobody who has no PINs reads of them.
+    // Without PINs, the output does not mention them.
     place.configure(&simulated(None, 0));
     assert!(!place.run(&["check"]).exits(0).stdout.contains("PIN"));
 }

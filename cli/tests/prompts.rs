@@ -37,7 +37,7 @@ const PIECES: [&str; 21] = [
 /// The pieces that every call needs by the method `pound`.
 const NEEDED: [&str; 7] = ["intro", "press_pound", "not_you", "wrong_key", "verified", "fraud_reported", "goodbye"];
 
-/// A configuration with this section and the method `pound`, and a folder for own recordings beside it.
+/// A configuration with this section and the method `pound`, and a folder for custom recordings.
 fn place(section: Value) -> Place {
     let mut config = simulated(None, 0);
     config["approval"] = json!({ "method": "pound" });
@@ -96,7 +96,7 @@ fn own_prompts_are_listed_and_played_without_a_configuration() {
     assert!(ran.stdout.ends_with("The default is en-US.\n"), "{}", ran.stdout);
     assert_eq!(ran.stderr, "warning: there is no configuration, so these are PhoneGate's own prompts\n");
     without_configuration(&place, &["prompts", "play", "heard.wav"]).exits(0);
-    // One that is named must be there, and only a check needs one.
+    // A configuration that is named must exist, and only a check needs one.
     for arguments in [&["prompts", "list"][..], &["prompts", "play", "other.wav"]] {
         let ran = place.run(arguments).exits(2);
         assert!(ran.stderr.contains("phonegate.json: there is no such file"), "{}", ran.stderr);
@@ -139,7 +139,7 @@ fn a_check_reports_every_fault_and_exits_with_1() {
     let found: Vec<_> = ran.records().into_iter().filter(|record| record["event"] == "fault").collect();
     assert_eq!(found.len(), faults.len());
     assert_eq!(ran.record("checked"), json!({ "event": "checked", "ok": false, "config": place.config() }));
-    // The service would not start either, nor does what needs these prompts.
+    // The service would not start either, and commands that need these prompts fail.
     for arguments in [&["check"][..], &["prompts", "list"], &["prompts", "play", "heard.wav"]] {
         let ran = place.run(arguments).exits(2);
         assert!(ran.stderr.contains("phonegate.json: prompts."), "{}", ran.stderr);

@@ -156,7 +156,7 @@ fn a_test_call_uses_redis_only_with_store() {
     place.run(&["call", NUMBER]).exits(0);
     assert_eq!(connections(&redis), before + 1);
     assert_eq!(redis.cli(&["KEYS", "*"]).trim(), "");
-    // This one does.
+    // With `--store`, a test call uses Redis.
     let before = connections(&redis);
     place.run(&["call", "--store", NUMBER]).exits(0);
     assert!(connections(&redis) > before + 1);

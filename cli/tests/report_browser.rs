@@ -106,10 +106,10 @@ fn the_page_loads_nothing_and_the_browser_has_no_complaint() {
     let png = page.with_extension("png");
     let visit = browser.screenshot(&page, Scheme::Light, (1200, 2000), &png);
     assert_eq!((visit.console, visit.asked), (vec![], vec![]));
-    // What Chromium asks its maker for is not counted.
+    // Requests of Chromium to its vendor are not counted.
     assert!(!fs::read_to_string(&page).unwrap().contains("google"));
 
-    // This one does, so that the test would have seen it.
+    // This page does load something, so the test would have noticed it.
     let other = page.with_file_name("other.html");
     let png = other.with_extension("png");
     let text = "<img src='http://phonegate.example/a.png'><script>console.error('a complaint')</script>";
@@ -118,7 +118,7 @@ fn the_page_loads_nothing_and_the_browser_has_no_complaint() {
     assert!(visit.console.iter().any(|line| line.contains("a complaint")), "{:?}", visit.console);
     assert!(visit.asked.iter().any(|line| line.contains("phonegate.example")), "{:?}", visit.asked);
 
-    // And the page's policy would not even let it.
+    // The policy of the page would also forbid it.
     let policy =
         r#"<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">"#;
     assert!(fs::read_to_string(&page).unwrap().contains(policy));

@@ -62,7 +62,7 @@ fn revert(site: &Site, arguments: &[&str]) -> Ran {
     site.command(&["revert"]).args(arguments).env("PHONEGATE_FAULT", NEWER).output().unwrap().into()
 }
 
-/// Returns the files beside the call file with this in their names.
+/// Returns the files in the call file's folder with this in their names.
 fn kept(site: &Site, mark: &str) -> Vec<PathBuf> {
     let files = site.state().read_dir().unwrap().map(|entry| entry.unwrap().path());
     let mut files: Vec<_> = files.filter(|path| path.to_str().unwrap().contains(mark)).collect();

@@ -47,7 +47,7 @@ fn the_service_and_what_was_installed_into_its_folder_are_found() {
     }
     assert!(fs::metadata(site.bundle().with_file_name("support.zip")).unwrap().len() > 0);
 
-    // Windows tells no names apart by case.
+    // Names of files on Windows are case-insensitive.
     let settings = site.service().join("MfaSettings.xml");
     fs::write(&settings, site.settings().replace(SHIM, &SHIM.to_uppercase())).unwrap();
     finds(&site.run(&["doctor", "--json"]), "MIM's settings", "ok", "CUSTOMPHONEGATE.DLL");

@@ -4,7 +4,7 @@
  *     cc -Iinclude examples/c/place_call.c -Ltarget/release -lphonegate -o place_call
  *     PHONEGATE_CONFIG=$PWD/examples/demo.json LD_LIBRARY_PATH=target/release ./place_call "+1 4255551212" "$(uuidgen)"
  *
- * Ends with 0 where the call was verified, 1 where it failed, 2 where the arguments are wrong.
+ * Exit code: 0 if the call was verified, 1 if it failed, 2 if the arguments are wrong.
  */
 #define _POSIX_C_SOURCE 199309L
 
@@ -29,13 +29,13 @@ static void pause_between_polls(void) {
 #endif
 }
 
-/* Comes on a thread of the library's. The text is gone after the return. */
+/* Called on a thread of the library. The text is valid only until the return. */
 static void show_log_line(void *user_data, int32_t level, const char *message) {
     (void)level;
     fprintf((FILE *)user_data, "  %s\n", message);
 }
 
-/* Why a call failed, to be freed by the caller; NULL where there is no memory for it, or the library has a defect. */
+/* Returns why a call failed; the caller frees the text. NULL if memory is exhausted, or the library has a defect. */
 static char *failure_message(const char *id) {
     char *text = NULL;
     size_t capacity = 0, needed = 0;
@@ -82,7 +82,7 @@ int main(int argc, char **argv) {
         status = GetCallStatus(id);
     }
 
-    /* Success is one number, and every other one is a failure, also one that this program does not know. */
+    /* Only one number means success. Every other one is a failure, even if this program does not know it. */
     if (status == PHONEGATE_SUCCESS) {
         printf("Verified.\n");
     } else {

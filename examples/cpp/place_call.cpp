@@ -1,9 +1,9 @@
-// Places one call through PhoneGate and follows it to its end, with a wrapper that a C++ host can take over.
+// Places one call through PhoneGate and follows it to its end, with a wrapper that a C++ host can copy.
 //
 //     c++ -std=c++17 -Iinclude examples/cpp/place_call.cpp -Ltarget/release -lphonegate -o place_call
 //     PHONEGATE_CONFIG=$PWD/examples/demo.json LD_LIBRARY_PATH=target/release ./place_call "+1 4255551212" "$(uuidgen)"
 //
-// Ends with 0 where the call was verified, 1 where it failed, 2 where the arguments are wrong.
+// Exit code: 0 if the call was verified, 1 if it failed, 2 if the arguments are wrong.
 
 #include "phonegate.h"
 
@@ -33,7 +33,7 @@ public:
         std::string error(1024, '\0');
         if (PhoneGateInitialize(config_path, error.data(), error.size(), nullptr) != PHONEGATE_OK) {
             end();
-            throw std::runtime_error(error.c_str()); // a prefix, where the explanation is longer
+            throw std::runtime_error(error.c_str()); // a prefix, if the explanation is longer
         }
     }
 
@@ -52,7 +52,7 @@ public:
         std::string text;
         std::size_t needed = 0;
         phonegate_result result = GetFailureMessage(id.c_str(), nullptr, 0, &needed);
-        // The text may grow between two questions, as long as the call has not ended.
+        // The text may grow between two calls of GetFailureMessage, as long as the call has not ended.
         while (result == PHONEGATE_BUFFER_TOO_SMALL) {
             text.resize(needed);
             result = GetFailureMessage(id.c_str(), text.data(), text.size(), &needed);
@@ -63,13 +63,13 @@ public:
     }
 
 private:
-    // In this order: after the callback is taken back, log_line_ may go.
+    // The callback is removed first: after that, log_line_ may be destroyed.
     static void end() noexcept {
         PhoneGateShutdown(5000);
         PhoneGateSetLogCallback(nullptr, nullptr);
     }
 
-    // No exception may reach the library.
+    // No exception may leave the callback.
     static void on_log_line(void *user_data, std::int32_t level, const char *message) noexcept {
         try {
             (*static_cast<LogLine *>(user_data))(level, message);
@@ -96,7 +96,7 @@ int main(int argc, char **argv) try {
         std::this_thread::sleep_for(std::chrono::milliseconds(100));
         status = gate.status(id);
     }
-    // Success is one number, and every other one is a failure, also one that this program does not know.
+    // Only one number means success. Every other one is a failure, even if this program does not know it.
     if (status == PHONEGATE_SUCCESS) {
         std::cout << "Verified.\n";
         return 0;

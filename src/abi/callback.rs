@@ -57,7 +57,7 @@ pub(super) fn set(function: Option<LogCallback>, user_data: *mut c_void) -> Resu
 
 /// Passes a line to the callback, if there is one.
 pub(super) fn deliver(level: Level, line: &str) {
-    // Lines are JSON, which escapes NUL: this cannot fail.
+    // This cannot fail: lines are JSON, which escapes NUL.
     let Ok(message) = CString::new(line) else { return };
     let (callback, generation) = {
         let mut state = STATE.lock();

@@ -221,7 +221,7 @@ impl Start {
                     log.write(&LogEntry { text: Some(&text), ..LogEntry::new(GateEvent::AlertGivenUp) });
                 }
             }
-            // Fails if no shutdown waits for it.
+            // This fails if no shutdown waits for the message.
             let _ = ended.send(());
         };
         self.alerting = report_refusal(path, refusal.clone(), ALERT_LIMIT, done).is_ok().then_some(alerting);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::call::{HashedNumber, KeyFingerprint, NumberKey, PhoneNumber};
+use crate::call::{HashedNumber, KeyFingerprint, NumberHash, PhoneNumber};
 use crate::config::{ConfigError, PrivacyConfig};
 
 /// The text that is signed with a key to make its fingerprint. No hashed number starts with it.
@@ -84,7 +84,7 @@ impl Key {
         HashedNumber::new(self.fingerprint, number.e164(), number.extension(), |parts| {
             let mut context = hmac::Context::with_key(&mac);
             parts.iter().for_each(|part| context.update(part.as_bytes()));
-            NumberKey::of_hash(context.sign().as_ref())
+            NumberHash::of_hash(context.sign().as_ref())
         })
     }
 }

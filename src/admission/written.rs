@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Maximum length of a text, in bytes. A pasted number may have an invisible mark beside each digit.
+/// Maximum length of a text, in bytes. A pasted number may have an invisible mark next to each digit.
 const MAX_BYTES: usize = 256;
 
 /// Maximum length of a number, in visible characters. E.164 has at most 15 digits; separators and an extension follow.

@@ -26,12 +26,12 @@ const MAX_ALERTS: usize = 32;
 #[derive(Debug, Default)]
 pub struct Destinations(Vec<Destination>);
 
-/// An alert that a destination did not take.
+/// A failed delivery of an alert.
 #[derive(Debug)]
 pub struct Undelivered {
     /// The destination's name.
     pub destination: Box<str>,
-    /// Why it did not.
+    /// Why the delivery failed.
     pub error: DeliveryError,
 }
 
@@ -128,7 +128,7 @@ fn refused(refusal: &ConfigError) -> Alert {
     }
 }
 
-/// Which alerts were sent directly within the last hour.
+/// The alerts that were sent directly within the last hour.
 #[derive(Debug, Default)]
 pub struct HourlyLimit {
     sent: Vec<(AlertKind, Box<str>, Moment)>,
@@ -140,8 +140,8 @@ impl HourlyLimit {
         Self { sent: Vec::new() }
     }
 
-    /// Returns whether an alert of this kind about `about` may be sent now, and counts it if so. Allows each once an
-    /// hour, and at most 32 within an hour.
+    /// Returns whether an alert of this kind about `about` may be sent now, and counts it if so. Allows the same alert
+    /// once an hour, and at most 32 alerts an hour in all.
     pub fn admits(&mut self, kind: AlertKind, about: &str, now: Moment) -> bool {
         self.sent.retain(|(_, _, at)| now.since(*at) < REPEAT_AFTER);
         let is_repeated = self.sent.iter().any(|(sent, what, _)| *sent == kind && **what == *about);

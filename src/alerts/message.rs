@@ -17,11 +17,11 @@ const MAX_PART: usize = 200;
 pub(super) struct Message {
     /// One line: the machine and the title.
     pub(super) subject: String,
-    /// What happened, in a few words.
+    /// A short title: what happened.
     pub(super) title: &'static str,
     /// What happened and what to do.
     pub(super) text: String,
-    /// What else is known, such as `("Machine", "WEB1")`.
+    /// Further facts, such as `("Machine", "WEB1")`.
     pub(super) facts: Vec<(&'static str, String)>,
 }
 

@@ -1,4 +1,4 @@
-//! Alerts: notifies administrators of events that they should act on.
+//! Alerts: notifications to administrators of events that need action.
 //!
 //! An [`Alert`] has no personal data: numbers are masked. A [`Destination`] is an element of `alerts` in the
 //! configuration, and delivers by e-mail, webhook or syslog. [`direct`] delivers alerts that cannot wait in

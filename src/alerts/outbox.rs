@@ -166,7 +166,7 @@ impl Outbox {
                 content: content.into(),
                 is_urgent: alert.kind == AlertKind::Fraud,
             };
-            match self.persist(|| self.store.add_alert(&queued)).await {
+            match self.retry_until_stored(|| self.store.add_alert(&queued)).await {
                 Some(AlertAdded::New | AlertAdded::Repeated) => {}
                 Some(AlertAdded::Full) | None => self.count(alert.kind, AlertResult::Dropped),
             }
@@ -184,7 +184,10 @@ impl Outbox {
     }
 
     /// Repeats a store operation until it succeeds. Returns `None` if the store refuses it.
-    async fn persist<T, F: Future<Output = Result<T, StoreError>>>(&self, operation: impl Fn() -> F) -> Option<T> {
+    async fn retry_until_stored<T, F: Future<Output = Result<T, StoreError>>>(
+        &self,
+        operation: impl Fn() -> F,
+    ) -> Option<T> {
         loop {
             match timeout(STORE_LIMIT, operation()).await {
                 Ok(Ok(done)) => return Some(done),
@@ -246,7 +249,7 @@ impl Outbox {
         }
     }
 
-    /// Logs once an hour that the store returns no alerts.
+    /// Logs, at most once an hour, that alerts could not be claimed from the store.
     fn log_failed_claim(&self, error: &dyn Display) {
         let mut logged = self.claim_logged.lock();
         if logged.is_some_and(|at| at.elapsed() < LOGGED_EVERY) {
@@ -260,7 +263,7 @@ impl Outbox {
 
     async fn deliver_claimed(self: Arc<Self>, claimed: ClaimedAlert) {
         let Some(tried) = self.try_claimed(&claimed).await else { return };
-        self.persist(|| self.store.record_delivery(self.owner, claimed.id, &tried)).await;
+        self.retry_until_stored(|| self.store.record_delivery(self.owner, claimed.id, &tried)).await;
     }
 
     async fn try_claimed(&self, claimed: &ClaimedAlert) -> Option<DeliveryResult> {

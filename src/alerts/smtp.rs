@@ -82,8 +82,8 @@ impl Smtp {
         let mut connection = self.connect().await?;
         let delivered = self.send(&mut connection, alert).await;
         if delivered.is_ok() {
-            // The server has the mail, whatever it answers to this. Nothing waits for it: a delivery that took longer than
-            // its limit would be repeated.
+            // The server already has the mail, whatever it answers to QUIT. The delivery does not wait for that answer:
+            // if it exceeded its limit, it would be repeated.
             tokio::spawn(async move { timeout(QUIT_LIMIT, connection.quit()).await });
         }
         delivered

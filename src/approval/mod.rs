@@ -9,7 +9,7 @@ use phonegate_approval::policy::Method;
 use phonegate_approval::secret::Pin;
 use phonegate_approval::verdict::{Answer, Approval, Denial, PinAnswer, ProviderVerdicts, Verdict};
 
-use crate::call::{Failure, FailureReason, NumberKey, Outcome};
+use crate::call::{Failure, FailureReason, NumberHash, Outcome};
 use crate::store::PinState;
 use pins::PinChecker;
 
@@ -18,16 +18,16 @@ use pins::PinChecker;
 pub struct NumberPin {
     checker: PinChecker,
     /// The hashes of the number, as far as they are known.
-    numbers: Arc<[NumberKey]>,
+    numbers: Arc<[NumberHash]>,
 }
 
 impl NumberPin {
     /// Creates the PIN check of the number with these hashes, the current key's first.
-    pub fn new(checker: PinChecker, numbers: &[NumberKey]) -> Self {
+    pub fn new(checker: PinChecker, numbers: &[NumberHash]) -> Self {
         Self { checker, numbers: numbers.into() }
     }
 
-    /// Returns why no call is to be placed: the user could not approve it.
+    /// Returns why no call is placed, if the user could not approve it.
     pub async fn refusal(&self) -> Option<Failure> {
         match self.checker.state(&self.numbers).await {
             Ok(PinState::Open) => None,
@@ -130,7 +130,7 @@ impl Approver {
             ),
             Denial::PinLocked => (FailureReason::PinLocked, "There were too many wrong PINs, so the PIN is locked."),
             Denial::PinNotSet => (FailureReason::PinNotSet, "The number has no PIN."),
-            // Not the backend's fault, so this is none of the reasons that count against its health.
+            // The backend did nothing wrong, so the reason is not one that counts against its health.
             Denial::PinNotChecked => (
                 FailureReason::Interrupted,
                 "The PIN could not be checked; the line `pin_not_checked` of the log has the cause.",
@@ -162,7 +162,7 @@ pub(crate) mod tests {
     use phonegate_approval::secret::Entry;
     use phonegate_approval::verdict::EndedBy;
 
-    use super::pins::{Pepper, number_keys};
+    use super::pins::{Pepper, number_hashes};
     use super::*;
     use crate::call::PhoneNumber;
     use crate::store::{MemoryStore, PinLimits, PinStore};
@@ -229,7 +229,7 @@ pub(crate) mod tests {
         checker.set(&number, Pin::from_digits("482619").unwrap()).await.unwrap();
         let attempts = attempts(method);
         let code = attempts.code(1).map(|code| String::from_utf8(code.as_bytes().to_vec()).unwrap());
-        let pin = NumberPin::new(checker, &number_keys(&number));
+        let pin = NumberPin::new(checker, &number_hashes(&number));
         (Approver::new(attempts, ProviderVerdicts::Refused).with_pin(Some(pin)), code.unwrap_or_default())
     }
 

@@ -1,4 +1,4 @@
-//! PINs: which ones may be set, how they are hashed, and how they are checked.
+//! PINs: the rules for setting them, their hashes, and their checks.
 
 mod hash;
 mod pepper;
@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use crate::call::{NumberKey, PhoneNumber};
+use crate::call::{NumberHash, PhoneNumber};
 use crate::store::{
     CallStore, NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinToCompare, StoreError, StoredNumber,
 };
@@ -31,8 +31,8 @@ const CONCURRENT_HASHES: usize = 2;
 const CHECK_LIMIT: Duration = Duration::from_secs(8);
 
 /// Returns the hashes of a number with each number key, the current one first.
-pub fn number_keys(number: &PhoneNumber) -> Vec<NumberKey> {
-    std::iter::once(number.key()).chain(number.hashed_otherwise().iter().map(|hashed| hashed.number)).collect()
+pub fn number_hashes(number: &PhoneNumber) -> Vec<NumberHash> {
+    std::iter::once(number.hash()).chain(number.hashed_otherwise().iter().map(|hashed| hashed.number)).collect()
 }
 
 /// Sets and checks PINs. A clone shares the limit of concurrent hashes.
@@ -143,8 +143,8 @@ impl PinChecker {
     }
 
     /// Checks whether this is the PIN of a number, and counts a failure if it is not. `numbers` are its hashes: see
-    /// [`number_keys`]. Takes at most 8 seconds. A check that is dropped counts as a failure.
-    pub async fn check(&self, numbers: &[NumberKey], pin: &Pin) -> PinAnswer {
+    /// [`number_hashes`]. Takes at most 8 seconds. A check that is dropped counts as a failure.
+    pub async fn check(&self, numbers: &[NumberHash], pin: &Pin) -> PinAnswer {
         self.answer(async {
             // Wait for a thread before the guess is counted: a time-out here must not cost the user a failure.
             let comparison = self.comparison(pin).await?;
@@ -161,13 +161,13 @@ impl PinChecker {
     ///
     /// # Errors
     /// If that is not known.
-    pub async fn state(&self, numbers: &[NumberKey]) -> Result<PinState, CheckError> {
+    pub async fn state(&self, numbers: &[NumberHash]) -> Result<PinState, CheckError> {
         Ok(timeout(CHECK_LIMIT, self.store.pin_state(numbers)).await.map_err(|_| CheckError::TimedOut)??)
     }
 
     /// Counts a failure, for an entry that was wrong whatever its PIN. Returns what [`PinChecker::check`] returns for a
     /// wrong PIN.
-    pub async fn count_failure(&self, numbers: &[NumberKey]) -> PinAnswer {
+    pub async fn count_failure(&self, numbers: &[NumberHash]) -> PinAnswer {
         self.answer(async {
             Ok(match self.store.begin_pin_guess(numbers, self.pepper.fingerprint(), &self.limits).await? {
                 PinGuess::NotSet => PinAnswer::NotSet,
@@ -206,7 +206,7 @@ impl PinChecker {
 
     async fn compare(
         &self,
-        numbers: &[NumberKey],
+        numbers: &[NumberHash],
         compared: PinToCompare,
         comparison: Comparison,
     ) -> Result<PinAnswer, CheckError> {

@@ -141,7 +141,8 @@ pub trait TelephonyBackend: Send + Sync {
     /// Runs for as long as the gate does, for instance to keep a registration, and reports the health of its parts.
     /// Rules B3 and B15.
     ///
-    /// `is_service` is false in a process that runs for a short time beside a service. The service keeps its registrations.
+    /// `is_service` is false in a short-lived process that runs while a service does. The service keeps its
+    /// registrations.
     async fn run_background(&self, _health: HealthSink<'_>, _is_service: bool) {}
 
     /// Ends what [`run_background`](Self::run_background) began. Rules B3, B15 and B18.

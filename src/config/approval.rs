@@ -92,7 +92,7 @@ impl Config {
     /// Returns the rules by which entries are judged.
     ///
     /// # Errors
-    /// If a setting is outside of the limits of [`Policy`].
+    /// If a setting is outside the limits of [`Policy`].
     pub fn approval_policy(&self) -> Result<Policy, ConfigError> {
         let small = |number: u64| u8::try_from(number).unwrap_or(u8::MAX);
         let policy = || -> Result<Policy, PolicyError> {

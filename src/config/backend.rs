@@ -150,11 +150,10 @@ impl BackendConfig {
             return Err(ConfigError::invalid(path, "must be an object with a `type`"));
         };
         let kind = match settings.remove("type") {
-            Some(Value::String(name)) => types
-                .iter()
-                .find(|kind| kind.name == name)
-                .ok_or_else(|| format!("unknown type `{name}`; there are {}", names(types))),
-            _ => Err(format!("is missing; there are {}", names(types))),
+            Some(Value::String(name)) => types.iter().find(|kind| kind.name == name).ok_or_else(|| {
+                format!("unknown type `{name}`; there are {}", sentence_list(types.iter().map(BackendType::name)))
+            }),
+            _ => Err(format!("is missing; there are {}", sentence_list(types.iter().map(BackendType::name)))),
         };
         match kind {
             Ok(kind) => Ok(Self { kind, settings: (kind.read)(&path, value)? }),
@@ -194,9 +193,9 @@ impl fmt::Debug for BackendConfig {
     }
 }
 
-/// The names of types in a sentence: `a, b and c`.
-fn names(types: &[BackendType]) -> String {
-    let names: Vec<_> = types.iter().map(|kind| kind.name).collect();
+/// Returns names as a part of a sentence: `a, b and c`.
+pub(super) fn sentence_list(names: impl Iterator<Item = &'static str>) -> String {
+    let names: Vec<_> = names.collect();
     match names.split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
         _ => names.concat(),

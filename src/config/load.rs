@@ -9,11 +9,11 @@ use super::error::{ConfigError, ErrorKind};
 use super::file::read_file;
 use super::numbers::check_backends;
 use super::verdict::check_verdicts;
-use super::{Config, MetricsConfig, StoreConfig, StoreKind, Types};
+use super::{Config, MetricsConfig, Types};
 use crate::platform;
 use crate::redact::mask_numbers;
 
-/// The name of the configuration's file, which is beside the library.
+/// The name of the configuration's file, which is in the folder of the library.
 pub const FILE_NAME: &str = "phonegate.json";
 
 /// The environment variable with the path of another file.
@@ -34,7 +34,7 @@ pub struct Loaded {
 }
 
 /// Returns the path of the configuration if the caller names none: the value of `PHONEGATE_CONFIG`, or `phonegate.json`
-/// beside this library or program.
+/// in the folder of this library or program.
 ///
 /// # Errors
 /// If the variable has a relative path, or the path of this library cannot be found.
@@ -107,8 +107,8 @@ pub fn parse(text: &str, types: &Types) -> Result<Config, ConfigError> {
     let mut config: Config = serde_path_to_error::deserialize(&mut json).map_err(|error| invalid_at("", &error))?;
     json.end().map_err(|error| ConfigError::invalid("", error))?;
     config.backends = std::mem::take(&mut config.unread_backends).read(types.backends)?;
+    config.store = std::mem::take(&mut config.unread_store).read(types.stores)?;
     check_use(&config)?;
-    check_store(&config.store)?;
     check_metrics(&config.metrics)?;
     config.limits.check()?;
     check_backends(&config)?;
@@ -128,28 +128,6 @@ pub(super) fn invalid_at<E: std::error::Error>(parent: &str, error: &serde_path_
     };
     // The error shows the value, which may be a telephone number.
     ConfigError::invalid(path, mask_numbers(&error.inner().to_string()))
-}
-
-fn check_store(store: &StoreConfig) -> Result<(), ConfigError> {
-    let kind = store.kind;
-    match (kind, &store.path, &store.url) {
-        (StoreKind::Redis, _, None) => {
-            Err(ConfigError::invalid("store.url", "is missing: where is Redis? rediss://user:password@host:6380"))
-        }
-        (StoreKind::Memory | StoreKind::Redis, Some(_), _) => {
-            Err(ConfigError::invalid("store.path", "is only for a store of type sqlite; remove it"))
-        }
-        (StoreKind::Memory | StoreKind::Sqlite, _, Some(_)) => {
-            Err(ConfigError::invalid("store.url", "is only for a store of type redis; remove it"))
-        }
-        (StoreKind::Memory | StoreKind::Sqlite, _, None) if store.ca_file.is_some() => {
-            Err(ConfigError::invalid("store.ca_file", "is only for a store of type redis; remove it"))
-        }
-        (StoreKind::Memory | StoreKind::Sqlite, _, None) if store.site.is_some() => {
-            Err(ConfigError::invalid("store.site", "is only for a store of type redis; remove it"))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn check_metrics(metrics: &MetricsConfig) -> Result<(), ConfigError> {
@@ -197,7 +175,7 @@ fn check_use(config: &Config) -> Result<(), ConfigError> {
     match (for_tests, real) {
         (Some(test), Some(real)) => Err(ConfigError::invalid(
             "use",
-            format_args!("has `{test}`, which approves without a telephone, beside the real backend `{real}`"),
+            format_args!("has `{test}`, which approves without a telephone, and also the real backend `{real}`"),
         )),
         _ => Ok(()),
     }

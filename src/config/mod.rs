@@ -6,6 +6,7 @@
 
 mod alerts;
 mod approval;
+mod audit;
 mod backend;
 mod bounded;
 mod country;
@@ -35,6 +36,7 @@ pub use crate::level::Level;
 pub(crate) use alerts::alerts_of_refused;
 pub use alerts::{AlertConfig, AlertKind, SmtpConfig, SmtpTls, SyslogConfig, WebhookConfig, WebhookFormat};
 pub use approval::{ApprovalConfig, ApprovalMethod, PEPPER, PinConfig};
+pub use audit::{AuditConfig, MetricsConfig};
 use backend::UnreadBackends;
 pub use backend::{BackendConfig, BackendSettings, BackendType, Judge};
 pub use bounded::Bounded;
@@ -53,16 +55,16 @@ pub use privacy::{NUMBER_KEY, PrivacyConfig};
 pub use prompts::PromptsConfig;
 pub use schema::schema;
 pub use secret::Secret;
-pub use store::{AuditConfig, MetricsConfig, Site, StoreConfig, StoreKind};
+use store::UnreadStore;
+pub use store::{StoreConfig, StoreSettings, StoreType};
 
-/// The path of the store's address, which may hold a password.
-const STORE_URL: &str = "store.url";
-
-/// What the values of `type` in a configuration may be.
+/// The values that `type` may have in a configuration.
 #[derive(Clone, Copy)]
 pub struct Types {
     /// The types of backends.
     pub backends: &'static [BackendType],
+    /// The types of stores. The first is the default.
+    pub stores: &'static [StoreType],
 }
 
 /// The settings of PhoneGate, which phones a user for Microsoft Identity Manager. `use` and `backends` are required;
@@ -79,7 +81,7 @@ pub struct Config {
     #[serde(rename = "use")]
     #[schemars(length(min = 1))]
     pub backend_order: Vec<String>,
-    /// Allows `simulated` and `file` in `use`, which approve without a telephone. Never beside a real backend.
+    /// Allows `simulated` and `file` in `use`, which approve without a telephone. Never together with a real backend.
     #[serde(default)]
     pub allow_test_backends: bool,
     /// Refuses to start if other accounts than those of administrators and of the service can change this file, its
@@ -116,7 +118,11 @@ pub struct Config {
     #[schemars(length(max = 16))]
     pub alerts: Vec<AlertConfig>,
     /// Where calls are stored, so that they outlive the process.
-    #[serde(default)]
+    #[serde(rename = "store", default)]
+    #[schemars(with = "StoreConfig")]
+    unread_store: UnreadStore,
+    /// The store.
+    #[serde(skip)]
     pub store: StoreConfig,
     /// What is stored of ended calls, and for how long.
     #[serde(default)]
@@ -141,9 +147,7 @@ pub struct Config {
 impl Config {
     /// Returns the settings that work but should be changed, each as a sentence that says what to do.
     pub fn warnings(&self) -> Vec<String> {
-        let is_open = |path: &str| path == STORE_URL && self.store.has_open_url();
-        let is_secret = |(path, secret): &(String, &Secret)| secret.is_plain() && !is_open(path);
-        let plain = self.secrets().filter(is_secret).map(|(path, _)| {
+        let plain = self.secrets().filter(|(_, secret)| secret.is_plain()).map(|(path, _)| {
             format!(
                 "{path}: the secret is in the configuration in plain text; \
                  use {{\"file\": PATH}}, {{\"env\": NAME}} or, on Windows, what `phonegate protect` prints"
@@ -164,7 +168,7 @@ impl Config {
                 .to_owned()
         });
         let of_file = plain.chain(proxy).chain(tests);
-        of_file.chain(self.approval_warnings()).chain(self.backend_warnings()).chain(self.says_zero()).collect()
+        of_file.chain(self.approval_warnings()).chain(self.backend_warnings()).chain(self.fraud_key_warning()).collect()
     }
 
     /// The warnings of the backends in use, each with its path.
@@ -174,9 +178,9 @@ impl Config {
         })
     }
 
-    /// Returns a warning if the recordings tell users to press zero, which does not report fraud here. Custom
+    /// Returns a warning if the recordings ask users to press zero, which does not report fraud here. Custom
     /// recordings are checked when the gate starts.
-    fn says_zero(&self) -> Option<String> {
+    fn fraud_key_warning(&self) -> Option<String> {
         let key = self.fraud.key;
         (key != FraudKey::default() && self.prompts.directory.is_none() && self.speaks()).then(|| {
             format!(
@@ -187,7 +191,7 @@ impl Config {
         })
     }
 
-    /// Returns whether a backend in use plays the recordings of `prompts`.
+    /// Returns whether any backend in use plays the recordings of `prompts`.
     pub(crate) fn speaks(&self) -> bool {
         self.in_use().any(|(_, backend)| backend.facts().plays_recordings())
     }
@@ -211,7 +215,7 @@ impl Config {
     pub(crate) fn ca_files(&self) -> impl Iterator<Item = &Path> {
         let backends = self.backends.values().filter_map(|backend| backend.facts().ca_file());
         let alerts = self.alerts.iter().filter_map(AlertConfig::ca_file);
-        backends.chain(alerts).chain(self.network.ca_file.as_deref()).chain(self.store.ca_file.as_deref())
+        backends.chain(alerts).chain(self.network.ca_file.as_deref()).chain(self.store.facts().ca_file())
     }
 
     /// Returns the secrets, each with its path in the file.
@@ -220,7 +224,8 @@ impl Config {
             let set = backend.facts().secrets().into_iter().filter_map(|(key, secret)| Some((key, secret?)));
             set.map(move |(key, secret)| (format!("backends.{name}.{key}"), secret))
         });
-        let store = self.store.url.iter().map(|url| (STORE_URL.to_owned(), url));
+        let of_store = self.store.facts().secrets().into_iter();
+        let store = of_store.map(|(key, secret)| (format!("store.{key}"), secret));
         let alerts = self.alerts.iter().enumerate().flat_map(|(index, alert)| alert.secrets(index));
         backends.chain(store).chain(self.privacy.secrets()).chain(self.approval.pin.secrets()).chain(alerts)
     }

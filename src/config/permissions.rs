@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{ConfigError, ErrorKind, Loaded, StoreKind};
+use super::{ConfigError, ErrorKind, Loaded};
 use crate::platform;
 
 /// Maximum files and folders in `prompts.directory` that are examined. Nine languages with five prompts each are 54.
@@ -45,13 +45,7 @@ impl TrustedPaths {
         let Loaded { config, base, file } = loaded;
         let named = config.secret_files().into_iter().chain(config.ca_files());
         let mut files: Vec<_> = named.map(|path| base.join(path)).collect();
-        if let Some(store) = config.store.path.as_ref().filter(|_| config.store.kind == StoreKind::Sqlite) {
-            let store = base.join(store);
-            // SQLite reads what is in its write-ahead log as a part of the file.
-            let mut log = store.clone().into_os_string();
-            log.push("-wal");
-            files.extend([store, log.into()]);
-        }
+        files.extend(config.store.facts().files().iter().map(|path| base.join(path)));
         files.sort();
         files.dedup();
         files.splice(0..0, file.clone());

@@ -76,7 +76,7 @@ fn read_file(file: &Path) -> Result<String, String> {
 
 fn open(sealed: &[u8]) -> Result<String, String> {
     let secret = dpapi::open(sealed).map_err(|error| {
-        format!("cannot be opened here: {error}; a secret can be opened only on the machine where `phonegate protect` sealed it")
+        format!("cannot be opened here: {error}; a secret can be opened only on the machine that sealed it")
     })?;
     std::str::from_utf8(&secret).map(str::to_owned).map_err(|_| "is not UTF-8".to_owned())
 }

@@ -1,113 +1,232 @@
-//! The sections `store`, `audit` and `metrics`.
+//! The section `store`: which types there are, and what the rest of the configuration must know about a store.
+//!
+//! The settings of each type are in its folder below `src/store`, which depends on this module.
 
-use std::path::PathBuf;
+use std::any::Any;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
-use schemars::JsonSchema;
-use secrecy::ExposeSecret;
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde_json::{Map, Value};
 
-use super::bounded::Bounded;
+use super::backend::sentence_list;
+use super::error::ConfigError;
+use super::load::invalid_at;
 use super::secret::Secret;
+use crate::no_duplicate_keys::{self, Json};
 
-/// Where calls are stored, so that they outlive the process.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
+/// What the rest of the configuration must know about the settings of a store.
+pub trait StoreSettings: Any + fmt::Debug + Send + Sync {
+    /// Checks what the types of the settings do not check.
+    ///
+    /// # Errors
+    /// The first setting that is wrong or missing.
+    fn check(&self) -> Result<(), ConfigError> {
+        Ok(())
+    }
+
+    /// Returns whether the store outlives the process.
+    fn is_persistent(&self) -> bool {
+        true
+    }
+
+    /// Returns the settings that are secrets, each with its key.
+    fn secrets(&self) -> Vec<(&'static str, &Secret)> {
+        Vec::new()
+    }
+
+    /// Returns the store's own file of certificate authorities. An account that can change it can approve calls.
+    fn ca_file(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Returns the files with calls that the configuration names. An account that can change them can approve calls.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+}
+
+/// A type of store, which the key `type` selects.
+pub struct StoreType {
+    name: &'static str,
+    read: fn(Value) -> Result<Box<dyn StoreSettings>, ConfigError>,
+    schema: fn(&mut SchemaGenerator) -> Schema,
+    /// Opaque to this module, which does not know stores. `crate::store` opens a store with it.
+    opener: &'static (dyn Any + Send + Sync),
+}
+
+impl StoreType {
+    /// Returns the type `name` with the settings `T`. `crate::store` provides the opener.
+    pub(crate) const fn new<T>(name: &'static str, opener: &'static (dyn Any + Send + Sync)) -> Self
+    where
+        T: StoreSettings + DeserializeOwned + JsonSchema,
+    {
+        Self { name, read: read::<T>, schema: T::json_schema, opener }
+    }
+
+    /// Returns the value of `type` that selects it.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Returns whether it has the setting `key`.
+    fn has(&self, key: &str) -> bool {
+        let schema = (self.schema)(&mut SchemaGenerator::default());
+        schema.get("properties").is_some_and(|properties| properties.get(key).is_some())
+    }
+}
+
+fn read<T: StoreSettings + DeserializeOwned>(value: Value) -> Result<Box<dyn StoreSettings>, ConfigError> {
+    let settings: T = serde_path_to_error::deserialize(value).map_err(|error| invalid_at("store", &error))?;
+    settings.check()?;
+    Ok(Box::new(settings))
+}
+
+/// The store: its type and its settings.
 pub struct StoreConfig {
-    /// The kind of store.
-    #[serde(rename = "type")]
-    pub kind: StoreKind,
-    /// For `sqlite`: the file. Null: `phonegate.db` in the operating system's folder for the state of programs.
-    pub path: Option<PathBuf>,
-    /// For `redis`: `rediss://user:password@redis.contoso.local:6380`, if needed with `/` and the number of a database
-    /// at its end. `redis://`, without TLS, and no password are for this machine only. For a cluster or for sentinels,
-    /// some of the addresses, and their kind: `rediss://user:password@one:6380,two:6380?cluster=true`, or
-    /// `?sentinel=NAME-OF-THE-MASTER`. It may be given like any secret, since it has a password.
-    pub url: Option<Secret>,
-    /// For `redis` over TLS: a PEM file with certificates of authorities that are trusted besides the operating
-    /// system's, in place of those of `network.ca_file`.
-    pub ca_file: Option<PathBuf>,
-    /// For `redis`: the site that this configuration belongs to. Sites that share a Redis, such as a test and a
-    /// production farm, do not see each other's calls, limits and blocks. Every node of a site needs the same value.
-    /// Null: `default`.
-    pub site: Option<Site>,
+    kind: &'static StoreType,
+    settings: Box<dyn StoreSettings>,
 }
 
 impl StoreConfig {
-    /// Returns whether the configuration has the address itself, without a login. It is no secret then.
-    pub(super) fn has_open_url(&self) -> bool {
-        matches!(&self.url, Some(Secret::Plain(url)) if !url.expose_secret().contains('@'))
+    /// Returns the configuration of a store of type `kind`. `settings` must be those of that type.
+    pub(crate) fn new(kind: &'static StoreType, settings: impl StoreSettings) -> Self {
+        Self { kind, settings: Box::new(settings) }
+    }
+
+    /// Returns the value of its `type`.
+    pub fn type_name(&self) -> &'static str {
+        self.kind.name
+    }
+
+    /// Returns whether the store outlives the process.
+    pub fn is_persistent(&self) -> bool {
+        self.settings.is_persistent()
+    }
+
+    /// Returns the settings if they are of the type `T`.
+    pub fn settings<T: StoreSettings>(&self) -> Option<&T> {
+        (&*self.settings as &dyn Any).downcast_ref()
+    }
+
+    /// Returns what the rest of the configuration must know about the settings.
+    pub(super) fn facts(&self) -> &dyn StoreSettings {
+        &*self.settings
+    }
+
+    /// Returns the opener of its type, if it is a `T`.
+    pub(crate) fn opener<T: Any>(&self) -> Option<&'static T> {
+        (self.kind.opener as &dyn Any).downcast_ref()
     }
 }
 
-/// The name of a site: 1 to 32 lower-case letters, digits, `-` and `_`. It is part of Redis keys and of access rules,
-/// so it has no characters that are special there.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(try_from = "String")]
-#[schemars(extend("pattern" = "^[a-z0-9_-]{1,32}$"))]
-pub struct Site(String);
+/// The type of a section before it is read.
+static UNREAD: StoreType = StoreType::new::<()>("unread", &());
 
-impl Site {
-    /// The site of a configuration that names none.
-    pub const DEFAULT: &str = "default";
+impl StoreSettings for () {}
 
-    /// Returns its name.
-    pub fn as_str(&self) -> &str {
-        &self.0
+impl Default for StoreConfig {
+    /// Returns a placeholder until [`parse`](super::parse) has read the section. No store can be opened with it.
+    fn default() -> Self {
+        Self::new(&UNREAD, ())
     }
 }
 
-impl TryFrom<String> for Site {
-    type Error = &'static str;
+impl fmt::Debug for StoreConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple(self.kind.name).field(&self.settings).finish()
+    }
+}
 
-    fn try_from(name: String) -> Result<Self, Self::Error> {
-        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
-        match (1..=32).contains(&name.len()) && name.bytes().all(is_plain) {
-            true => Ok(Self(name)),
-            false => Err("must be 1 to 32 lower-case letters, digits, - and _, such as test-2"),
+/// The schema of all types, which [`schema`](super::schema()) fills in.
+impl JsonSchema for StoreConfig {
+    fn schema_name() -> Cow<'static, str> {
+        "StoreConfig".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({})
+    }
+}
+
+/// Returns the schema of the section: the keys of all types. Only [`parse`](super::parse) refuses a key of another type,
+/// with an error that names that type.
+pub(super) fn section_schema(types: &[StoreType], generator: &mut SchemaGenerator) -> Value {
+    let (mut names, mut properties) = (Vec::new(), Map::new());
+    for kind in types {
+        let mut schema = (kind.schema)(generator);
+        let description = schema.remove("description");
+        names.push(serde_json::json!({ "type": "string", "const": kind.name, "description": description }));
+        if let Some(Value::Object(own)) = schema.remove("properties") {
+            properties.extend(own);
         }
     }
+    let kind = serde_json::json!({
+        "description": "The type of store.",
+        "default": types.first().map(StoreType::name),
+        "oneOf": names
+    });
+    properties.insert("type".to_owned(), kind);
+    serde_json::json!({
+        "description": "Where calls are stored, so that they outlive the process.",
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": false
+    })
 }
 
-/// The kinds of store.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum StoreKind {
-    /// In the memory of the process: calls are lost when it ends.
-    Memory,
-    /// In a file on this machine.
-    #[default]
-    Sqlite,
-    /// In Redis or a compatible server (Valkey, Garnet, Azure Cache), for a farm of several nodes.
-    Redis,
-}
+/// The section as JSON. Its `Debug` shows nothing of it, since it may hold secrets.
+#[derive(Default)]
+pub(super) struct UnreadStore(BTreeMap<String, Json>);
 
-impl StoreKind {
-    /// Returns its name in the configuration.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Sqlite => "sqlite",
-            Self::Redis => "redis",
+impl UnreadStore {
+    /// Reads the section by its type, which is one of `types`. The first is the default.
+    pub(super) fn read(mut self, types: &'static [StoreType]) -> Result<StoreConfig, ConfigError> {
+        let names = || sentence_list(types.iter().map(StoreType::name));
+        let kind = match self.0.remove("type") {
+            None => types.first().ok_or_else(|| "is missing".to_owned()),
+            Some(Json(Value::String(name))) => types
+                .iter()
+                .find(|kind| kind.name == name)
+                .ok_or_else(|| format!("unknown type `{name}`; there are {}", names())),
+            Some(_) => Err(format!("must be text; there are {}", names())),
+        };
+        let kind = kind.map_err(|problem| ConfigError::invalid("store.type", problem))?;
+        let settings = (kind.read)(Value::Object(self.settings_of(kind, types)?))?;
+        Ok(StoreConfig { kind, settings })
+    }
+
+    /// Returns the settings, without those of other types that are null.
+    ///
+    /// # Errors
+    /// If a setting of another type has a value.
+    fn settings_of(self, kind: &StoreType, types: &[StoreType]) -> Result<Map<String, Value>, ConfigError> {
+        let mut settings = Map::new();
+        for (key, Json(value)) in self.0 {
+            match types.iter().find(|other| other.has(&key)).filter(|_| !kind.has(&key)) {
+                None => _ = settings.insert(key, value),
+                Some(_) if value.is_null() => {}
+                Some(owner) => {
+                    let problem = format_args!("is only for a store of type {}; remove it", owner.name);
+                    return Err(ConfigError::invalid(format!("store.{key}"), problem));
+                }
+            }
         }
+        Ok(settings)
     }
 }
 
-/// What is stored of ended calls, and for how long.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct AuditConfig {
-    /// Days that a call is stored after its end.
-    pub keep_days: Bounded<1, 3650, 90>,
-    /// Stores the whole number, too. Otherwise it is stored masked, with a hash by which it is found.
-    pub full_numbers: bool,
+impl<'de> Deserialize<'de> for UnreadStore {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        no_duplicate_keys::map(deserializer).map(Self)
+    }
 }
 
-/// Metrics for a monitoring system.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct MetricsConfig {
-    /// A file that is replaced every 15 seconds, in Prometheus' text format, for the textfile collector of
-    /// windows_exporter or node_exporter; its name ends in `.prom`. Null: none.
-    #[schemars(extend("pattern" = r"\.prom$"))]
-    pub textfile: Option<PathBuf>,
+impl fmt::Debug for UnreadStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UnreadStore")
+    }
 }

@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::ownership::EndCause;
 use crate::approval::NumberPin;
-use crate::call::{Attempt, NumberKey, Progress};
+use crate::call::{Attempt, NumberHash, Progress};
 use crate::clock::{Deadline, Moment};
 
 /// A call that this process drives or mirrors.
 #[derive(Debug)]
 pub(super) struct ActiveCall {
     pub(super) attempt: Attempt,
-    pub(super) number: NumberKey,
+    pub(super) number: NumberHash,
     /// The number, masked.
     pub(super) masked: Box<str>,
     pub(super) deadline: Deadline,
@@ -36,7 +36,7 @@ pub(super) struct ActiveCall {
 impl ActiveCall {
     pub(super) fn new(
         attempt: Attempt,
-        number: NumberKey,
+        number: NumberHash,
         masked: Box<str>,
         deadline: Deadline,
         attempts: Option<Arc<Attempts>>,

@@ -1,4 +1,5 @@
-//! Backend health, derived from recent call results and from each backend's background task. The store has a health, too.
+//! Backend health, derived from recent call results and from each backend's background task. The health of the store is
+//! tracked in the same way.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +28,7 @@ impl BackendHealth {
     pub(super) fn record_result(&self, backend: &str, failure: Option<&Failure>) {
         let problem = match failure.map(Failure::reason) {
             Some(FailureReason::CannotPlace | FailureReason::NotConfigured) => failure,
-            // These say nothing about the backend: its limits, or PhoneGate itself.
+            // These failures say nothing about the backend: a limit was exceeded, or PhoneGate itself failed.
             Some(
                 FailureReason::Throttled
                 | FailureReason::Interrupted

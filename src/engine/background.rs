@@ -1,4 +1,4 @@
-//! What runs for as long as the gate does.
+//! Starts the tasks that run as long as the gate.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,7 +40,7 @@ async fn run_backend(parts: Arc<Parts>, named: NamedBackend, is_service: bool) {
 }
 
 async fn sweep_store_loop(parts: Arc<Parts>) {
-    // Not at the start: the clock of a machine that has just started may be far ahead.
+    // The first sweep is not at the start: the clock of a machine that has just booted may be far ahead.
     while tokio::time::timeout(SWEEP_STORE_EVERY, parts.shutdown.cancelled()).await.is_err() {
         // If this fails, the next sweep removes it.
         let _ = parts.shutdown.run_until_cancelled(parts.store.sweep()).await;

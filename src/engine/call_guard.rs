@@ -1,4 +1,4 @@
-//! Guards a call: whatever happens to its task, the call does not stay pending.
+//! Ends a call if its task ends without an outcome, so that no call stays pending.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Drop for CallGuard {
                 return parts.registry.forget(call.attempt, call.number);
             }
             if parts.publisher.finish(call, None, Outcome::Failed(failure.clone()), Moment::now()) {
-                // Whether its phone rings is not known.
+                // It is not known whether its phone rings.
                 parts.store.fail_later(call.attempt, failure, false);
             }
             parts.registry.release(call.attempt, call.number);

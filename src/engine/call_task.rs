@@ -36,7 +36,7 @@ pub(super) struct CallTask<'a> {
     request: Option<&'a Call>,
     /// When the store was asked to begin the attempt.
     begun_at: Option<Moment>,
-    /// A place request that has not been answered.
+    /// A request to place the call that the backend has not answered.
     place_request: Option<PlaceRequest<'a>>,
     placed: Option<PlacedCall<'a>>,
     /// When the outcome was known.
@@ -128,7 +128,8 @@ impl<'a> CallTask<'a> {
             Action::QueueEnd { failure, release } => store.fail_later(attempt, failure, release),
             Action::ReleaseLocally => registry.release(attempt, number),
             Action::Release => {
-                // In this order: a call that claims the number here also claims it in the store.
+                // The store comes first: a call that then claims the number in the registry can also claim it in the
+                // store.
                 store.release(attempt).await;
                 registry.release(attempt, number);
             }
@@ -203,7 +204,7 @@ impl<'a> CallTask<'a> {
         store.record(*attempt, step(CallEvent::Blocked, None, Some(&text)));
     }
 
-    /// Waits until the store has all of the call. Returns false if shutdown ended the wait.
+    /// Waits until all changes of the call are in the store. Returns false if shutdown ended the wait.
     async fn await_writes(&mut self) -> bool {
         let timeout = async {
             self.parts.shutdown.cancelled().await;

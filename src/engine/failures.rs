@@ -1,4 +1,4 @@
-//! The failures that the engine itself decides.
+//! The failures that the engine itself creates.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::store::StoreError;
 
 /// The store could not begin the attempt.
 pub(super) fn not_begun(error: &StoreError) -> Failure {
-    Failure::new(FailureReason::CannotPlace, format_args!("Nobody was called: {}.", error.with_advice()))
+    Failure::new(FailureReason::CannotPlace, format_args!("No call was placed: {}.", error.with_advice()))
 }
 
 /// A task panicked.
@@ -46,7 +46,7 @@ pub(super) fn attempt_lost() -> Failure {
     Failure::new(FailureReason::Interrupted, "The call was approved, but the store has lost it.")
 }
 
-/// What approves the call is not known in this process.
+/// This process does not know what approves the call.
 pub(super) fn unknown_code() -> Failure {
     let sentence = "Another process placed the call, and this one does not know what approves it: it was not recorded, or \
                     the settings of `approval` or `prompts` have changed since then.";

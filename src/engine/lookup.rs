@@ -12,7 +12,7 @@ use super::active_calls::ActiveCall;
 use super::call_guard::CallGuard;
 use super::mirror::{self, REMOTE_OVERDUE};
 use super::{Engine, Parts};
-use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, NumberKey};
+use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, NumberHash};
 use crate::clock::{Deadline, Moment};
 use crate::registry::{Adopted, AttemptEnd};
 use crate::store::{AttemptState, LatestAttempt, Scope, StoreError};
@@ -51,13 +51,13 @@ pub(super) struct Lookups(Mutex<HashMap<CallId, Entry>>);
 enum Entry {
     /// A task reads the store.
     Running(Instant),
-    /// Without a result. Starts again when it is asked for.
+    /// The task ended without a result. The next poll starts another one.
     Unanswered(Instant),
-    /// With the time of the answer.
+    /// The result, and the time of the store's answer.
     NotFound(Failure, Instant),
 }
 
-/// What to do for an id that is asked for.
+/// What a poll does for an id.
 enum Request {
     Return(Lookup),
     /// Start a task that reads the store.
@@ -99,7 +99,7 @@ impl Lookups {
     }
 }
 
-/// Makes room for a new look-up. Returns false if all of them run or have a result.
+/// Removes a look-up to make room for a new one. Returns false if all of them are running or have a result.
 fn remove_oldest_unanswered(entries: &mut HashMap<CallId, Entry>) -> bool {
     let unanswered = entries.iter().filter_map(|(id, entry)| match entry {
         Entry::Unanswered(since) => Some((*since, *id)),
@@ -162,7 +162,7 @@ async fn adopt_end(parts: &Parts, known: Option<u64>, end: AttemptEnd) -> Result
     Ok(parts.registry.adopt_end(end, Moment::now(), known) && is_verified)
 }
 
-fn adopt_pending(parts: &Arc<Parts>, tasks: &TaskTracker, attempt: Attempt, number: NumberKey, left: Duration) {
+fn adopt_pending(parts: &Arc<Parts>, tasks: &TaskTracker, attempt: Attempt, number: NumberHash, left: Duration) {
     let deadline = Deadline::after(Moment::now(), left.saturating_add(REMOTE_OVERDUE));
     if parts.registry.adopt(attempt, number, deadline, true) == Adopted::Pending {
         let call = ActiveCall::new(attempt, number, "".into(), deadline, None);

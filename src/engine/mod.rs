@@ -10,7 +10,7 @@
 //! | `store_client` | the store, with time limits, a lease and a queue |
 //! | `takeover` | renews the lease, and claims the calls of processes that are gone |
 //! | `mirror` | follows a call that another process drives |
-//! | `lookup`, `queries` | what a host asks for that the registry does not know |
+//! | `lookup`, `queries` | reads the store for calls that the registry does not know |
 //! | `backend_health`, `notices` | what administrators are notified of |
 //! | `background` | starts what runs as long as the gate |
 //!
@@ -46,7 +46,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::alerts::Alerts;
-use crate::approval::pins::number_keys;
+use crate::approval::pins::number_hashes;
 use crate::backend::NamedBackend;
 use crate::call::{Attempt, Call, CallEvent, Failure, Outcome, PhoneNumber, StoredOutcome};
 use crate::clock::Moment;
@@ -73,7 +73,7 @@ pub(crate) struct Engine {
     metrics: Metrics,
 }
 
-/// What all tasks of an engine share.
+/// The state that all tasks of an engine share.
 struct Parts {
     backends: Vec<NamedBackend>,
     registry: Arc<Registry>,
@@ -131,8 +131,8 @@ impl Engine {
     pub(crate) fn track(&self, request: &Call) -> CallGuard {
         let Call { attempt, number, deadline, attempts, .. } = request;
         let attempts = Some(Arc::clone(attempts));
-        let pin = self.parts.store.pin_of(&number_keys(number));
-        let call = ActiveCall::new(*attempt, number.key(), number.to_string().into(), *deadline, attempts);
+        let pin = self.parts.store.pin_of(&number_hashes(number));
+        let call = ActiveCall::new(*attempt, number.hash(), number.to_string().into(), *deadline, attempts);
         CallGuard::new(&self.parts, call.with_pin(pin))
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 
 use crate::alerts::{AlertKind, Alerts, NewAlert};
-use crate::call::{Attempt, Call, CallEvent, CallLimit, Country, Failure, GateEvent, NumberKey};
+use crate::call::{Attempt, Call, CallEvent, CallLimit, Country, Failure, GateEvent, NumberHash};
 use crate::store::{ALERT_REPEAT_WINDOW, Lockout, utc};
 use crate::telemetry::{Log, LogEntry, Metrics};
 
@@ -43,7 +43,7 @@ impl Notices {
     }
 
     /// Reports that a user reported fraud and that exactly this number was blocked. Returns the text of the log line.
-    pub(super) fn blocked(&self, attempt: Attempt, number: NumberKey, masked: &str, days: u64) -> String {
+    pub(super) fn blocked(&self, attempt: Attempt, number: NumberHash, masked: &str, days: u64) -> String {
         let text = format!(
             "the number is not called for {days} days; `phonegate blocks remove {}` lifts the block",
             attempt.id
@@ -94,11 +94,11 @@ impl Notices {
         });
     }
 
-    /// Reports that a limit refused a call, if it is a daily one: each at most once an hour.
+    /// Reports that a daily limit refused a call, each limit at most once an hour. Ignores other limits.
     pub(super) fn refused(&self, limit: CallLimit, after: Duration, call: &Call) {
         let (about, what) = match limit {
             CallLimit::CallsPerNumberPerDay => {
-                (call.number.key().to_string(), format!("calls to {} are refused", call.number))
+                (call.number.hash().to_string(), format!("calls to {} are refused", call.number))
             }
             CallLimit::ByCountry => {
                 let country = call.number.country().map_or("", Country::as_str);
@@ -134,7 +134,8 @@ impl Notices {
             self.log.write(&LogEntry { backend: Some(backend), failure: Some(failure), ..down });
         }
         let kind = if backend == THE_STORE { AlertKind::StoreDown } else { AlertKind::BackendDown };
-        // Not only the first time: a failure within an hour of the last alert is reported after that hour.
+        // Called for every failure, not only the first: one within an hour of the last alert is reported after that
+        // hour.
         if self.is_news(kind, backend) {
             self.outages.lock().insert(backend.to_owned(), SystemTime::now());
             let text = format!("PhoneGate cannot use {backend}: {} Run `phonegate check`.", failure.text());
@@ -167,7 +168,7 @@ impl Notices {
     }
 }
 
-/// Returns an alert without a number, a call and a backend.
+/// Returns an alert without a number, a call or a backend.
 fn alert(kind: AlertKind, about: impl std::fmt::Display, text: String) -> NewAlert {
     NewAlert { kind, about: about.to_string().into(), number: None, call: None, backend: None, text: text.into() }
 }

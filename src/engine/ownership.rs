@@ -166,7 +166,7 @@ impl AttemptMachine {
         }
     }
 
-    /// Asks the next backend. Nobody is rung for a call that is over, or that may be another process's.
+    /// Asks the next backend. No phone rings for a call that has ended, or that another process may own.
     fn place_next(&mut self, index: usize, now: Conditions) -> Action {
         if index >= self.backends.len() {
             let refusals = std::mem::take(&mut self.refusals);

@@ -29,7 +29,7 @@ impl Publisher {
         Self { registry, store, log, metrics, publishing: RwLock::default() }
     }
 
-    /// Records and publishes the failure of a call for which nobody was rung, and releases its number.
+    /// Records and publishes the failure of a call for which no phone rang, and releases its number.
     pub(super) fn reject(&self, call: &ActiveCall, number: &PhoneNumber, failure: Failure) {
         self.store.record_refusal(call.attempt, Some(number), failure.clone());
         self.registry.release(call.attempt, call.number);
@@ -86,7 +86,7 @@ impl Publisher {
         self.log_step(call, CallEvent::OwnershipLost, None);
     }
 
-    /// Waits until every outcome that is being published has been.
+    /// Waits until every publication in progress is complete.
     pub(super) fn wait(&self) {
         drop(self.publishing.write());
     }

@@ -1,4 +1,4 @@
-//! What the exports ask the store, with a short limit: the host's thread waits.
+//! Reads of the store for the exports. They have a short time limit, because the host's thread waits.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};

@@ -1,4 +1,5 @@
-//! The engine's side of the store: every operation has a time limit, and what the store cannot take now waits in a queue.
+//! The engine's side of the store: every operation has a time limit, and a write that the store cannot accept now waits
+//! in a queue.
 
 mod lease;
 mod policy;
@@ -14,7 +15,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::approval::NumberPin;
-use crate::call::{Attempt, Call, CallId, Failure, NumberKey, Outcome, PhoneNumber};
+use crate::call::{Attempt, Call, CallId, Failure, NumberHash, Outcome, PhoneNumber};
 use crate::clock::Moment;
 use crate::platform;
 use crate::registry::ApprovalToUse;
@@ -29,16 +30,16 @@ use policy::days;
 pub(super) use probe::StoreProbe;
 use write_queue::WriteQueue;
 
-/// How long a call waits for the store to begin it, and a claim of orphans for its answer.
+/// Maximum time that a call waits for the store to begin it, and that a claim of orphans waits for its answer.
 const BEGIN_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long the end of a call waits for the store before the outcome is published all the same.
+/// Maximum time that the end of a call waits for the store. After that, the outcome is published all the same.
 const END_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long a read of the store may take.
+/// Maximum time of a read of the store.
 const READ_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long a sweep may take. The next one goes on where it stopped.
+/// Maximum time of a sweep. The next sweep continues from the point at which it stopped.
 const SWEEP_LIMIT: Duration = Duration::from_secs(10 * 60);
 
 /// Maximum calls of a claim.
@@ -135,7 +136,7 @@ impl StoreClient {
 
     /// Blocks a number, not its line, after a report of fraud. If the store does not confirm that in time, the block is
     /// queued.
-    pub(super) async fn block(&self, number: NumberKey, masked: &str) {
+    pub(super) async fn block(&self, number: NumberHash, masked: &str) {
         let since = SystemTime::now();
         let block = Block {
             number,
@@ -211,7 +212,7 @@ impl StoreClient {
     }
 
     /// Returns the PIN of the number with these hashes, if the method asks for PINs.
-    pub(super) fn pin_of(&self, numbers: &[NumberKey]) -> Option<NumberPin> {
+    pub(super) fn pin_of(&self, numbers: &[NumberHash]) -> Option<NumberPin> {
         self.policy.pins.clone().map(|checker| NumberPin::new(checker, numbers))
     }
 
@@ -220,7 +221,7 @@ impl StoreClient {
         Attempts::restore(self.policy.policy, attempts).ok()
     }
 
-    /// Deletes what is older than the audit keeps.
+    /// Deletes attempts that are older than the audit's retention.
     pub(super) async fn sweep(&self) -> Result<(), StoreError> {
         self.probe.ask(StoreOperation::Sweep, SWEEP_LIMIT, self.store.sweep(self.policy.keep)).await
     }

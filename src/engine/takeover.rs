@@ -51,7 +51,7 @@ fn claim(parts: &Arc<Parts>, orphan: Orphan, tasks: &TaskTracker) {
     }
     // If a repeat has taken its place here, it is driven all the same: the repeat finds it in the store and mirrors it.
     if parts.registry.adopt(attempt, number, deadline, false) == Adopted::Ended {
-        // The store has lost its end. Whether its phone rings is not known.
+        // The store has lost its end. It is not known whether its phone rings.
         let failure = parts.registry.snapshot(attempt.id).and_then(|call| call.failure);
         return parts.store.fail_later(attempt, failure.unwrap_or_else(interrupted), false);
     }

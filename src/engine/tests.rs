@@ -26,7 +26,7 @@ struct Scripted {
     place_takes: Duration,
     placed_as: Result<CallRef, PlaceError>,
     outcome: Outcome,
-    /// Whether the outcome is reported only once the call is hung up.
+    /// Whether the outcome is reported only after the call is hung up.
     is_late: bool,
     hang_up: Result<(), Failure>,
     placed: Mutex<usize>,
@@ -183,7 +183,7 @@ fn number() -> crate::call::PhoneNumber {
 }
 
 #[tokio::test]
-async fn nobody_is_rung_for_a_call_that_is_over() {
+async fn no_phone_rings_for_a_call_that_has_ended() {
     for (ended, span, rung) in [(true, 60 * SECOND, 0), (false, Duration::ZERO, 0), (false, 60 * SECOND, 1)] {
         let bench = Bench::new(Duration::ZERO, Ok(CallRef::new("counted")));
         if ended {
@@ -224,7 +224,7 @@ async fn shutdown_does_not_wait_for_a_phone_that_may_ring() {
 #[tokio::test]
 async fn a_number_that_may_ring_is_held_beyond_shutdown() {
     let lost = Scripted::new(SECOND, ambiguous());
-    let hang_up = Err(Failure::new(FailureReason::CannotPlace, "Nobody answers."));
+    let hang_up = Err(Failure::new(FailureReason::CannotPlace, "The provider does not answer."));
     let ringing = Scripted { hang_up, is_late: true, ..Scripted::new(Duration::ZERO, Ok(CallRef::new("on"))) };
     let hung_up = Scripted { is_late: true, ..Scripted::new(Duration::ZERO, Ok(CallRef::new("off"))) };
     for (phone, is_released) in [(lost, false), (ringing, false), (hung_up, true)] {
@@ -252,7 +252,7 @@ async fn fraud_reported_right_before_the_deadline_is_not_lost() {
     let failure = bench.registry.snapshot(id(1)).unwrap().failure.unwrap();
     assert_eq!(failure.reason(), FailureReason::DeadlinePassed, "the published outcome stays");
     let blocked: Vec<_> = store.blocks().await.unwrap().into_iter().map(|block| block.number).collect();
-    assert_eq!(blocked, [number().key()]);
+    assert_eq!(blocked, [number().hash()]);
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ const BLOCKING_THREADS: usize = 8;
 /// of accounts, and the host waits for the start.
 const PERMISSIONS_WITHIN: Duration = Duration::from_secs(2);
 
-/// Where a gate logs to.
+/// The receivers of a gate's log lines and events.
 pub struct LogTo {
     /// The file's name in the log's folder.
     pub file_name: &'static str,
@@ -89,8 +89,8 @@ impl Gate {
         Self::start_with(loaded, registry, log_to, true)
     }
 
-    /// As [`Gate::start`], for a short-lived process beside a service. It claims no calls, because it would abandon them
-    /// again.
+    /// As [`Gate::start`], for a short-lived process while a service runs. It claims no calls, because it would abandon
+    /// them again.
     ///
     /// # Errors
     /// As [`Gate::start`].
@@ -111,7 +111,7 @@ impl Gate {
         let hasher = NumberHasher::of(&config.privacy, &base)?;
         let number_keys = hasher.fingerprints();
         let admission = Admission::new(&config.numbers)?.hashing_with(hasher);
-        // Also if no backend speaks: a prompt that cannot be spoken is an error of the start, not of a call.
+        // Loaded even if no backend plays prompts: a prompt that cannot be played fails the start, not a call.
         let prompts = Prompts::load(&config.prompts, config.approval.method.into(), &base)?;
         let backends = backend::build_in_use(&config, &prompts, &base)?;
         let destinations = Destinations::build(&config.alerts, &config.network, &base)?;
@@ -129,7 +129,7 @@ impl Gate {
         let engine = Engine::start(handle, backends.clone(), Arc::clone(&registry), store_and_policy, sinks);
         log_start(&config, &prompts, &log);
         if !config.strict_permissions {
-            // Not on this thread: a domain controller may have to be asked for the names of accounts.
+            // Runs on another thread: Windows may ask a domain controller for the names of accounts.
             let log = log.clone();
             runtime.spawn_blocking(move || warn_of_unsafe_paths(&trusted, &log));
         }
@@ -195,13 +195,13 @@ async fn open_store(
     Ok((store, pins))
 }
 
-/// Logs the start, and what in the configuration may be a mistake.
+/// Logs the start, and warnings about the configuration.
 fn log_start(config: &Config, prompts: &Prompts, log: &Log) {
     let started = format!(
         "PhoneGate {}, backends: {}; store: {}",
         env!("CARGO_PKG_VERSION"),
         config.backend_order.join(", "),
-        config.store.kind.name()
+        config.store.type_name()
     );
     log.write(&LogEntry { text: Some(&started), ..LogEntry::new(GateEvent::Started) });
     for problem in config.warnings().into_iter().chain(zero_in_recordings(config, prompts)) {
@@ -270,13 +270,13 @@ fn warn_of_unsafe_paths(trusted: &TrustedPaths, log: &Log) {
     }
 }
 
-/// Warns if languages without own recordings speak zero as the fraud key, but another key is configured.
+/// Warns if languages without custom recordings say that zero reports fraud, but another key is configured.
 fn zero_in_recordings(config: &Config, prompts: &Prompts) -> Option<String> {
     let zero = prompts.saying_zero().join(", ");
     let is_wrong = config.fraud.key != FraudKey::default() && config.speaks() && config.prompts.directory.is_some();
     (is_wrong && !zero.is_empty()).then(|| {
         let key = config.fraud.key.get();
-        format!("fraud.key: without own recordings of `not_you`, users hear zero and not {key} in {zero}")
+        format!("fraud.key: without custom recordings of `not_you`, users hear zero and not {key} in {zero}")
     })
 }
 

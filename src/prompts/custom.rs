@@ -74,7 +74,7 @@ fn add_language(
     }
     let tag = there.map_or(tag, |language| language.tag());
     let language = Language::new(&tag.replace('_', "-"), spoken);
-    // A language that lacks a recording is reported above.
+    // A missing recording was reported above.
     let is_whole = faults.len() == before && needed().all(|piece| language.get(piece).is_some());
     if is_whole && let Err(error) = language.compose(pieces(method, 1, "7777")) {
         faults.push(fault(folder, error));
@@ -89,7 +89,7 @@ fn file_names(pieces: Vec<Piece>) -> Vec<String> {
     pieces.into_iter().map(|piece| format!("{}.wav", piece.name())).collect()
 }
 
-/// Returns the pieces of the first prompt with any code, each once.
+/// Returns the pieces of the first prompt, each once, for any code.
 fn instructions(method: Method) -> Vec<Piece> {
     let is_said = |piece: &Piece| pieces(method, 1, ALL_DIGITS).any(|said| said == *piece);
     Piece::ALL.into_iter().filter(is_said).collect()

@@ -144,7 +144,7 @@ impl Prompts {
         find(&self.languages, tag, &[&self.default])
     }
 
-    /// Returns the languages whose recordings tell users to press zero to report a fraud, as those of this library do.
+    /// Returns the languages whose recordings ask users to press zero to report a fraud, as those of this library do.
     pub fn saying_zero(&self) -> Vec<&str> {
         let says_zero = |language: &&Language| language.custom_file(Piece::NotYou).is_none();
         self.languages.iter().filter(says_zero).map(Language::tag).collect()

@@ -1,7 +1,7 @@
 //! The state of every call, readable by any thread at any time.
 //!
-//! Calls are kept in shards. The lock of a shard is held for work in memory only. Each change of a call names its attempt,
-//! so what arrives late for an earlier attempt of the same id changes nothing.
+//! Calls are kept in shards. The lock of a shard is held for work in memory only. Each change of a call names its
+//! attempt, so a late change for an earlier attempt of the same id has no effect.
 
 mod remote;
 mod shard;
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::time::{Duration, Instant};
 
 use crate::call::{
-    Attempt, CallId, CallStatus, Failure, FailureReason, NumberKey, PhoneNumber, Progress, StoredOutcome,
+    Attempt, CallId, CallStatus, Failure, FailureReason, NumberHash, PhoneNumber, Progress, StoredOutcome,
 };
 use crate::clock::{Deadline, Moment};
 use crate::sync::Mutex;
@@ -34,7 +34,7 @@ const GENERATION_SPARE_BITS: u32 = 12;
 pub struct Registry {
     shards: Box<[Shard]>,
     /// The attempt that rings each number. Locked only under the lock of a shard, or alone.
-    ringing: Mutex<HashMap<NumberKey, Attempt>>,
+    ringing: Mutex<HashMap<NumberHash, Attempt>>,
     generations: AtomicU64,
     pending: AtomicUsize,
     keep_finished_s: AtomicU32,
@@ -66,7 +66,7 @@ pub struct ApprovalToUse {
     pub is_granted: bool,
 }
 
-/// What is known of a call at one moment.
+/// The state of a call at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
     /// The status for the host.
@@ -119,7 +119,7 @@ impl Registry {
         }
         let attempt = Attempt { id, generation: self.generations.fetch_add(1, Ordering::Relaxed) };
         let origin = Origin::here(attempt.generation);
-        let number = admitted.as_ref().ok().map(PhoneNumber::key);
+        let number = admitted.as_ref().ok().map(PhoneNumber::hash);
         match admitted.and_then(|number| self.claim(attempt, &number)) {
             Ok(number) => {
                 calls.by_id.insert(id, Entry::pending(origin, number, deadline));
@@ -231,7 +231,7 @@ impl Registry {
     }
 
     /// Releases the attempt's number: its phone no longer rings.
-    pub fn release(&self, attempt: Attempt, number: NumberKey) {
+    pub fn release(&self, attempt: Attempt, number: NumberHash) {
         let mut ringing = self.ringing.lock();
         if ringing.get(&number) == Some(&attempt) {
             ringing.remove(&number);
@@ -335,10 +335,10 @@ impl Registry {
     }
 
     /// Claims the number for the attempt, unless another attempt rings it or too many calls are pending.
-    fn claim(&self, attempt: Attempt, number: &PhoneNumber) -> Result<NumberKey, Failure> {
-        let key = number.key();
+    fn claim(&self, attempt: Attempt, number: &PhoneNumber) -> Result<NumberHash, Failure> {
+        let hash = number.hash();
         let mut ringing = self.ringing.lock();
-        if ringing.contains_key(&key) {
+        if ringing.contains_key(&hash) {
             return Err(Failure::new(
                 FailureReason::AlreadyInProgress,
                 format_args!("Another request is ringing {number} now."),
@@ -351,8 +351,8 @@ impl Registry {
             ));
         }
         self.pending.fetch_add(1, Ordering::Relaxed);
-        ringing.insert(key, attempt);
-        Ok(key)
+        ringing.insert(hash, attempt);
+        Ok(hash)
     }
 
     fn remember_end(&self, calls: &mut Calls, attempt: Attempt, now: Moment) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Registry;
 use super::shard::{Calls, Entry, Origin, Verified};
-use crate::call::{Attempt, CallId, NumberKey, StoredOutcome};
+use crate::call::{Attempt, CallId, NumberHash, StoredOutcome};
 use crate::clock::{Deadline, Moment};
 
 /// The result of [`Registry::adopt`].
@@ -15,7 +15,7 @@ pub enum Adopted {
     Pending,
     /// It was pending here already.
     Known,
-    /// Another attempt of its id is pending here, or was refused for another number. That one keeps the id.
+    /// Another attempt of its id is pending here, or was refused for another number. The registry keeps that attempt.
     Overtaken,
     /// It has ended, as far as this process knows.
     Ended,
@@ -26,7 +26,7 @@ pub struct AttemptEnd {
     /// The attempt.
     pub attempt: Attempt,
     /// The number that it rang, or was to ring.
-    pub number: Option<NumberKey>,
+    pub number: Option<NumberHash>,
     /// The outcome.
     pub outcome: StoredOutcome,
     /// The time since its end.
@@ -45,7 +45,7 @@ impl Registry {
     }
 
     /// Adds a pending attempt of the store. This process mirrors it if it `is_remote`, and drives it otherwise.
-    pub fn adopt(&self, attempt: Attempt, number: NumberKey, deadline: Deadline, is_remote: bool) -> Adopted {
+    pub fn adopt(&self, attempt: Attempt, number: NumberHash, deadline: Deadline, is_remote: bool) -> Adopted {
         let mut calls = self.shard(attempt.id).calls.lock();
         match calls.by_id.get_mut(&attempt.id) {
             Some(entry) if entry.origin().stored == attempt.generation => match entry {
@@ -67,7 +67,8 @@ impl Registry {
         }
     }
 
-    /// Forgets a pending attempt that another process drives. Only the store knows whether a request repeats it.
+    /// Forgets a pending attempt that another process drives. After that, only the store knows whether a request
+    /// repeats it.
     pub(super) fn drop_remote(&self, calls: &mut Calls, id: CallId) {
         if let Some(Entry::Pending(pending)) = calls.by_id.get(&id)
             && pending.origin.is_remote
@@ -109,7 +110,7 @@ impl Registry {
     }
 
     /// Forgets a pending attempt, which another process owns: the next poll reads the store.
-    pub fn forget(&self, attempt: Attempt, number: NumberKey) {
+    pub fn forget(&self, attempt: Attempt, number: NumberHash) {
         let shard = self.shard(attempt.id);
         let mut calls = shard.calls.lock();
         if calls.pending(attempt).is_some() {

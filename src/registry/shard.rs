@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::Begun;
-use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, NumberKey, PhoneNumber, Progress};
+use crate::call::{Attempt, CallId, CallStatus, Failure, FailureReason, NumberHash, PhoneNumber, Progress};
 use crate::clock::{Deadline, Moment};
 use crate::sync::{Condvar, Mutex};
 
@@ -44,13 +44,13 @@ pub(super) struct Failed {
     pub(super) origin: Origin,
     pub(super) failure: Failure,
     /// The number that it was to ring, if it may be called.
-    pub(super) number: Option<NumberKey>,
+    pub(super) number: Option<NumberHash>,
 }
 
 pub(super) struct Verified {
     pub(super) origin: Origin,
     /// The number that approved, if it is known here.
-    pub(super) number: Option<NumberKey>,
+    pub(super) number: Option<NumberHash>,
     pub(super) at: Moment,
     /// How long the gate that recorded it keeps calls. A later gate cannot keep it longer.
     pub(super) keep: Duration,
@@ -63,10 +63,10 @@ pub(super) struct Verified {
 
 pub(super) struct Pending {
     pub(super) origin: Origin,
-    pub(super) number: NumberKey,
+    pub(super) number: NumberHash,
     pub(super) deadline: Deadline,
     pub(super) progress: Progress,
-    /// Why a repeat of this pending call was refused. The host will ask.
+    /// Why a repeat of this pending call was refused, for the host's question about it.
     pub(super) refused_repeat: Option<Box<Failure>>,
 }
 
@@ -81,7 +81,7 @@ impl Verified {
     /// An approval that is kept for `keep` from `at`.
     pub(super) fn new(
         origin: Origin,
-        number: Option<NumberKey>,
+        number: Option<NumberHash>,
         (at, keep): (Moment, Duration),
         refused_repeat: Option<Box<Failure>>,
     ) -> Self {
@@ -90,7 +90,7 @@ impl Verified {
 }
 
 impl Entry {
-    pub(super) fn pending(origin: Origin, number: NumberKey, deadline: Deadline) -> Self {
+    pub(super) fn pending(origin: Origin, number: NumberHash, deadline: Deadline) -> Self {
         Self::Pending(Box::new(Pending {
             origin,
             number,
@@ -100,7 +100,7 @@ impl Entry {
         }))
     }
 
-    pub(super) fn failed(origin: Origin, failure: Failure, number: Option<NumberKey>) -> Self {
+    pub(super) fn failed(origin: Origin, failure: Failure, number: Option<NumberHash>) -> Self {
         Self::Failed(Box::new(Failed { origin, failure, number }))
     }
 
@@ -120,8 +120,8 @@ impl Entry {
         }
     }
 
-    /// Returns whether it failed for another number than this one. Then an outcome of this number is not its outcome.
-    pub(super) fn is_of_another_number(&self, number: Option<NumberKey>) -> bool {
+    /// Returns whether it failed for another number than this one. An outcome of this number is then not its outcome.
+    pub(super) fn is_of_another_number(&self, number: Option<NumberHash>) -> bool {
         matches!(self, Self::Failed(failed) if failed.number.is_none() || failed.number != number)
     }
 }

@@ -82,7 +82,7 @@ pub trait AlertStore: Send + Sync {
     /// If it is not known whether that was recorded.
     async fn record_delivery(&self, owner: Owner, id: Uuid, tried: &DeliveryResult) -> Result<bool, StoreError>;
 
-    /// Returns all alerts of the store, those that were raised last first.
+    /// Returns all alerts of the store, the newest first.
     ///
     /// # Errors
     /// If they cannot be read.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::DenialLimits;
 use crate::call::{
-    Attempt, CallEvent, CallRef, Country, Failure, HashedNumber, KeyFingerprint, NumberKey, Outcome, PhoneNumber,
+    Attempt, CallEvent, CallRef, Country, Failure, HashedNumber, KeyFingerprint, NumberHash, Outcome, PhoneNumber,
     Progress, StoredOutcome,
 };
 
@@ -20,10 +20,10 @@ pub struct Owner(pub Uuid);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredNumber {
     /// The hash of the number, extension included.
-    pub key: NumberKey,
+    pub hash: NumberHash,
     /// The hash of its line.
-    pub line: NumberKey,
-    /// The fingerprint of the secret with which `key` and `line` were hashed.
+    pub line_hash: NumberHash,
+    /// The fingerprint of the secret with which `hash` and `line_hash` were hashed.
     pub fingerprint: KeyFingerprint,
     /// The hashes with the other secrets of the configuration: the store may have the number under one of them (S14).
     pub otherwise: Box<[HashedNumber]>,
@@ -43,10 +43,10 @@ impl StoredNumber {
             None => number.e164().into(),
         };
         let masked = number.to_string().into();
-        let HashedNumber { fingerprint, number: key, line } = number.hashed();
+        let HashedNumber { fingerprint, number: hash, line: line_hash } = number.hashed();
         let otherwise = number.hashed_otherwise().into();
         let country = number.country().copied();
-        Self { key, line, fingerprint, otherwise, masked, full: full.then(whole), country }
+        Self { hash, line_hash, fingerprint, otherwise, masked, full: full.then(whole), country }
     }
 
     /// Returns the fingerprints of all secrets with which the number was hashed, the current one first.
@@ -117,7 +117,7 @@ pub struct Lockout {
     /// The attempt whose end caused the lock.
     pub attempt: Attempt,
     /// The number that is locked.
-    pub number: NumberKey,
+    pub number: NumberHash,
     /// The number, masked.
     pub masked: Box<str>,
     /// The end of the lock.
@@ -142,7 +142,7 @@ impl RecordedChange {
     }
 }
 
-/// What happened to an attempt.
+/// An event of an attempt, as it is recorded.
 #[derive(Debug, Clone)]
 pub enum AttemptChange {
     /// A step for the audit. `Ringing` and `Answered` are also the attempt's progress. The backend of `BackendRefused` is
@@ -197,7 +197,7 @@ pub struct LatestAttempt {
     /// Its id and generation.
     pub attempt: Attempt,
     /// The number that it calls. `None` if the host gave no valid one.
-    pub number: Option<NumberKey>,
+    pub number: Option<NumberHash>,
     /// Its state.
     pub state: AttemptState,
 }
@@ -227,7 +227,7 @@ pub struct Orphan {
     /// Its id and generation.
     pub attempt: Attempt,
     /// The number that it calls.
-    pub number: NumberKey,
+    pub number: NumberHash,
     /// The number, masked.
     pub masked: Box<str>,
     /// How long it may still take.

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use phonegate_approval::verdict::{JudgedBy, StoredApproval};
 
-use crate::call::{Attempt, CallId, Country, Failure, FailureReason, NumberKey, Outcome, StoredOutcome};
+use crate::call::{Attempt, CallId, Country, Failure, FailureReason, NumberHash, Outcome, StoredOutcome};
 
 /// A query of attempts. All of its conditions must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Query {
     /// Only attempts of this id.
     pub id: Option<CallId>,
     /// Only attempts to a number or line with one of these hashes. Empty: to any number, or to none.
-    pub numbers: Vec<NumberKey>,
+    pub numbers: Vec<NumberHash>,
     /// Only attempts that failed for this reason.
     pub reason: Option<FailureReason>,
     /// Only attempts with a higher [`Row::sequence`].
@@ -39,9 +39,9 @@ pub struct Row {
     /// The whole number, if it is kept.
     pub full_number: Option<Box<str>>,
     /// The hash of the number, extension included.
-    pub number_key: Option<NumberKey>,
+    pub number_hash: Option<NumberHash>,
     /// The hash of its line.
-    pub line_key: Option<NumberKey>,
+    pub line_hash: Option<NumberHash>,
     /// The name of the machine.
     pub node: Box<str>,
     /// The backend that placed it. Until one has, the last one that refused it.
@@ -122,7 +122,7 @@ impl Query {
             && self.until.is_none_or(|until| row.started < until)
             && self.id.is_none_or(|id| row.attempt.id == id)
             && (self.numbers.is_empty()
-                || [row.number_key, row.line_key].into_iter().flatten().any(|key| self.numbers.contains(&key)))
+                || [row.number_hash, row.line_hash].into_iter().flatten().any(|hash| self.numbers.contains(&hash)))
             && self.reason.is_none_or(|wanted| reason == Some(wanted))
     }
 }

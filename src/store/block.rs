@@ -2,13 +2,13 @@
 
 use std::time::SystemTime;
 
-use crate::call::NumberKey;
+use crate::call::NumberHash;
 
 /// An entry of the block list: a number that is not called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
     /// The number.
-    pub number: NumberKey,
+    pub number: NumberHash,
     /// Whether the block covers only the number, or also its extensions.
     pub scope: BlockScope,
     /// The number, masked.

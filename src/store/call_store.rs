@@ -12,7 +12,7 @@ use super::limits::LimitStore;
 use super::number_keys::KeyUse;
 use super::pins::PinStore;
 use super::{Refusal, StoreError};
-use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
+use crate::call::{Attempt, CallId, KeyFingerprint, NumberHash};
 use crate::limits::Limits;
 
 /// Records calls, and decides what several processes must agree on.
@@ -91,7 +91,7 @@ pub trait CallStore: PinStore + LimitStore + AlertStore + Send + Sync {
     ///
     /// # Errors
     /// It is not known whether they were removed.
-    async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError>;
+    async fn unblock(&self, number: NumberHash) -> Result<bool, StoreError>;
 
     /// Returns the blocks that have not expired, the newest first.
     ///

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::call::{Country, NumberKey};
+use crate::call::{Country, NumberHash};
 
 /// Window of the limits per minute.
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -20,7 +20,7 @@ pub(super) const DAY_BUCKET: Duration = Duration::from_secs(10 * 60);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NumberLock {
     /// The number, extension included.
-    pub number: NumberKey,
+    pub number: NumberHash,
     /// The number, masked.
     pub masked: Box<str>,
     /// When it was locked.
@@ -43,7 +43,7 @@ pub struct Usage {
 /// The locks and counters of a store.
 #[async_trait]
 pub trait LimitStore: Send + Sync {
-    /// Returns the numbers that are locked now, the one that was locked last first.
+    /// Returns the numbers that are locked now, the most recently locked first.
     ///
     /// # Errors
     /// If they cannot be read.
@@ -54,7 +54,7 @@ pub trait LimitStore: Send + Sync {
     ///
     /// # Errors
     /// If it is not known whether it is unlocked.
-    async fn unlock(&self, numbers: &[NumberKey]) -> Result<bool, StoreError>;
+    async fn unlock(&self, numbers: &[NumberHash]) -> Result<bool, StoreError>;
 
     /// Returns the calls that count for `calls_per_day` and `by_country`.
     ///

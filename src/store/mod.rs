@@ -3,7 +3,7 @@
 //!
 //! A store also answers for other processes: those of a farm, and the one that starts after this one was killed. All
 //! stores obey one contract, `docs/design/store-contract.md`, whose rules the code cites by number (`S4`). Each has a
-//! folder here; [`open`] selects it. One conformance suite, `tests/stores`, runs with every store.
+//! folder here, with its settings; [`STORES`] lists them. One conformance suite, `tests/stores`, runs with every store.
 //!
 //! | trait | for |
 //! |---|---|
@@ -32,7 +32,7 @@ mod sqlite;
 
 use std::time::Duration;
 
-pub use self::redis::RedisStore;
+pub use self::redis::{RedisConfig, RedisStore};
 pub use crate::limits::{DenialLimits, Limits, PinLimits};
 pub(crate) use alerts::REPEAT_WINDOW as ALERT_REPEAT_WINDOW;
 pub use alerts::{
@@ -48,16 +48,16 @@ pub use block::{Block, BlockScope};
 pub use call_store::{Begun, CallStore, Scope};
 pub use error::{StoreError, StoreErrorCause, StoreErrorKind};
 pub use limits::{LimitStore, NumberLock, Usage};
-pub use memory::MemoryStore;
+pub use memory::{MemoryConfig, MemoryStore};
 pub use number_keys::KeyUse;
 pub(crate) use number_keys::{check_number_keys, check_pepper_at_start};
-pub use open::{OpenError, open, sqlite_file};
+pub use open::{OpenError, OpenStore, STORES, open, sqlite_file};
 pub use pins::{NewPin, PepperFingerprint, PinGuess, PinState, PinStore, PinToCompare, StoredPin};
 pub use refusal::Refusal;
 pub(crate) use refusal::utc;
 pub use sqlite::{
-    OnlyNewer, Restore, SchemaVersion, SqliteStore, back_up, back_up_before_migration, backup_files, new_backup,
-    schema_version,
+    OnlyNewer, Restore, SchemaVersion, SqliteConfig, SqliteStore, back_up, back_up_before_migration, backup_files,
+    new_backup, schema_version,
 };
 
 /// A lease is valid for this long after its last renewal (S9).

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::open::store_type;
+use super::open::location;
 use super::{CallStore, PepperFingerprint, StoreError, StoreErrorKind};
 use crate::call::KeyFingerprint;
 use crate::config::{ConfigError, NUMBER_KEY, PEPPER, StoreConfig};
@@ -22,7 +22,7 @@ pub(super) const KEY_USE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// two records, the longest call, and the time until a report of fraud is in the store.
 pub(super) const KEY_USE_RETENTION: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// What a process does with the numbers of a store.
+/// How a process uses the numbers of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyUse {
     /// It looks for numbers.
@@ -73,7 +73,7 @@ async fn check(
     if error.kind() != StoreErrorKind::Refused {
         return Ok(());
     }
-    let location = (store_type(config.kind).location)(config, base)?;
+    let location = location(config, base)?;
     Err(ConfigError::invalid(key, format_args!("does not fit {location}: {error}")))
 }
 

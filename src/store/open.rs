@@ -1,30 +1,60 @@
-//! Opens the store of a configuration.
+//! The types of stores, and opening the store of a configuration.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{CallStore, StoreErrorCause, memory, redis, sqlite};
-use crate::config::{Config, ConfigError, StoreConfig, StoreKind};
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 
-pub use sqlite::file as sqlite_file;
+use super::{CallStore, MemoryConfig, RedisConfig, SqliteConfig, StoreErrorCause};
+use crate::config::{Config, ConfigError, NetworkConfig, StoreConfig, StoreSettings, StoreType};
+
+/// Every type of store. The first is the default.
+pub const STORES: &[StoreType] =
+    &[store_type::<SqliteConfig>(), store_type::<MemoryConfig>(), store_type::<RedisConfig>()];
 
 /// A store, or why it cannot be opened.
-type Opened = Result<Arc<dyn CallStore>, OpenError>;
+pub(super) type Opened = Result<Arc<dyn CallStore>, OpenError>;
 
-/// A type of store. Each is in the folder of its store.
-pub(super) struct StoreType {
-    /// Opens the store of a configuration. Relative paths are relative to the second argument. Does no network I/O.
-    pub(super) open: fn(&Config, &Path) -> Opened,
-    /// Names the place of the data, for an error about the data.
-    pub(super) location: fn(&StoreConfig, &Path) -> Result<String, ConfigError>,
+/// Settings with which a store is opened. Relative paths in them are relative to `base`.
+pub trait OpenStore: StoreSettings + DeserializeOwned + JsonSchema {
+    /// The value of `store.type` that selects this type.
+    const NAME: &'static str;
+
+    /// Opens the store. Does no network I/O.
+    ///
+    /// # Errors
+    /// If it cannot be used.
+    fn open(&self, network: &NetworkConfig, base: &Path) -> Result<Arc<dyn CallStore>, OpenError>;
+
+    /// Returns the location of the data, for an error about the data.
+    ///
+    /// # Errors
+    /// If the settings do not name it, and it is not known.
+    fn location(&self, base: &Path) -> Result<String, ConfigError>;
 }
 
-/// Every type of store. A new one is an arm here.
-pub(super) fn store_type(kind: StoreKind) -> &'static StoreType {
-    match kind {
-        StoreKind::Memory => &memory::TYPE,
-        StoreKind::Sqlite => &sqlite::TYPE,
-        StoreKind::Redis => &redis::TYPE,
+/// The functions of one type. They return `None` if the settings are those of another type.
+struct Opener {
+    open: fn(&Config, &Path) -> Option<Opened>,
+    location: fn(&StoreConfig, &Path) -> Option<Result<String, ConfigError>>,
+}
+
+const fn store_type<T: OpenStore>() -> StoreType {
+    StoreType::new::<T>(T::NAME, &Opener { open: open_as::<T>, location: location_as::<T> })
+}
+
+fn open_as<T: OpenStore>(config: &Config, base: &Path) -> Option<Opened> {
+    config.store.settings::<T>().map(|settings| settings.open(&config.network, base))
+}
+
+fn location_as<T: OpenStore>(config: &StoreConfig, base: &Path) -> Option<Result<String, ConfigError>> {
+    config.settings::<T>().map(|settings| settings.location(base))
+}
+
+impl<T: OpenStore> From<T> for StoreConfig {
+    fn from(settings: T) -> Self {
+        Self::new(const { &store_type::<T>() }, settings)
     }
 }
 
@@ -33,7 +63,30 @@ pub(super) fn store_type(kind: StoreKind) -> &'static StoreType {
 /// # Errors
 /// If it cannot be used.
 pub fn open(config: &Config, base: &Path) -> Result<Arc<dyn CallStore>, OpenError> {
-    (store_type(config.store.kind).open)(config, base)
+    let opened = config.store.opener::<Opener>().and_then(|opener| (opener.open)(config, base));
+    opened.unwrap_or_else(|| Err(cannot_be_opened().into()))
+}
+
+/// Returns the location of the data of a configuration's store, for an error about the data.
+///
+/// # Errors
+/// If it is not known.
+pub(super) fn location(config: &StoreConfig, base: &Path) -> Result<String, ConfigError> {
+    let location = config.opener::<Opener>().and_then(|opener| (opener.location)(config, base));
+    location.unwrap_or_else(|| Err(cannot_be_opened()))
+}
+
+fn cannot_be_opened() -> ConfigError {
+    ConfigError::invalid("store.type", "has a type that cannot be opened")
+}
+
+/// Returns the file of a store of type sqlite, or `None` if the store is of another type. A relative path is relative to
+/// `base`.
+///
+/// # Errors
+/// If `store.path` is absent and the state folder is not known.
+pub fn sqlite_file(config: &StoreConfig, base: &Path) -> Result<Option<PathBuf>, ConfigError> {
+    config.settings::<SqliteConfig>().map(|settings| settings.file(base)).transpose()
 }
 
 /// Why the store of a configuration cannot be opened.

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 
 use super::{StoreError, StoredNumber};
-use crate::call::NumberKey;
+use crate::call::NumberHash;
 use crate::limits::PinLimits;
 
 /// The PINs of a store (S15).
@@ -36,13 +36,13 @@ pub trait PinStore: Send + Sync {
     ///
     /// # Errors
     /// If it is not known whether it was removed.
-    async fn remove_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError>;
+    async fn remove_pin(&self, numbers: &[NumberHash]) -> Result<bool, StoreError>;
 
     /// Ends the lock and resets the failures of a number's PIN. Returns whether the number has one.
     ///
     /// # Errors
     /// If it is not known whether it was unlocked.
-    async fn unlock_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError>;
+    async fn unlock_pin(&self, numbers: &[NumberHash]) -> Result<bool, StoreError>;
 
     /// Returns the numbers that have a PIN. The one that was set last comes first.
     ///
@@ -54,7 +54,7 @@ pub trait PinStore: Send + Sync {
     ///
     /// # Errors
     /// If that is not known.
-    async fn pin_state(&self, numbers: &[NumberKey]) -> Result<PinState, StoreError>;
+    async fn pin_state(&self, numbers: &[NumberHash]) -> Result<PinState, StoreError>;
 
     /// Counts a failure, and returns the hash with which the entered PIN is compared.
     ///
@@ -63,7 +63,7 @@ pub trait PinStore: Send + Sync {
     /// may be compared in either case.
     async fn begin_pin_guess(
         &self,
-        numbers: &[NumberKey],
+        numbers: &[NumberHash],
         pepper: PepperFingerprint,
         limits: &PinLimits,
     ) -> Result<PinGuess, StoreError>;
@@ -73,7 +73,7 @@ pub trait PinStore: Send + Sync {
     ///
     /// # Errors
     /// If the result is unknown: the guess must not approve.
-    async fn confirm_pin_guess(&self, numbers: &[NumberKey], compared: &PinToCompare) -> Result<bool, StoreError>;
+    async fn confirm_pin_guess(&self, numbers: &[NumberHash], compared: &PinToCompare) -> Result<bool, StoreError>;
 
     /// Checks that the PINs of the store, if there are any, were made with this pepper. Changes nothing.
     ///
@@ -99,7 +99,7 @@ pub struct NewPin {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredPin {
     /// The number that has the PIN.
-    pub number: NumberKey,
+    pub number: NumberHash,
     /// The number, masked.
     pub masked: Box<str>,
     /// When the PIN was set.

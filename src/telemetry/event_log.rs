@@ -111,7 +111,7 @@ impl SystemEvent {
 }
 
 /// Returns a receiver that writes to this machine's Event Log, which it opens at the first event. It ignores errors,
-/// and does nothing on other systems: the log's file has the same events.
+/// because the log file has the same events. On other systems it does nothing.
 pub fn system_log() -> SystemLog {
     let mut log = None;
     Box::new(move |event| {

@@ -1,4 +1,4 @@
-//! The log and the metrics of a gate. Neither has personal data.
+//! The log and the metrics of a gate. Neither contains personal data.
 //!
 //! Nothing here is global: a host's own logging is not changed, and each gate of a process has a log of its own.
 
@@ -97,7 +97,7 @@ impl Receivers {
         if written {
             self.report_missing();
         }
-        // Last, because it waits for another process.
+        // The operating system's log comes last, because it waits for another process.
         if let (Some(system), Some(event)) = (&mut self.system, &line.system) {
             system(event);
         }

@@ -54,7 +54,7 @@ impl PrometheusTextfile {
         }
     }
 
-    /// Writes the file. Logs the first failure of a row, and the first success after it.
+    /// Writes the file. Logs the first of several failures in a row, and the first success after them.
     pub fn write(&self) {
         let mut failed = self.failed.lock();
         let written = self.try_write();

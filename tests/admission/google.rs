@@ -1,4 +1,4 @@
-//! Numbers as PhoneGate reads them, beside Google's own implementation in Python (`phonenumbers`). Both must have the
+//! Compares how PhoneGate reads numbers with Google's own implementation in Python (`phonenumbers`). Both must have the
 //! same numbering data, so that only the reading differs.
 
 use std::collections::BTreeSet;
@@ -24,7 +24,8 @@ fn google(what: &str) -> String {
     rest.to_owned()
 }
 
-/// Never another number than Google's. What is refused although Google reads it is listed with its reason.
+/// PhoneGate never reads another number than Google. Numbers that it refuses although Google reads them are listed with
+/// their reasons.
 #[test]
 fn example_numbers_are_read_as_google_reads_them() {
     let mut refused = BTreeSet::new();

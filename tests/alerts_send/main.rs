@@ -99,7 +99,7 @@ fn a_receiver_whose_certificate_is_not_trusted_gets_nothing() {
     element["syslog"]["ca_file"] = json!(trusted.authority());
     let error = deliver(&built(&element), &alert()).unwrap_err();
     assert!(error.to_string().contains("certificate"), "{error}");
-    // What it gets next is the first.
+    // The next alert that it gets is the first one.
     deliver(&built(&syslog(&server, true)), &Alert { kind: AlertKind::Test, ..alert() }).unwrap();
     assert_eq!(server.messages(1)[0]["msgid"], "test");
 }
@@ -112,10 +112,10 @@ fn a_refused_configuration_is_reported_to_its_own_destinations() {
     let mut element = smtp(&server, "starttls", "");
     element["on"] = json!(["configuration"]);
     element["smtp"]["password"] = json!({ "file": "password.txt" });
-    let nobody =
+    let no_receiver =
         json!({ "on": ["configuration"], "syslog": { "server": "127.0.0.1", "port": free_port(), "tls": false } });
     let path = folder.path().join("phonegate.json");
-    std::fs::write(&path, json!({ "use": ["trunk"], "backends": {}, "alerts": [element, nobody] }).to_string())
+    std::fs::write(&path, json!({ "use": ["trunk"], "backends": {}, "alerts": [element, no_receiver] }).to_string())
         .unwrap();
     let refusal = config::load(&path, &phonegate::TYPES).unwrap_err();
     let (sender, undelivered) = mpsc::channel();
@@ -230,7 +230,7 @@ fn a_wrong_secret_or_file_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_fingerprint_depends_on_where_alerts_go_only() {
+fn a_fingerprint_depends_on_the_destination_only() {
     let fingerprint = |element: &Value| built(element).fingerprint().to_owned();
     let smtp = json!({ "server": "mail.contoso.local", "from": "a@contoso.com", "to": ["b@contoso.com"] });
     let first = json!({ "on": ["fraud"], "smtp": smtp });

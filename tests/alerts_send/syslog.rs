@@ -45,7 +45,7 @@ fn rsyslog_receives_alerts_as_the_documents_say() {
     assert!(line.contains(" WEB1 PhoneGate ") && line.contains(" fraud [phonegate@32473 id="), "{line}");
 }
 
-/// What an attacker in the network can do who has held back the message.
+/// An attacker in the network who has held back the message can end the TCP connection, but not the TLS session.
 #[test]
 fn a_syslog_server_that_does_not_end_tls_is_no_delivery() {
     let certificate = support::certificate::for_localhost();
@@ -63,7 +63,7 @@ fn a_syslog_server_that_does_not_end_tls_is_no_delivery() {
         let mut tls = StreamOwned::new(ServerConnection::new(Arc::new(config)).unwrap(), tcp);
         let mut message = String::new();
         tls.read_to_string(&mut message).unwrap();
-        // The end of TCP alone.
+        // TCP ends without the end of TLS.
         message
     });
     let element = json!({ "on": ["fraud"], "syslog": {

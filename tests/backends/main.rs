@@ -21,7 +21,7 @@ use support::gate::{TestGate, id};
 /// A backend in this suite.
 struct Tested {
     name: &'static str,
-    /// The table that has its type.
+    /// The table of backend types that contains its type.
     types: Types,
     setup: fn(Scenario) -> Setup,
     /// `None`: its references have tests of their own.

@@ -1,4 +1,4 @@
-//! What a backend's reference to a call is good for, and what it never does: verify another call.
+//! References to calls: what a backend can do with one, and that none verifies another call.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::support::sipp::{Callee, Step};
 
 const NUMBER: &str = "+1 4255551212";
 
-/// What answers the calls of a backend in the tests of its references.
+/// Answers the calls of a backend in the tests of its references.
 pub trait Rig {
     /// The settings of the backend.
     fn settings(&self) -> Value;

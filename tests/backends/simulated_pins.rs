@@ -30,7 +30,7 @@ fn simulated_call(method: &str, phone: Value, has_pin: bool) -> Option<FailureRe
         "log": { "level": "trace", "directory": "log" }
     });
     if has_pin {
-        // By the command line: the test must not use SQLite itself beside the library.
+        // By the command line: a test that has loaded the library must not use SQLite itself.
         let file = folder.path().join("phonegate.json");
         std::fs::write(&file, config.to_string()).unwrap();
         let mut set = Calls::of(&file).command(&["pins", "set", NUMBER, "--pin-stdin"]);

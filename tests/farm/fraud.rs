@@ -22,7 +22,7 @@ fn a_fraud_is_reported_while(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis
         blocks = farm.ask(async |store| store.blocks().await).unwrap_or_default();
         !blocks.is_empty()
     });
-    assert_eq!(blocks.iter().map(|block| block.number).collect::<Vec<_>>(), [admitted(NUMBER).key()]);
+    assert_eq!(blocks.iter().map(|block| block.number).collect::<Vec<_>>(), [admitted(NUMBER).hash()]);
     assert!(blocks[0].since >= gone, "it was reported before the outage");
     let mut n = 1;
     wait_until("the other node refuses the number", || {
@@ -30,7 +30,7 @@ fn a_fraud_is_reported_while(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis
         two.initiate(id(n), NUMBER);
         let (status, text) = two.ends(id(n));
         assert_eq!(status, CallStatus::Failed);
-        // It may not have reached Redis yet.
+        // The block may not have reached Redis yet.
         assert!(text.contains("(Blocked") || text.contains("(CannotPlace"), "{text}");
         text.contains("(Blocked")
     });

@@ -1,5 +1,5 @@
-//! A process of a farm is killed at any moment of a call, and the host repeats the request on another node at once: nobody
-//! is rung twice for a pending call, and every call ends with a message.
+//! A process of a farm is killed at any moment of a call, and the host repeats the request on another node at once: no
+//! phone rings twice for a pending call, and every call ends with a message.
 
 use phonegate::store::{Query, Row};
 use support::twilio::{About, Fault, Scenario, Twilio};
@@ -48,7 +48,7 @@ impl Site {
     /// Kills the process that places call n, and repeats the request on the node. `ends` is the event of the call's end.
     fn kill(&self, n: u128, moment: Moment, ends: &str) {
         let mut host = self.farm.process(n);
-        // A bit later each time.
+        // Each process is killed a little later than the one before.
         let later = (n % KILLS) as u64;
         let pause = match moment {
             Moment::Beginning => {
@@ -96,7 +96,7 @@ impl Site {
     }
 }
 
-/// Kills processes at two moments, one after the other, of calls that end with this word, and this event. Returns their
+/// Kills processes at two moments, one after the other, of calls that end with this text and this event. Returns their
 /// ends.
 fn killed_at(site: &Site, moments: [Moment; 2], word: &str, ends: &str) -> Vec<(Moment, CallStatus, String)> {
     site.twilio.play(Scenario { polls: Some(2), ..Scenario::ends(word) });

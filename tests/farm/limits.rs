@@ -68,8 +68,8 @@ fn denials_on_two_nodes_lock_the_number_on_both() {
     }
     let locked = events(&[&one, &two], "locked_out");
     assert_eq!(locked.iter().map(|line| &line["id"]).collect::<Vec<_>>(), [&json!(id(2).to_string())]);
-    let key = admitted(NUMBER).key();
-    assert!(farm.ask(async |store| store.unlock(&[key]).await).unwrap());
+    let hash = admitted(NUMBER).hash();
+    assert!(farm.ask(async |store| store.unlock(&[hash]).await).unwrap());
     one.initiate(id(5), NUMBER);
     assert!(one.ends(id(5)).1.contains("(WrongKey"), "it is called again");
 }
@@ -96,7 +96,10 @@ fn denials_of_killed_processes_count_once() {
     for (n, node) in [(3, &node), (4, &restarted)] {
         is_refused_by(node, n, NUMBER, CallLimit::Denials);
     }
-    assert_eq!(locks().iter().map(|lock| (lock.number, lock.locks)).collect::<Vec<_>>(), [(admitted(NUMBER).key(), 1)]);
+    assert_eq!(
+        locks().iter().map(|lock| (lock.number, lock.locks)).collect::<Vec<_>>(),
+        [(admitted(NUMBER).hash(), 1)]
+    );
     assert_eq!(twilio.seen(About::Start).len(), 2);
 }
 

@@ -1,5 +1,5 @@
 //! A farm: several nodes with one Redis. All nodes know every call; the calls of a node that dies are claimed by another
-//! one; and without Redis no call succeeds.
+//! one; and while Redis is unreachable, no call succeeds.
 
 mod fraud;
 mod kills;

@@ -57,7 +57,7 @@ fn a_block_counts_on_all_nodes() {
     let blocked = StoredNumber::new(&admitted(NUMBER), false);
     let reason = "the phone was stolen".into();
     let block = Block {
-        number: blocked.key,
+        number: blocked.hash,
         scope: BlockScope::Line,
         masked: blocked.masked,
         reason,
@@ -100,7 +100,7 @@ fn a_node_that_dies_leaves_its_calls_to_the_others() {
     assert_eq!(node.status(id(1)), CallStatus::Pending);
     dying.kill_after(0);
     wait_until("the other node claims it", || node.log().iter().any(|line| line["event"] == "claimed"));
-    // It goes on ringing, and is not rung again.
+    // The phone goes on ringing, and no second call is placed.
     assert_eq!((node.status(id(1)), farm.rings()), (CallStatus::Pending, 1));
     farm.answer("1");
     status_is(&node, 1, CallStatus::Success);
@@ -118,7 +118,7 @@ fn after_shutdown_success_needs_redis() {
     farm.answer("1");
     assert_eq!(here.outcome(&call), SUCCESS);
     assert_eq!(here.shut_down(60_000), 0);
-    // No gate can start that could read Redis.
+    // No gate that could read Redis can start.
     here.configure(&json!({}));
     assert_ne!(here.status(Some(&call)), SUCCESS);
     assert!(here.message(&call).contains("(NotConfigured)"), "{}", here.message(&call));

@@ -21,7 +21,7 @@ fn a_number_key_is_introduced_node_by_node_during_calls() {
     uses.initiate(id(4), NUMBER);
     farm.wait_for_rings(2);
     is_refused(&knows, 5, NUMBER, "Another request is ringing");
-    // A node without the key rings nobody, and does not start again.
+    // A node without the key places no call, and does not start again.
     is_refused(&one, 6, &number(6), "another number key");
     let mut forgotten = farm.config();
     forgotten["privacy"] = json!({});

@@ -33,7 +33,7 @@ fn a_failure_on_one_node_yields_to_a_later_success() {
     let (farm, [one, two]) = refused_and_rung();
     farm.answer("1");
     status_is(&two, 1, CallStatus::Success);
-    // Even before that node's status is polled.
+    // This holds even before that node is polled.
     wait_until("it reports no failure any more", || {
         let call = one.gate().explain(id(1)).unwrap();
         (call.status, call.failure) == (CallStatus::Success, None)
@@ -139,7 +139,7 @@ fn calls_during_an_outage(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis)) 
     farm.wait_for_rings(2);
     [1, 2].iter().for_each(|n| farm.has_reference(*n));
     away(&mut farm.redis);
-    // New calls are refused, and nobody is rung.
+    // New calls are refused, and no phone rings.
     is_refused(&two, 3, &number(3), "(CannotPlace");
     assert_eq!(farm.rings(), 2);
     // Pending calls go on: a failure is reported at once, a success as soon as Redis has it.

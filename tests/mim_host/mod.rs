@@ -17,7 +17,7 @@ const CONTRACT: &str = "Microsoft.IdentityManagement.PhoneServiceProviderContrac
 /// The compiler's options for each generation of .NET, and the language that its compiler in Windows knows.
 const CLR_2: [&str; 2] = ["-sdk:2", "-langversion:3"];
 const CLR_4: [&str; 2] = ["-sdk:4.5", "-langversion:5"];
-/// Where `scripts/install-tools windows` unpacks .NET for Windows, below the target folder.
+/// The folder, below the target folder, into which `scripts/install-tools windows` unpacks .NET for Windows.
 const DOTNET: &str = "dotnetcore2-3.1.23/dotnetcore2/bin/dotnet.exe";
 
 /// A host in one folder, and the shim in another, whose name breaks code that treats paths as URLs.
@@ -27,7 +27,7 @@ pub struct Mim {
     environment: Vec<(String, PathBuf)>,
 }
 
-/// What the host runs on.
+/// The runtime of the host.
 pub enum System {
     /// Mono.
     Linux,
@@ -91,13 +91,13 @@ impl Mim {
         mim
     }
 
-    /// The same with `library` beside the shim.
+    /// The same with `library` in the shim's folder.
     pub fn library(self, library: &Path) -> Self {
         fs::copy(library, self.library_path()).unwrap();
         self
     }
 
-    /// The same with a fake library, built with these options, beside the shim.
+    /// The same with a fake library, built with these options, in the shim's folder.
     pub fn fake(self, options: &[&str]) -> Self {
         self.fake_in(&self.shim_folder(), options);
         self
@@ -121,7 +121,7 @@ impl Mim {
         path
     }
 
-    /// The same with a fake library that a search by name alone would find.
+    /// The same with a fake library that a search by name would find.
     pub fn decoy(self, options: &[&str]) -> Self {
         match &self.system {
             System::Linux => {
@@ -143,7 +143,7 @@ impl Mim {
         self
     }
 
-    /// The same with this `phonegate.json` beside the library.
+    /// The same with this `phonegate.json` in the library's folder.
     pub fn configuration(self, json: &str) -> Self {
         fs::write(self.shim_folder().join("phonegate.json"), json).unwrap();
         self
@@ -161,7 +161,7 @@ impl Mim {
         self.root.path().join("gate #1 %41 \u{fc}")
     }
 
-    /// Where the shim looks for the library.
+    /// The path at which the shim looks for the library.
     pub fn library_path(&self) -> PathBuf {
         self.shim_folder().join(self.library_name())
     }

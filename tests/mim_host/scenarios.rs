@@ -114,7 +114,7 @@ pub fn a_contract_with_other_numbers_gets_the_same_statuses(on: On) {
     places_sixty_four_calls_at_once(on(Others), "from", "one");
 }
 
-/// The test would time out if the exit waited for the calls.
+/// If the exit waited for the calls, the test would time out.
 pub fn a_host_can_exit_at_once_while_calls_ring(on: On) {
     let rings = json!({"type": "simulated", "answer_after_ms": 600_000});
     let mim = on(Listed);

@@ -1,4 +1,4 @@
-//! The pieces of each language, and what is said of them.
+//! The pieces of each language: their levels, lengths and sentences.
 
 use phonegate::prompts::{ComposeError, Language, sentences};
 use phonegate_approval::ivr::PAUSE;
@@ -96,7 +96,7 @@ fn every_piece_is_as_loud_as_the_others_and_not_cut_off() {
 }
 
 #[test]
-fn a_composition_says_where_each_of_its_pieces_begins() {
+fn a_composition_reports_the_start_of_each_piece() {
     let language = embedded().language("en-US").unwrap();
     let pieces = [Piece::Intro, Piece::PressCode, Piece::Digit(4), Piece::Digit(7), Piece::ThenPound, Piece::NotYou];
     let pauses = [200, 400, 250, 250, 250, 400];
@@ -133,7 +133,7 @@ fn debug_output_of_a_composition_shows_its_length_only() {
     assert_eq!(shown, format!("Composition {{ samples: {}, .. }}", composition.samples()));
 }
 
-/// Ten minutes and no sample more: the pauses count, too.
+/// Ten minutes and no more samples: the pauses count, too.
 #[test]
 fn a_composition_is_no_longer_than_a_call() {
     let own = Own::new();

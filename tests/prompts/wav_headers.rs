@@ -139,7 +139,7 @@ fn damaged_wav_is_refused_with_its_fault() {
         ("cut=10000 pad=there", "is shorter than its header says"),
         ("cut=10000 pad=none", "is shorter than its header says"),
         ("cut=10000 bits=32 valid=24", "is shorter than its header says"),
-        // More than there is, but no size that a writer leaves behind which cannot seek.
+        // More bytes than the file has, but not one of the sizes that a writer leaves if it cannot seek.
         ("data=0x01000000", "is shorter than its header says"),
         ("data=0x7ffeffff", "is shorter than its header says"),
         ("count=0", "is empty"),
@@ -148,7 +148,7 @@ fn damaged_wav_is_refused_with_its_fault() {
         ("count=0 after=LIST pad=none", "is empty"),
         ("cut=36", &format!("{not_wav}it has no samples (no data chunk)")),
         ("valid=25 bits=24 count=0 riff=0", &format!("{not_wav}it says that 25 of 24 bits are valid")),
-        // Which of the four bytes hold the 24 bits?
+        // The place of the 24 bits in the four bytes.
         ("bits=32 named_bits=24", &format!("{not_wav}its samples of 24 bits are in blocks of 4 bytes")),
         ("bits=16 block=3", &format!("{not_wav}its samples of 16 bits are in blocks of 3 bytes")),
         ("guid=0200000000001000800000aa00389b71", &format!("{not_wav}its encoding is not known")),
@@ -156,10 +156,10 @@ fn damaged_wav_is_refused_with_its_fault() {
         ("data=0xffffffff count=960001", "is longer than 60 seconds"),
     ] {
         make_wav(&file, kind);
-        let told = own.load().map(|_| ()).expect_err(kind);
-        assert!(told.starts_with(&format!("en-US/intro.wav: {fault}")), "{kind}: {told}\nis not: {fault}");
+        let error = own.load().map(|_| ()).expect_err(kind);
+        assert!(error.starts_with(&format!("en-US/intro.wav: {fault}")), "{kind}: {error}\nis not: {fault}");
     }
     std::fs::write(&file, b"RIFF\0\0\0\0AVI fmt \0\0\0\0").unwrap();
-    let told = own.load().map(|_| ()).unwrap_err();
-    assert!(told.starts_with(&format!("en-US/intro.wav: {not_wav}it does not begin with RIFF and WAVE")), "{told}");
+    let error = own.load().map(|_| ()).unwrap_err();
+    assert!(error.starts_with(&format!("en-US/intro.wav: {not_wav}it does not begin with RIFF and WAVE")), "{error}");
 }

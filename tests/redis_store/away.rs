@@ -43,7 +43,7 @@ async fn a_server_that_stands_still_is_reported_and_used_again() {
     for answer in futures_util::future::join_all(answers).await {
         problem(answer);
     }
-    // All were answered while it stood still.
+    // All operations were answered while the server was paused.
     redis.resume();
     begin_at_last(&store, 300).await;
     assert!(store.end(&end(300, verified())).await.unwrap().is_done());
@@ -196,7 +196,7 @@ async fn a_server_with_full_memory_refuses_calls_and_can_be_swept() {
     let redis = Redis::start();
     let store = open(&redis.url());
     let block = Block {
-        number: new(9).number.key,
+        number: new(9).number.hash,
         scope: BlockScope::Line,
         masked: "+1******1212".into(),
         reason: "stolen".into(),
@@ -239,9 +239,9 @@ async fn a_call_behind_too_many_others_is_refused_at_once() {
     };
     assert_eq!(error.detail(), "4096 calls are already waiting to begin");
     redis.resume();
-    // However many of them had their answer in time.
+    // This holds however many of them were answered in time.
     for begun in begins.join_all().await {
-        // A server that goes on may answer some of those that wait too late, which is another refusal.
+        // A server that continues may answer some of the waiting calls too late, which is another refusal.
         assert_ne!(begun, Err(error.clone()), "it waited before it was refused");
     }
     assert_eq!(store.find(id(refused)).await, Ok(None));

@@ -46,7 +46,7 @@ async fn a_clock_that_moves_back_lifts_no_limit_and_stops_no_time() {
     }
     assert!(refusals > 0, "the limit still held");
     let block = Block {
-        number: new(9).number.key,
+        number: new(9).number.hash,
         scope: BlockScope::Line,
         masked: "+1******1212".into(),
         reason: "fraud".into(),
@@ -57,7 +57,7 @@ async fn a_clock_that_moves_back_lifts_no_limit_and_stops_no_time() {
     assert_eq!(store.blocks().await.unwrap().len(), 1);
 }
 
-/// How long ago call n ended, or how long it may still take.
+/// Returns how long ago call n ended, or the time left until its deadline.
 async fn span_of(store: &RedisStore, n: u128) -> Duration {
     match store.find(id(n)).await.unwrap().unwrap().state {
         AttemptState::Ended { ago, .. } => ago,
@@ -78,7 +78,7 @@ async fn a_server_clock_that_was_set_back_gives_no_more_time() {
     redis.cli(&["HSET", "{phonegate}:clock", "wall", &(since_1970() + 3_600_000).to_string()]);
     for _ in 0..2 {
         assert_eq!((span_of(&store, 1).await, span_of(&store, 2).await), (Duration::MAX, Duration::ZERO));
-        // What begins from now on is not in doubt.
+        // The age of a call that begins from now on is known.
         assert_eq!(begin(&store, 3).await, Ok(Begun::New));
     }
     assert!(span_of(&store, 3).await > LEASE);

@@ -43,7 +43,7 @@ fn an_unsafe_address_is_refused() {
     ] {
         assert!(open_with(url, &NetworkConfig::default()).is_ok(), "{url}");
     }
-    let without: StoreConfig = serde_json::from_value(json!({ "type": "redis" })).unwrap();
+    let without = RedisConfig::default();
     let error = RedisStore::open(&without, &NetworkConfig::default(), Path::new("")).err().unwrap();
     assert!(error.to_string().starts_with("store.url: is missing"), "{error}");
 }
@@ -92,7 +92,7 @@ async fn a_user_needs_only_the_documented_rights() {
     assert_eq!(store.steps(new(1).attempt).await.unwrap().len(), 1);
     assert_eq!(store.rows(&Query { limit: 1, ..Query::default() }).await.unwrap().len(), 1);
     assert_eq!(store.rows(&Query { limit: 1, id: Some(id(1)), ..Query::default() }).await.unwrap().len(), 1);
-    assert!(!store.unblock(new(1).number.key).await.unwrap());
+    assert!(!store.unblock(new(1).number.hash).await.unwrap());
     assert_eq!(store.blocks().await, Ok(vec![]));
 }
 
@@ -119,9 +119,9 @@ async fn tls_trusts_only_configured_authorities() {
     let missing = NetworkConfig { ca_file: Some("nowhere.pem".into()), ..NetworkConfig::default() };
     let error = open_with(&redis.url(), &missing).err().unwrap();
     assert!(error.to_string().starts_with("network.ca_file: "), "{error}");
-    // The store's own file takes the place of the network's.
+    // The store's own `ca_file` replaces that of `network`.
     let own = |file: &str, network: &NetworkConfig| {
-        let config = json!({ "type": "redis", "url": redis.url(), "ca_file": file });
+        let config = json!({ "url": redis.url(), "ca_file": file });
         RedisStore::open(&serde_json::from_value(config).unwrap(), network, Path::new(""))
     };
     assert_eq!(begin(&own(&redis.authority(), &missing).unwrap(), 3).await, Ok(Begun::New));

@@ -58,7 +58,7 @@ async fn a_bucket_counts_until_a_day_after_its_end() {
             redis.cli(&["HSET", "{phonegate}:day", &bucket.to_string(), calls]);
         }
         let usage = store.usage().await;
-        // Unless one has passed meanwhile.
+        // The answer counts only if no bucket has passed meanwhile.
         if (now(&redis) - DAY) / BUCKET == first_counted {
             break assert_eq!(usage, Ok(Usage { day: 4, by_country: vec![] }));
         }
@@ -82,7 +82,7 @@ async fn a_cap_of_a_day_admits_a_call_when_a_bucket_has_passed() {
     assert_eq!(limit, CallLimit::CallsPerDay);
     assert!(after >= Duration::from_millis(expected), "{after:?}, {expected}");
     assert!(after <= Duration::from_millis(expected + 60_000), "{after:?}, {expected}");
-    // A cap that was lowered waits for more of them.
+    // After the limit was lowered, the wait is longer: more calls must leave the window.
     let (_, longer) = refusal(store.begin(&new(2), &Limits { calls_per_day: Some(2), ..NO_LIMITS }).await);
     assert!(longer > after + Duration::from_millis(BUCKET - 60_000), "{longer:?} after {after:?}");
 }
@@ -108,7 +108,7 @@ async fn every_counter_of_a_number_expires() {
     let redis = Redis::start();
     let store = open(&redis.url());
     assert_eq!(store.begin(&to_latvia(1), &NO_LIMITS).await, Ok(Begun::New));
-    let number = new(1).number.key;
+    let number = new(1).number.hash;
     for key in [
         format!("number:{number}"),
         format!("line:{number}"),
@@ -154,7 +154,8 @@ async fn a_clock_that_is_set_back_shortens_no_lock() {
         assert_eq!(limit, CallLimit::Denials);
         assert!(after <= before && after > before - Duration::from_secs(60), "{before:?}, then {after:?}");
     }
-    // Then it is right again: it lasts for as long as the clock was wrong, and no shorter.
+    // Then the clock is corrected: the lock lasts longer by the time for which the clock was wrong, and is never
+    // shorter.
     set_clock(&redis, 3 * 7_200_000);
     let (limit, after) = refusal(store.begin(&again(2, 1), &NO_LIMITS).await);
     assert_eq!(limit, CallLimit::Denials);
@@ -195,7 +196,7 @@ async fn denials_of_a_month_ago_are_swept() {
         assert_eq!(begin(&store, n).await, Ok(Begun::New));
         assert!(store.end(&denied(n)).await.unwrap().is_done());
     }
-    let number = new(1).number.key.to_string();
+    let number = new(1).number.hash.to_string();
     let record = format!("{{phonegate}}:denials:{number}");
     let age = |days: u64| {
         let last = (now(&redis) - days * DAY).to_string();
@@ -207,7 +208,7 @@ async fn denials_of_a_month_ago_are_swept() {
     age(31);
     store.sweep(Duration::from_secs(86_400)).await.unwrap();
     assert_eq!(redis.cli(&["EXISTS", &record]).trim(), "0");
-    assert_eq!(redis.cli(&["ZRANGE", "{phonegate}:denied", "0", "-1"]).trim(), new(2).number.key.to_string());
+    assert_eq!(redis.cli(&["ZRANGE", "{phonegate}:denied", "0", "-1"]).trim(), new(2).number.hash.to_string());
 }
 
 /// They are read in pages of 500.
@@ -228,7 +229,7 @@ async fn locks_of_many_numbers_are_all_listed() {
     }
     // More at one time than a page has.
     let last = now(&redis).to_string();
-    let numbers: Vec<_> = (1..=701).map(|n| new(n).number.key.to_string()).collect();
+    let numbers: Vec<_> = (1..=701).map(|n| new(n).number.hash.to_string()).collect();
     let scores: Vec<_> = numbers.iter().flat_map(|number| [last.as_str(), number]).collect();
     redis.cli(&[&["ZADD", "{phonegate}:denied"], &scores[..]].concat());
     let locks = store.locks().await.unwrap();
@@ -258,11 +259,11 @@ async fn an_approval_is_not_used_up_in_a_master_without_replicas() {
 async fn a_block_from_before_scopes_holds_for_the_line() {
     let redis = Redis::start();
     let store = open(&redis.url());
-    let number = new(1).number.key;
+    let number = new(1).number.hash;
     let kept =
-        json!({ "number_key": number.to_string(), "masked": "+1******1212", "reason": "stolen", "since_at": 1000 });
+        json!({ "number_hash": number.to_string(), "masked": "+1******1212", "reason": "stolen", "since_at": 1000 });
     redis.cli(&["HSET", "{phonegate}:blocks", &number.to_string(), &kept.to_string()]);
-    let extension = StoredNumber { key: new(2).number.key, ..new(1).number };
+    let extension = StoredNumber { hash: new(2).number.hash, ..new(1).number };
     let refused = store.begin(&NewAttempt { number: extension, ..new(2) }, &NO_LIMITS).await;
     assert!(matches!(refused, Ok(Begun::Refused(Refusal::Blocked { .. }))), "{refused:?}");
     assert_eq!(store.blocks().await.unwrap().iter().map(|block| block.scope).collect::<Vec<_>>(), [BlockScope::Line]);
@@ -275,7 +276,7 @@ async fn a_block_from_before_scopes_holds_for_the_line() {
 async fn locks_of_a_month_ago_make_no_lock_longer() {
     let redis = Redis::start();
     let store = open(&redis.url());
-    let record = format!("{{phonegate}}:denials:{}", new(1).number.key);
+    let record = format!("{{phonegate}}:denials:{}", new(1).number.hash);
     for (n, days_ago, hours) in [(1, 29, 1), (2, 31, 2), (3, 0, 1)] {
         assert_eq!(store.begin(&again(n, 1), &NO_LIMITS).await, Ok(Begun::New));
         assert!(store.end(&denied(n)).await.unwrap().is_done());

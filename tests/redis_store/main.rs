@@ -1,4 +1,4 @@
-//! What only the store in Redis promises.
+//! Promises that only the store in Redis makes.
 
 mod away;
 mod clock;
@@ -15,11 +15,11 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use phonegate::backend::CallRef;
-use phonegate::call::{Attempt, CallEvent, CallLimit, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome};
-use phonegate::config::{ConfigError, NetworkConfig, StoreConfig};
+use phonegate::call::{Attempt, CallEvent, CallLimit, Failure, FailureReason, KeyFingerprint, NumberHash, Outcome};
+use phonegate::config::{ConfigError, NetworkConfig};
 use phonegate::store::{
     AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, EndRequest, LEASE, Limits, NewAttempt, Owner,
-    Query, RecordedChange, RedisStore, Refusal, StoreError, StoreErrorKind, StoredNumber,
+    Query, RecordedChange, RedisConfig, RedisStore, Refusal, StoreError, StoreErrorKind, StoredNumber,
 };
 use serde_json::json;
 use support::gate::id;
@@ -32,7 +32,7 @@ const OWNER: Owner = Owner(Uuid::from_u128(1));
 const ANOTHER: Owner = Owner(Uuid::from_u128(2));
 
 fn open_with(url: &str, network: &NetworkConfig) -> Result<RedisStore, ConfigError> {
-    let config: StoreConfig = serde_json::from_value(json!({ "type": "redis", "url": url })).unwrap();
+    let config: RedisConfig = serde_json::from_value(json!({ "url": url })).unwrap();
     assert!(!format!("{config:?}").contains(url));
     RedisStore::open(&config, network, Path::new(""))
 }
@@ -47,14 +47,14 @@ fn trusting(redis: &Redis) -> NetworkConfig {
 }
 
 fn new(n: u128) -> NewAttempt {
-    let key = NumberKey::parse(&format!("{n:032x}")).unwrap();
+    let hash = NumberHash::parse(&format!("{n:032x}")).unwrap();
     NewAttempt {
         attempt: Attempt { id: id(n), generation: 1 },
         started: SystemTime::now(),
         deadline: Duration::from_secs(90),
         number: StoredNumber {
-            key,
-            line: key,
+            hash,
+            line_hash: hash,
             fingerprint: KeyFingerprint::UNKEYED,
             otherwise: Box::default(),
             masked: "+1******1212".into(),

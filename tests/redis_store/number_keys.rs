@@ -15,17 +15,18 @@ fn keyed_fingerprint() -> KeyFingerprint {
 /// Call n, to the same number as `new(n)`, which is hashed with a key.
 fn keyed(n: u128) -> NewAttempt {
     let unkeyed = new(n);
-    let key = NumberKey::parse(&format!("7{n:031x}")).unwrap();
-    let StoredNumber { key: number, line, fingerprint, .. } = unkeyed.number;
+    let hash = NumberHash::parse(&format!("7{n:031x}")).unwrap();
+    let StoredNumber { hash: number, line_hash: line, fingerprint, .. } = unkeyed.number;
     let otherwise = [HashedNumber { fingerprint, number, line }].into();
-    let number = StoredNumber { key, line: key, fingerprint: keyed_fingerprint(), otherwise, ..unkeyed.number.clone() };
+    let number =
+        StoredNumber { hash, line_hash: hash, fingerprint: keyed_fingerprint(), otherwise, ..unkeyed.number.clone() };
     NewAttempt { number, ..unkeyed }
 }
 
 fn block(n: u128, since: SystemTime) -> Block {
     let number = new(n).number;
     Block {
-        number: number.key,
+        number: number.hash,
         scope: BlockScope::Line,
         masked: number.masked,
         reason: "stolen".into(),
@@ -95,7 +96,7 @@ async fn a_number_key_is_kept_while_a_pin_needs_it() {
     assert!(may_start().await);
     assert_eq!(redis.cli(&["HGETALL", "{phonegate}:pin_number_keys"]).lines().count(), 2, "one key, with its count");
     for n in [1, 2] {
-        assert!(store.remove_pin(&[keyed(n).number.key]).await.unwrap());
+        assert!(store.remove_pin(&[keyed(n).number.hash]).await.unwrap());
     }
     assert_eq!(redis.cli(&["EXISTS", "{phonegate}:pin_number_keys"]).trim(), "0");
 }
@@ -116,10 +117,10 @@ async fn a_number_key_is_kept_while_denials_need_it() {
     assert!(store.end(&EndRequest { at: long_ago, ..limits::denied(1) }).await.unwrap().is_done());
     assert!(store.end(&EndRequest { at: long_ago, ..end(2, verified()) }).await.unwrap().is_done());
     // So it would be if the number had been locked when the key was last used.
-    let number = new(1).number.key.to_string();
+    let number = new(1).number.hash.to_string();
     redis.cli(&["ZADD", "{phonegate}:denied", &milliseconds, &number]);
     assert!(!may_start().await, "a number that was locked is left");
     assert_eq!(store.rows(&Query { limit: 9, ..Query::default() }).await, Ok(vec![]), "and no call is");
-    assert!(store.unlock(&[new(1).number.key]).await.unwrap());
+    assert!(store.unlock(&[new(1).number.hash]).await.unwrap());
     assert!(may_start().await);
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 
-/// Which of the nodes has all keys.
+/// Returns the node that has all keys.
 fn which_has_all(nodes: &[Redis]) -> usize {
     let keys: Vec<_> = nodes.iter().map(|node| node.cli(&["DBSIZE"]).trim().to_owned()).collect();
     assert_eq!(keys.iter().filter(|&size| size != "0").count(), 1, "one node has all keys: {keys:?}");
@@ -24,7 +24,7 @@ async fn a_cluster_is_followed_to_the_node_that_has_the_calls() {
         assert!(store.find(id(1)).await.unwrap().is_some());
     }
     let from = which_has_all(&nodes);
-    // The keys move on to another node, and the store goes after them.
+    // The keys move to another node, and the store follows them.
     let store = open(&format!("redis://{}?cluster=true", addresses.join(",")));
     assert_eq!(begin(&store, 10).await, Ok(Begun::New));
     let slot = nodes[0].cli(&["CLUSTER", "KEYSLOT", "{phonegate}"]).trim().to_owned();
@@ -83,7 +83,7 @@ async fn sentinels_are_asked_again_when_the_master_changes() {
     assert_eq!(replica.cli(&["EXISTS", "{phonegate}:attempt:1", "{phonegate}:attempt:2"]).trim(), "2");
 }
 
-/// With TLS and a password, as beyond one machine.
+/// With TLS and a password, as required across machines.
 async fn leads_to_its_master(master: &Redis, sentinel: &Redis) {
     let url = |login: &str| format!("rediss://{login}localhost:{}?sentinel=mymaster", sentinel.port());
     let store = open_with(&url(":open%40sesame@"), &trusting(master)).unwrap();
@@ -118,12 +118,12 @@ async fn a_replica_that_a_sentinel_calls_the_master_is_not_used() {
 }
 
 /// A server that gives one answer to every command.
-struct Parrot {
+struct FixedAnswerServer {
     port: u16,
     heard: Arc<Mutex<Vec<String>>>,
 }
 
-impl Parrot {
+impl FixedAnswerServer {
     /// Starts one, until the process ends. The answer is as it is sent, without its last line end.
     fn says(answer: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -145,7 +145,7 @@ impl Parrot {
             let count: usize = lines.next()?.strip_prefix('*')?.parse().ok()?;
             let words: Vec<_> = lines.by_ref().take(2 * count).collect();
             let words: Vec<_> = words.chunks_exact(2).map(|word| word[1].as_str()).collect();
-            // What the crate says of itself.
+            // The description that the crate sends of itself.
             let is_greeting = words.first() == Some(&"CLIENT");
             if !is_greeting {
                 heard.lock().unwrap().push(words.join(" "));
@@ -165,7 +165,7 @@ async fn a_remote_server_named_by_another_is_not_used_without_tls() {
         ("-MOVED 1 192.0.2.1:6379", "cluster=true", "EXISTS {phonegate}:clock"),
         ("*2\r\n$9\r\n192.0.2.1\r\n$4\r\n6379", "sentinel=mymaster", "SENTINEL GET-MASTER-ADDR-BY-NAME mymaster"),
     ] {
-        let parrot = Parrot::says(answer.to_owned());
+        let parrot = FixedAnswerServer::says(answer.to_owned());
         let store = open(&format!("redis://127.0.0.1:{}?{kind}", parrot.port));
         let refused = problem(begin(&store, 1).await);
         assert!(refused.contains("names a server beyond this machine"), "{refused}");
@@ -176,7 +176,7 @@ async fn a_remote_server_named_by_another_is_not_used_without_tls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_node_named_by_port_is_on_the_same_host() {
     let redis = Redis::start();
-    let parrot = Parrot::says(format!("-MOVED 1 :{}", redis.port()));
+    let parrot = FixedAnswerServer::says(format!("-MOVED 1 :{}", redis.port()));
     let store = open(&format!("redis://127.0.0.1:{}?cluster=true", parrot.port));
     begin_at_last(&store, 1).await;
     assert_eq!(redis.cli(&["EXISTS", "{phonegate}:attempt:1"]).trim(), "1");

@@ -9,12 +9,12 @@ use phonegate::store::{Ended, LimitStore};
 fn site(redis: &Redis, user: Option<&str>, site: Option<&str>) -> RedisStore {
     let login = user.map(|user| format!("{user}:open%40sesame@")).unwrap_or_default();
     let url = format!("redis://{login}127.0.0.1:{}", redis.port());
-    let config = json!({ "type": "redis", "url": url, "site": site });
+    let config = json!({ "url": url, "site": site });
     RedisStore::open(&serde_json::from_value(config).unwrap(), &NetworkConfig::default(), Path::new("")).unwrap()
 }
 
 fn block(n: u128) -> Block {
-    let number = new(n).number.key;
+    let number = new(n).number.hash;
     let since = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
     Block {
         number,
@@ -38,7 +38,7 @@ async fn two_sites_in_one_redis_see_nothing_of_each_other() {
     let redis = Redis::start();
     let (ours, theirs) = (site(&redis, None, Some("test")), site(&redis, None, None));
     let one = Limits { calls_per_number: 1, concurrent_calls: 1, calls_per_minute: 1, ..NO_LIMITS };
-    // The same request, to the same number, at the most that the limits allow.
+    // The same request, to the same number, when the limits allow one call.
     assert_eq!(ours.begin(&new(1), &one).await, Ok(Begun::New));
     assert_eq!(theirs.begin(&new(1), &one).await, Ok(Begun::New));
     assert!(matches!(
@@ -85,8 +85,8 @@ async fn two_sites_share_no_lock_counter_or_used_approval() {
     }
     assert!(matches!(ours.end(&limits::denied(1)).await, Ok(Ended::Yes { locked_until: Some(_) })));
     assert_eq!([ours.locks().await.unwrap().len(), theirs.locks().await.unwrap().len()], [1, 0]);
-    assert_eq!(theirs.unlock(&[one.number.key]).await, Ok(false));
-    assert_eq!(ours.unlock(&[one.number.key]).await, Ok(true));
+    assert_eq!(theirs.unlock(&[one.number.hash]).await, Ok(false));
+    assert_eq!(ours.unlock(&[one.number.hash]).await, Ok(true));
     assert!(theirs.end(&end(1, verified())).await.unwrap().is_done());
     assert_eq!(ours.use_approval(one.attempt, ANOTHER).await, Ok(false));
     assert_eq!(theirs.use_approval(one.attempt, OWNER).await, Ok(true));
@@ -163,7 +163,7 @@ async fn a_site_works_in_a_cluster() {
     let nodes = Redis::cluster();
     for node in &nodes {
         let url = format!("redis://127.0.0.1:{}?cluster=true", node.port());
-        let config = json!({ "type": "redis", "url": url, "site": "test" });
+        let config = json!({ "url": url, "site": "test" });
         let store =
             RedisStore::open(&serde_json::from_value(config).unwrap(), &NetworkConfig::default(), Path::new(""));
         begin_at_last(&store.unwrap(), u128::from(node.port())).await;

@@ -9,12 +9,12 @@ fn the_next_process_claims_calls_killed_at_any_moment() {
     let mut calls = Vec::new();
     let mut spread = 0..;
     let mut pause = |most: u64| spread.next().unwrap_or(0) * 37 % most;
-    // Half of the users would refuse.
-    let word_of = |n: usize| if n.is_multiple_of(2) { "APPROVED" } else { "WRONG_KEY" };
+    // Half of the users refuse.
+    let result_of = |n: usize| if n.is_multiple_of(2) { "APPROVED" } else { "WRONG_KEY" };
     // These first: on a slow machine a process may reach its end and shut down, which also ends the calls that it has
     // claimed by then.
     for n in 0..KILLS {
-        let word = word_of(n);
+        let word = result_of(n);
         twilio.play(Scenario { polls: Some(2), ..Scenario::ends(word) });
         let before = twilio.seen(About::Delete).len();
         let (host, call) = machine.call(format!("{word}, killed at its end"));
@@ -23,7 +23,7 @@ fn the_next_process_claims_calls_killed_at_any_moment() {
         calls.push(call);
     }
     for n in 0..KILLS {
-        let word = word_of(n);
+        let word = result_of(n);
         // None of them ends before it is killed.
         twilio.play(Scenario { polls: Some(6), ..Scenario::ends(word) });
         let polls = || twilio.seen(About::Poll).len();

@@ -1,5 +1,5 @@
-//! The host's process is killed at any moment of a call. The next one claims the call, or says how it ended. A call is never
-//! placed twice, and never lost without a message.
+//! The host's process is killed at any moment of a call. The next one claims the call, or reports how it ended. A call
+//! is never placed twice, and never lost without a message.
 
 mod codes;
 mod kills;
@@ -121,7 +121,7 @@ fn settle(next: &Abi, calls: &[Begun], rings: impl Fn(&Begun) -> usize) -> Vec<(
         assert!(rung <= 1, "{}: rung {rung} times", call.what);
         match *status {
             SUCCESS => assert_eq!(rung, 1, "{}", call.what),
-            // The store never had it, and nobody was rung.
+            // The store never had the call, and no phone rang.
             FAILED if text.contains("(UnknownCall)") => assert_eq!(rung, 0, "{}: {text}", call.what),
             FAILED => assert!(text.ends_with(')'), "{}: {text}", call.what),
             other => panic!("{other}"),
@@ -161,7 +161,7 @@ fn a_call_outlives_two_processes() {
 }
 
 #[test]
-fn a_repeat_of_an_orphan_rings_nobody() {
+fn a_repeat_of_an_orphan_rings_no_phone() {
     let folder = tempfile::tempdir().unwrap();
     let phone = folder.path().join("phone.txt");
     let machine = Machine::new(json!({ "type": "file", "path": phone }));
@@ -240,11 +240,11 @@ fn a_fraud_report_is_not_lost_while_no_process_runs() {
     assert!(ends[0].1.contains("(FraudReported, code 112)"), "{ends:?}");
     let log = std::fs::read_to_string(next.path("state/phonegate/phonegate.log")).unwrap();
     assert!(log.contains("claimed"), "{log}");
-    assert_eq!(machine.calls().blocked(), [admitted(call.number()).key().to_string()]);
+    assert_eq!(machine.calls().blocked(), [admitted(call.number()).hash().to_string()]);
 }
 
 #[test]
-fn a_gate_beside_a_service_claims_none_of_its_calls() {
+fn a_second_gate_claims_no_call_of_a_running_service() {
     let folder = tempfile::tempdir().unwrap();
     let machine = Machine::new(json!({ "type": "file", "path": folder.path().join("phone.txt") }));
     let (host, call) = machine.call("placed");

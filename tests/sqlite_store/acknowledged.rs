@@ -1,4 +1,4 @@
-//! What a store has acknowledged, as the processes that used it said.
+//! The operations that a store has acknowledged, according to the processes that used it.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -8,21 +8,21 @@ use super::support::calls::sqlite3;
 /// Finds denials, locks and counters that do not fit the calls. Each denied call was to a number without an approval.
 const INCONSISTENT: &str = "
     CREATE TEMP VIEW denied AS
-        SELECT number_key AS key, count(*) AS ends, max(locked_until_at IS NOT NULL) AS is_locked FROM attempts
+        SELECT number_hash AS key, count(*) AS ends, max(locked_until_at IS NOT NULL) AS is_locked FROM attempts
         WHERE reason = 'WrongKey' GROUP BY 1;
     SELECT 'denials', hex(key), ends, is_locked, recent, locked_until FROM denied
-        LEFT JOIN denials ON key = number_key
+        LEFT JOIN denials ON key = number_hash
         WHERE recent IS NULL OR json_array_length(recent) <> iif(is_locked, 0, ends)
             OR is_locked <> (locked_until IS NOT NULL);
-    SELECT 'denials of no call', hex(number_key) FROM denials WHERE number_key NOT IN (SELECT key FROM denied);
+    SELECT 'denials of no call', hex(number_hash) FROM denials WHERE number_hash NOT IN (SELECT key FROM denied);
     CREATE TEMP VIEW counted AS
         SELECT scope, key, bucket, count FROM counters
         WHERE scope IN (6, 7) OR scope = 4 AND bucket > (SELECT now / 1000 - 60 FROM clock)
             OR scope = 5 AND bucket >= (SELECT now / 1000 FROM clock);
     CREATE TEMP VIEW recounted AS
-        SELECT 4 AS scope, line_key AS key, begun / 1000 AS bucket, count(*) AS count FROM attempts
+        SELECT 4 AS scope, line_hash AS key, begun / 1000 AS bucket, count(*) AS count FROM attempts
             WHERE begun / 1000 > (SELECT now / 1000 - 60 FROM clock) GROUP BY 2, 3
-        UNION ALL SELECT 5, line_key, deadline / 1000, count(*) FROM attempts
+        UNION ALL SELECT 5, line_hash, deadline / 1000, count(*) FROM attempts
             WHERE ended IS NULL AND deadline / 1000 >= (SELECT now / 1000 FROM clock) GROUP BY 2, 3
         UNION ALL SELECT 6, x'', begun / 600000, count(*) FROM attempts WHERE begun IS NOT NULL GROUP BY 3
         UNION ALL SELECT 7, CAST(country AS BLOB), begun / 600000, count(*) FROM attempts
@@ -30,7 +30,7 @@ const INCONSISTENT: &str = "
     SELECT 'counted', scope, hex(key), bucket, count FROM (SELECT * FROM counted EXCEPT SELECT * FROM recounted);
     SELECT 'not counted', scope, hex(key), bucket, count FROM (SELECT * FROM recounted EXCEPT SELECT * FROM counted);";
 
-/// What the store of one file has acknowledged.
+/// The operations that the store of one file has acknowledged.
 #[derive(Clone, Default)]
 pub struct Acknowledged {
     calls: HashSet<String>,
@@ -51,14 +51,14 @@ impl Acknowledged {
         }
     }
 
-    /// Checks that a file is intact and has all of it.
+    /// Checks that a file is intact and has all of these operations.
     pub fn is_in(&self, file: &Path, what: &str) {
         let all = sqlite3(
             file,
             "PRAGMA integrity_check; SELECT 'begun ' || id FROM attempts;
              SELECT 'ended ' || id FROM attempts WHERE ended IS NOT NULL;
-             SELECT 'denied ' || lower(hex(number_key)) FROM denials;
-             SELECT 'blocked ' || lower(hex(number_key)) FROM blocks;",
+             SELECT 'denied ' || lower(hex(number_hash)) FROM denials;
+             SELECT 'blocked ' || lower(hex(number_hash)) FROM blocks;",
         );
         let inconsistent = sqlite3(file, INCONSISTENT);
         assert_eq!(inconsistent, "", "{what}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use phonegate::call::{CallLimit, Country, KeyFingerprint, NumberKey};
+use phonegate::call::{CallLimit, Country, KeyFingerprint, NumberHash};
 use phonegate::store::{AttemptChange, DenialLimits, Ended, LimitStore, RecordedChange};
 use proptest::prelude::*;
 
@@ -22,15 +22,15 @@ type Counters = BTreeMap<(i64, Vec<u8>, i64), (i64, i64)>;
 
 /// The expected counters, counted from the calls: number, all, pending, line, pending on the line, day, country.
 const RECOUNT: &str = "
-    SELECT 1, number_key, begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 2, 3
+    SELECT 1, number_hash, begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 2, 3
     UNION ALL
     SELECT 2, x'', begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 3
     UNION ALL
     SELECT 3, x'', deadline / 1000, count(*), max(deadline) FROM attempts WHERE ended IS NULL GROUP BY 3
     UNION ALL
-    SELECT 4, line_key, begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 2, 3
+    SELECT 4, line_hash, begun / 1000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 2, 3
     UNION ALL
-    SELECT 5, line_key, deadline / 1000, count(*), max(deadline) FROM attempts WHERE ended IS NULL GROUP BY 2, 3
+    SELECT 5, line_hash, deadline / 1000, count(*), max(deadline) FROM attempts WHERE ended IS NULL GROUP BY 2, 3
     UNION ALL
     SELECT 6, x'', begun / 600000, count(*), max(begun) FROM attempts WHERE begun IS NOT NULL GROUP BY 3
     UNION ALL
@@ -57,19 +57,19 @@ fn read(database: &Connection, query: &str) -> Counters {
     let is_counted = |(scope, _, bucket): &(i64, Vec<u8>, i64)| {
         let (window, width) = SCOPES[*scope as usize - 1];
         // A sweep may have removed calls of a bucket that is partly older than a day.
-        if width == TEN_MINUTES { *bucket * width > now - window } else { *bucket >= (now - window) / width }
+        if window == DAY_MS { *bucket * width > now - window } else { *bucket >= (now - window) / width }
     };
     rows.map(Result::unwrap).filter(|(key, _)| is_counted(key)).collect()
 }
 
-/// The store's clock, as it was written down last.
+/// The last recorded time of the store's clock.
 fn now(database: &Connection) -> i64 {
     database.query_row("SELECT now FROM clock", [], |row| row.get(0)).unwrap()
 }
 
 /// The counters are what a recount gives. The latest time of a bucket may be that of a call that was given up.
 pub fn assert_counted(database: &Connection) {
-    // Both in one transaction, since another process may write between them.
+    // Reads both in one transaction, since another process may write between two.
     database.execute_batch("BEGIN").unwrap();
     let (kept, counted) =
         (read(database, "SELECT scope, key, bucket, count, latest FROM counters"), read(database, RECOUNT));
@@ -84,10 +84,10 @@ pub fn assert_counted(database: &Connection) {
 
 /// Two numbers share a line. Every third number has no country.
 pub fn number(n: u128) -> StoredNumber {
-    let key = |n: u128| NumberKey::parse(&format!("{n:032x}")).unwrap();
+    let hash = |n: u128| NumberHash::parse(&format!("{n:032x}")).unwrap();
     StoredNumber {
-        key: key(n),
-        line: key((1 << 64) + n / 2),
+        hash: hash(n),
+        line_hash: hash((1 << 64) + n / 2),
         fingerprint: KeyFingerprint::UNKEYED,
         otherwise: Box::default(),
         masked: "+1******1212".into(),
@@ -97,7 +97,7 @@ pub fn number(n: u128) -> StoredNumber {
 }
 
 pub fn failure() -> Failure {
-    Failure::new(FailureReason::CannotPlace, "Nobody was called.")
+    Failure::new(FailureReason::CannotPlace, "No phone was called.")
 }
 
 pub fn withdraw(attempt: Attempt, number: StoredNumber) -> RecordedChange {
@@ -120,7 +120,7 @@ enum Operation {
     End { call: usize, how: How },
     /// Withdraws one of the calls.
     Withdraw { call: usize },
-    /// The wall clock is set, or time passes, by this many milliseconds.
+    /// The wall clock is set by this many milliseconds, or as much time passes.
     Clock { step: i64 },
     /// The process ends without closing its file, and the next one opens it.
     Kill,
@@ -238,7 +238,7 @@ impl Case {
         let ended =
             wait(self.store.end(&EndRequest { denials: DENIALS, ..end(known.attempt, wall(), outcome) })).unwrap();
         let Ended::Yes { locked_until } = ended else {
-            // What changes nothing does not write the clock down, and this does.
+            // An operation that changes nothing does not record the clock; this one does.
             wait(self.store.renew(OWNER)).unwrap();
             let is_too_late = matches!(how, How::Approved) && now(&self.reader) >= known.deadline;
             assert!(!known.is_pending || is_too_late, "it was pending: {how:?}");
@@ -260,7 +260,7 @@ impl Case {
         assert_eq!((locked_until.is_some(), is_kept), (expected.is_some(), expected.is_some()));
     }
 
-    /// Asks for a call, and again after each refusal's wait, until it begins.
+    /// Asks for a call, and again after the wait that each refusal names, until it begins.
     fn begin(&mut self, number: u128, deadline: Duration) {
         self.asked += 1;
         let new = NewAttempt { number: self::number(number), deadline, ..new(self.asked) };
@@ -268,7 +268,7 @@ impl Case {
         loop {
             match wait(self.store.begin(&new, &TIGHT)).unwrap() {
                 Begun::New => break,
-                // Its phone may ring.
+                // Another call to the number is in progress: its phone may ring.
                 Begun::Refused(Refusal::InProgress) => return,
                 Begun::Refused(Refusal::Limit { limit, after }) => {
                     let times = waited_for.iter().filter(|waited| **waited == limit).count();
@@ -276,7 +276,7 @@ impl Case {
                     let most = if limit == CallLimit::CallsPerLine { 2 } else { 1 };
                     assert!(times < most, "{after:?} more, though it was waited for: {limit:?}");
                     waited_for.push(limit);
-                    let now = self.let_pass(after);
+                    let now = self.advance(after);
                     if limit == CallLimit::Denials {
                         // Some milliseconds passed since the refusal.
                         let until = self.denials.get(&number).map_or(0, |denials| denials.locked_until);
@@ -302,8 +302,8 @@ impl Case {
     }
 
     /// Time passes, counted from when a refusal was there.
-    fn let_pass(&self, after: Duration) -> i64 {
-        // What writes also writes the clock down.
+    fn advance(&self, after: Duration) -> i64 {
+        // An operation that writes also records the clock.
         wait(self.store.renew(OWNER)).unwrap();
         let until = now(&self.reader) + i64::try_from(after.as_millis()).unwrap();
         WALL.store(until - START, Ordering::Relaxed);

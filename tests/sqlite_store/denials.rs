@@ -35,9 +35,9 @@ impl Denials {
 
 /// Checks that each denial is counted once, for numbers without approvals and locks.
 pub fn assert_denials_counted(database: &Connection) {
-    let ends = "SELECT number_key, count(*) FROM attempts
+    let ends = "SELECT number_hash, count(*) FROM attempts
                 WHERE reason IN ('WrongKey', 'NoKeyPressed', 'CallEnded', 'FraudReported') GROUP BY 1";
-    let counted = "SELECT number_key, json_array_length(recent) FROM denials WHERE recent <> '[]'";
+    let counted = "SELECT number_hash, json_array_length(recent) FROM denials WHERE recent <> '[]'";
     let read = |query: &str| -> BTreeMap<Vec<u8>, i64> {
         let mut statement = database.prepare(query).unwrap();
         statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect()
@@ -77,6 +77,6 @@ fn a_number_key_is_kept_while_denials_need_it() {
     };
     assert!(!may_start(), "a lock has its number by the old key");
     assert_eq!(wait(store.use_number_keys(&[KeyFingerprint::UNKEYED], KeyUse::Read)), Ok(()));
-    wait(store.unlock(&[old.number.key])).unwrap();
+    wait(store.unlock(&[old.number.hash])).unwrap();
     assert!(may_start(), "no number is left of it");
 }

@@ -1,9 +1,9 @@
 //! Processes that use the file are killed (SIGKILL) at random moments. After each kill the file is intact, and holds what
 //! was acknowledged before it.
 //!
-//! `PHONEGATE_KILLS` is the number of kills, and `PHONEGATE_KILLS_SEED` repeats the choices of an earlier run, but not the
-//! scheduling of its processes. A kill loses nothing that the system has; what a power cut does is SQLite's own promise.
-//! The file is checked by `sqlite3`, in a process of its own.
+//! `PHONEGATE_KILLS` sets the number of kills, and `PHONEGATE_KILLS_SEED` repeats the choices of an earlier run, but
+//! not the scheduling of its processes. A kill loses nothing that the system has; what a power cut does is SQLite's own
+//! promise. The file is checked by `sqlite3`, in a process of its own.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use super::*;
 use support::calls::{Calls, sqlite3};
 use support::host::Host;
 
-/// Kills in a run that asks for no number.
+/// Number of kills in a run that sets none.
 const FEW_KILLS: usize = 15;
 
 /// Kill loops side by side, each with a file of its own.
@@ -252,20 +252,20 @@ impl KillLoop {
         user.says("begun", &mut heard);
         let copy = self.folder.path().join(format!("copy-{}.db", self.turn));
         let number = format!("+1425555{:04}", 1000 + self.turn);
-        let key = admitted(&number).key().to_string();
+        let hash = admitted(&number).hash().to_string();
         let arguments: &[&str] = match moment {
             Moment::Backup => &["backup", copy.to_str().unwrap()],
             Moment::Blocks => &["blocks", "add", &number],
             _ => &["calls", "--json"],
         };
         if let Moment::Blocks = moment {
-            heard.hear(&format!("blocking {key}"));
+            heard.hear(&format!("blocking {hash}"));
         }
         let tool = Victim::start(&mut Calls::of(&self.config()).command(arguments));
         self.pause(150);
         let done = tool.kill(&mut Acknowledged::default());
         if done && matches!(moment, Moment::Blocks) {
-            heard.hear(&format!("blocked {key}"));
+            heard.hear(&format!("blocked {hash}"));
         }
         assert!(!done || !matches!(moment, Moment::Backup) || copy.exists(), "{what}: a backup that was acknowledged");
         self.pause(10);

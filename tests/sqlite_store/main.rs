@@ -1,4 +1,4 @@
-//! What only the store in SQLite promises: the file, its clock (S10), and other programs that use it.
+//! Promises that only the store in SQLite makes, about the file, its clock (S10), and other programs that use it.
 
 mod acknowledged;
 mod codes;
@@ -39,6 +39,10 @@ const UNDO_5: &str = "
     ALTER TABLE attempts RENAME COLUMN is_latest TO current;
     ALTER TABLE attempts RENAME COLUMN holds_number TO rings;
     ALTER TABLE attempts RENAME COLUMN claim_unacked TO handed_over;
+    ALTER TABLE attempts RENAME COLUMN number_hash TO number_key;
+    ALTER TABLE attempts RENAME COLUMN line_hash TO line_key;
+    ALTER TABLE blocks RENAME COLUMN number_hash TO number_key;
+    ALTER TABLE pins RENAME COLUMN number_hash TO number_key;
     DROP TABLE alerts; DROP TABLE denials; ALTER TABLE attempts DROP COLUMN country;
     ALTER TABLE attempts DROP COLUMN call_limit; ALTER TABLE attempts DROP COLUMN locked_until_at;
     ALTER TABLE attempts DROP COLUMN used_by; ALTER TABLE blocks RENAME TO scoped_blocks;
@@ -163,7 +167,7 @@ fn a_block_holds_although_the_clock_was_once_ahead() {
     let now = SystemTime::now();
     let until = Some(now + DAY);
     let block = Block {
-        number: number.key,
+        number: number.hash,
         scope: BlockScope::Line,
         masked: number.masked,
         reason: "stolen".into(),
@@ -240,10 +244,10 @@ fn a_refused_number_is_recorded_with_its_refusal() {
     gate.end();
     let kept: Vec<_> = rows(&SqliteStore::open(&file).unwrap())
         .into_iter()
-        .map(|row| (row.number.as_deref().map(str::to_owned), row.number_key))
+        .map(|row| (row.number.as_deref().map(str::to_owned), row.number_hash))
         .collect();
     let premium = admission().read("+1 9005551212").unwrap();
-    assert_eq!(kept, [(Some(premium.to_string()), Some(premium.key())), (None, None)]);
+    assert_eq!(kept, [(Some(premium.to_string()), Some(premium.hash())), (None, None)]);
 }
 
 #[test]
@@ -256,7 +260,7 @@ fn deleted_data_is_not_in_the_file() {
     };
     let number = StoredNumber::new(&admitted(NUMBER), false);
     let block = Block {
-        number: number.key,
+        number: number.hash,
         scope: BlockScope::Line,
         masked: number.masked,
         reason: words.into(),
@@ -294,7 +298,7 @@ fn a_call_is_removed_when_both_clocks_say_that_it_is_old() {
     let number = StoredNumber::new(&admitted(NUMBER), false);
     let since = days_ago::<1>();
     let block = Block {
-        number: number.key,
+        number: number.hash,
         scope: BlockScope::Line,
         masked: number.masked,
         reason: "a fraud".into(),

@@ -62,9 +62,13 @@ fn a_gate_starts_with_all_number_keys_of_its_file_alone() {
     }
     let rotated = json!({ "number_key": TWO, "other_number_keys": [ONE] });
     assert_eq!(call(&file, rotated, 3).0, CallStatus::Success);
-    let keys: std::collections::HashSet<_> =
-        rows(&SqliteStore::open(&file).unwrap()).iter().map(|row| row.number_key).collect();
-    assert_eq!(Vec::from_iter(keys), [Some(keyed(TWO, NUMBER).key())], "the calls of the number have its newest key");
+    let hashes: std::collections::HashSet<_> =
+        rows(&SqliteStore::open(&file).unwrap()).iter().map(|row| row.number_hash).collect();
+    assert_eq!(
+        Vec::from_iter(hashes),
+        [Some(keyed(TWO, NUMBER).hash())],
+        "the calls of the number have its newest hash"
+    );
 }
 
 #[test]
@@ -73,7 +77,7 @@ fn a_block_of_version_2_holds_when_a_number_key_is_set() {
     let number = StoredNumber::new(&admitted(NUMBER), false);
     let since = SystemTime::now();
     let block = Block {
-        number: number.key,
+        number: number.hash,
         scope: BlockScope::Line,
         masked: number.masked,
         reason: "stolen".into(),
@@ -118,7 +122,7 @@ fn an_unused_number_key_is_removed() {
     call(1, old.clone());
     set_clock(1);
     let block = Block {
-        number: old.key,
+        number: old.hash,
         scope: BlockScope::Line,
         masked: old.masked,
         reason: "left".into(),
@@ -132,7 +136,7 @@ fn an_unused_number_key_is_removed() {
     set_clock(26);
     assert!(!may_start(), "a block is left");
     assert_eq!(rows(&store).len(), 1);
-    assert!(wait(store.unblock(old.key)).unwrap());
+    assert!(wait(store.unblock(old.hash)).unwrap());
     assert!(without_the_old_key().is_err(), "only the sweep forgets");
     assert!(may_start());
     // The key that is in use stays.

@@ -10,12 +10,12 @@ fn a_process_that_locks_the_file_blocks_no_call() {
     let gate = gate(&file, no_limits(), json!({}));
     let other = Connection::open(&file).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    // A host that waited for the store here would get its error.
+    // A host that waited for the store here would get an error.
     assert_eq!(gate.initiate(id(1), NUMBER), CallStatus::Pending);
     assert_eq!(gate.snapshot(id(1)).status, CallStatus::Pending);
     let (status, text) = gate.ends(id(1));
     assert_eq!(status, CallStatus::Failed);
-    assert!(text.starts_with("Nobody was called: the store cannot be reached: "), "{text}");
+    assert!(text.starts_with("No phone was called: the store cannot be reached: "), "{text}");
     assert!(text.ends_with("(CannotPlace, code 117)"), "{text}");
     other.execute_batch("ROLLBACK").unwrap();
     let mut n = 1;
@@ -35,7 +35,7 @@ fn a_process_that_locks_the_file_blocks_no_call() {
 }
 
 #[test]
-fn a_reader_waits_for_nobody_and_a_backup_is_whole() {
+fn a_reader_never_waits_and_a_backup_is_complete() {
     let (folder, file) = file();
     let gate = gate(&file, no_limits(), json!({}));
     let backup = folder.path().join("backup.db");
@@ -80,7 +80,7 @@ fn another_process_that_writes_holds_up_no_reader() {
     let other = Connection::open(&file).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     assert_eq!(wait(store.blocks()).unwrap(), []);
-    let error = wait(store.unblock(phonegate::call::NumberKey::parse(&"0".repeat(32)).unwrap())).unwrap_err();
+    let error = wait(store.unblock(phonegate::call::NumberHash::parse(&"0".repeat(32)).unwrap())).unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error}");
     other.execute_batch("ROLLBACK").unwrap();
 }
@@ -103,9 +103,9 @@ fn claims_that_were_answered_too_late_are_returned_again() {
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let hurried =
         wait(async { tokio::time::timeout(Duration::from_millis(100), store.claim_orphans(owner, 10)).await });
-    assert!(hurried.is_err(), "whoever asked has given up");
+    assert!(hurried.is_err(), "the caller has timed out");
     other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(taken(&store), [new.attempt], "again, for nobody got them");
+    assert_eq!(taken(&store), [new.attempt], "again, because no process received them");
     assert_eq!(taken(&store), []);
 }
 
@@ -161,8 +161,8 @@ fn what_waits_for_the_disk_shares_one_commit() {
 fn a_call_behind_too_many_others_is_refused_at_once() {
     let (_folder, file) = file();
     let store = SqliteStore::open(&file).unwrap();
-    let key = |n: u128| phonegate::call::NumberKey::parse(&format!("{n:032x}")).unwrap();
-    let number = |n| StoredNumber { key: key(n), line: key(n), ..StoredNumber::new(&admitted(NUMBER), false) };
+    let hash = |n: u128| phonegate::call::NumberHash::parse(&format!("{n:032x}")).unwrap();
+    let number = |n| StoredNumber { hash: hash(n), line_hash: hash(n), ..StoredNumber::new(&admitted(NUMBER), false) };
     let call = |n| NewAttempt { number: number(n), ..new(n) };
     let limits = Limits { concurrent_calls: 10_000, calls_per_minute: 10_000, ..FEW };
     let calls: Vec<_> = (1..=4096).map(call).collect();

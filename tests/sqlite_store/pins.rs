@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
-use phonegate::call::{KeyFingerprint, NumberKey};
+use phonegate::call::{KeyFingerprint, NumberHash};
 use phonegate::store::{KeyUse, NewPin, PepperFingerprint, PinGuess, PinLimits, PinStore};
 
 use super::*;
@@ -21,12 +21,12 @@ fn pin(number: StoredNumber) -> NewPin {
     NewPin { number, hash: "hash".into(), pepper: pepper(), set_at: SystemTime::now() }
 }
 
-fn key() -> [NumberKey; 1] {
-    [admitted(NUMBER).key()]
+fn hash() -> [NumberHash; 1] {
+    [admitted(NUMBER).hash()]
 }
 
 fn guess(store: &SqliteStore, limits: PinLimits) -> PinGuess {
-    wait(store.begin_pin_guess(&key(), pepper(), &limits)).unwrap()
+    wait(store.begin_pin_guess(&hash(), pepper(), &limits)).unwrap()
 }
 
 #[test]
@@ -108,11 +108,11 @@ fn a_number_key_is_kept_while_a_pin_needs_it() {
     };
     wait(store.set_pin(&pin(unkeyed.clone()))).unwrap();
     assert!(!may_start());
-    // It is moved to the current key.
+    // It is moved to the current hash.
     wait(store.set_pin(&pin(keyed.clone()))).unwrap();
     assert!(may_start());
     assert!(wait(store.use_number_keys(&[KeyFingerprint::UNKEYED], KeyUse::Read)).is_err(), "it is the PIN's key");
-    assert!(wait(store.remove_pin(&[keyed.key])).unwrap());
+    assert!(wait(store.remove_pin(&[keyed.hash])).unwrap());
     assert!(may_start());
     assert!(wait(store.use_number_keys(&[KeyFingerprint::UNKEYED], KeyUse::Read)).is_ok(), "no PIN is left");
 }

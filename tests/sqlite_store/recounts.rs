@@ -79,7 +79,7 @@ fn a_killed_process_leaves_counters_that_equal_a_recount() {
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         assert!(lines.any(|line| line.unwrap().contains("begun")), "round {round}: it has begun no call");
-        // At any moment of what it does.
+        // The process is killed at any moment.
         std::thread::sleep(Duration::from_micros(u64::from(uuid::Uuid::new_v4().as_bytes()[0]) * 400));
         child.kill().unwrap();
         child.wait().unwrap();

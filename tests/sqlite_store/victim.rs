@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use phonegate::call::{CallEvent, CallId, Country, KeyFingerprint, NumberKey};
+use phonegate::call::{CallEvent, CallId, Country, KeyFingerprint, NumberHash};
 use phonegate::store::{AttemptChange, DenialLimits, Ended, RecordedChange};
 
 use super::acknowledged::Acknowledged;
@@ -39,11 +39,11 @@ fn say(line: &str) {
 }
 
 async fn keep_a_call(store: &SqliteStore) {
-    let key = NumberKey::parse(&uuid::Uuid::new_v4().simple().to_string()).unwrap();
-    let line = NumberKey::parse(&format!("{:032x}", key.as_bytes()[2] % 4)).unwrap();
+    let hash = NumberHash::parse(&uuid::Uuid::new_v4().simple().to_string()).unwrap();
+    let line_hash = NumberHash::parse(&format!("{:032x}", hash.as_bytes()[2] % 4)).unwrap();
     let number = StoredNumber {
-        key,
-        line,
+        hash,
+        line_hash,
         fingerprint: KeyFingerprint::UNKEYED,
         otherwise: Box::default(),
         masked: "+1******1212".into(),
@@ -58,7 +58,7 @@ async fn keep_a_call(store: &SqliteStore) {
     let step = AttemptChange::Step { event: CallEvent::Ringing, backend: Some("phone".into()), text: None };
     store.record(&[RecordedChange { attempt, at: SystemTime::now(), change: step }]).await.unwrap();
     // Approved, denied, or denied and locked.
-    let turn = key.as_bytes()[1] % 3;
+    let turn = hash.as_bytes()[1] % 3;
     let denied = || Outcome::Failed(Failure::new(FailureReason::WrongKey, "Another."));
     let outcome = if turn == 0 { verified() } else { denied() };
     let count = if turn == 1 { u64::MAX } else { 1 };
@@ -68,7 +68,7 @@ async fn keep_a_call(store: &SqliteStore) {
     assert!(ended.is_done());
     say(&format!("ended {id}"));
     if turn > 0 {
-        say(&format!("denied {key}"));
+        say(&format!("denied {hash}"));
     }
     if turn == 1 {
         // Once more, and one that is given up.
@@ -85,10 +85,10 @@ async fn keep_a_call(store: &SqliteStore) {
             }
         }
     }
-    say(&format!("blocking {key}"));
+    say(&format!("blocking {hash}"));
     let since = SystemTime::now();
     let block = Block {
-        number: key,
+        number: hash,
         scope: BlockScope::Number,
         masked: number.masked,
         reason: "stolen".into(),
@@ -96,11 +96,11 @@ async fn keep_a_call(store: &SqliteStore) {
         until: None,
     };
     store.block(&block).await.unwrap();
-    say(&format!("blocked {key}"));
-    if key.as_bytes()[0].is_multiple_of(2) {
-        say(&format!("unblocking {key}"));
-        assert!(store.unblock(key).await.unwrap());
-        say(&format!("unblocked {key}"));
+    say(&format!("blocked {hash}"));
+    if hash.as_bytes()[0].is_multiple_of(2) {
+        say(&format!("unblocking {hash}"));
+        assert!(store.unblock(hash).await.unwrap());
+        say(&format!("unblocked {hash}"));
     }
 }
 

@@ -18,9 +18,9 @@ fn a_refusal_is_recorded_and_holds_no_number() {
         let rows = all_rows(&store).await;
         let [first, second] = &rows[..] else { panic!("{rows:?}") };
         assert_eq!((first.started, first.ended, &*first.node), (at(7), Some(at(7)), "web2"));
-        assert_eq!((first.number_key, first.line_key), (Some(number(1).key), Some(number(1).line)));
-        assert_eq!((second.number.as_deref(), second.number_key), (None, None));
-        // It counts for no limit.
+        assert_eq!((first.number_hash, first.line_hash), (Some(number(1).hash), Some(number(1).line_hash)));
+        assert_eq!((second.number.as_deref(), second.number_hash), (None, None));
+        // A refused attempt counts for no limit.
         assert_eq!(store.begin(&new(attempt(3, 1), number(1)), &limits).await, Ok(Begun::New));
         // If it has begun nevertheless, it ends, whichever owner it has, and does not count either.
         store.record(&[update(attempt(3, 1), 9, refused(Some(number(1))))]).await.unwrap();
@@ -91,8 +91,8 @@ fn a_change_recorded_twice_happens_once() {
             attempt: one,
             number: Some("+1******1212".into()),
             full_number: None,
-            number_key: Some(number(1).key),
-            line_key: Some(number(1).line),
+            number_hash: Some(number(1).hash),
+            line_hash: Some(number(1).line_hash),
             node: "web1".into(),
             backend: Some("trunk".into()),
             started: at(0),
@@ -126,7 +126,7 @@ fn an_unplaced_call_has_the_backend_that_refused_it_last() {
         let refusals = [update(one, 10, refused_by("first")), update(one, 20, refused_by("second"))];
         store.record(&refusals).await.unwrap();
         store.record(&[update(two, 10, refused_by("first")), update(two, 20, placed("CA2"))]).await.unwrap();
-        // What is said again of one that has been placed changes nothing.
+        // Repeated changes of an attempt that has been placed change nothing.
         store.record(&[update(two, 10, refused_by("first"))]).await.unwrap();
         let backends =
             async || -> Vec<_> { all_rows(&open()).await.into_iter().map(|row| (row.backend, row.placed)).collect() };
@@ -182,9 +182,9 @@ fn the_audit_returns_what_a_query_matches() {
         assert_eq!(ask(Query { id: Some(id(1)), ..all() }).await, [one, five]);
         assert_eq!(ask(Query { id: Some(id(1)), newest_first: true, limit: 1, ..all() }).await, [five]);
         assert_eq!(ask(Query { id: Some(id(9)), ..all() }).await, []);
-        assert_eq!(ask(Query { numbers: vec![number(1).key], ..all() }).await, [one, two, five], "a line");
-        assert_eq!(ask(Query { numbers: vec![extension(1, 7).key], ..all() }).await, [two]);
-        let several = vec![extension(1, 7).key, number(2).key, number(9).key];
+        assert_eq!(ask(Query { numbers: vec![number(1).hash], ..all() }).await, [one, two, five], "a line");
+        assert_eq!(ask(Query { numbers: vec![extension(1, 7).hash], ..all() }).await, [two]);
+        let several = vec![extension(1, 7).hash, number(2).hash, number(9).hash];
         assert_eq!(ask(Query { numbers: several, ..all() }).await, [two, three]);
         assert_eq!(ask(Query { reason: Some(FailureReason::NoKeyPressed), ..all() }).await, [three]);
         assert_eq!(ask(Query { after: rows[2].sequence, ..all() }).await, [four, five]);

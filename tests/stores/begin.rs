@@ -83,7 +83,7 @@ fn a_number_is_held_until_its_phone_stops_ringing() {
         assert_eq!(begin(&another, &new(attempt(1, 2), number(1))).await, taken, "for its own id, too");
         store.record(&[update(attempt(1, 1), 0, AttemptChange::Released)]).await.unwrap();
         assert_eq!(begin(&another, &new(attempt(2, 3), number(1))).await, Begun::New);
-        // What was released long ago releases nothing of others.
+        // An old release does not release the number of another attempt.
         store.record(&[update(attempt(1, 1), 0, AttemptChange::Released)]).await.unwrap();
         assert_eq!(begin(&another, &new(attempt(4, 1), number(1))).await, taken);
         assert!(store.end(&end(attempt(2, 3), verified())).await.unwrap().is_done());

@@ -39,7 +39,7 @@ fn orphans_are_claimed_with_all_that_was_recorded() {
         orphans.sort_by_key(|orphan| orphan.attempt.id);
         let orphan = |n, placed: Option<&str>, left| Orphan {
             attempt: attempt(n, 1),
-            number: number(n).key,
+            number: number(n).hash,
             masked: "+1******1212".into(),
             left,
             started: at(0),

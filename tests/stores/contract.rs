@@ -1,4 +1,4 @@
-//! The contract in words, in the code and in the tests has the same rules.
+//! The document of the contract, the code and the tests have the same rules.
 
 use std::collections::BTreeSet;
 use std::path::Path;

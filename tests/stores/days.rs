@@ -31,7 +31,7 @@ fn to_number(calls: u64) -> Limits {
     Limits { calls_per_number_per_day: calls, ..NO_LIMITS }
 }
 
-/// By which limit a call to this number is refused, and for how long.
+/// Returns the limit that refuses a call to this number, and for how long.
 async fn refused(store: &Arc<dyn CallStore>, number: StoredNumber, limits: &Limits) -> (CallLimit, Duration) {
     match store.begin(&new(attempt(5000, 1), number), limits).await {
         Ok(Begun::Refused(Refusal::Limit { limit, after })) => (limit, after),
@@ -39,7 +39,7 @@ async fn refused(store: &Arc<dyn CallStore>, number: StoredNumber, limits: &Limi
     }
 }
 
-/// What counts for the day, and for each country.
+/// Returns the calls that count for the day, in all and by country.
 async fn usage(store: &Arc<dyn CallStore>) -> (u64, Vec<(String, u64)>) {
     let usage = store.usage().await.unwrap();
     (usage.day, usage.by_country.into_iter().map(|(country, count)| (country.to_string(), count)).collect())
@@ -132,21 +132,21 @@ fn what_is_refused_or_given_up_counts_for_no_day() {
         let new = |n| new(attempt(n, 1), number_in(1, "LV"));
         store.block(&block_of(number(1))).await.unwrap();
         assert!(matches!(begin(&store, &new(1)).await, Begun::Refused(_)));
-        assert!(store.unblock(number(1).key).await.unwrap());
+        assert!(store.unblock(number(1).hash).await.unwrap());
         store.record(&[update(attempt(2, 1), 0, super::refused(Some(number_in(1, "LV"))))]).await.unwrap();
         assert_eq!(usage(&another).await, (0, vec![]));
         let one = Limits { calls_per_number_per_day: 1, calls_per_day: Some(1), country_per_day: Some(1), ..NO_LIMITS };
         assert_eq!(store.begin(&new(3), &one).await, Ok(Begun::New));
         assert_eq!(usage(&another).await, (1, vec![("LV".to_owned(), 1)]));
         for _ in 0..2 {
-            // The same may be said again.
+            // The same change may be recorded again.
             another.record(&[update(attempt(3, 1), 0, super::refused(Some(number_in(1, "LV"))))]).await.unwrap();
             assert_eq!(usage(&another).await, (0, vec![]));
         }
         assert_eq!(store.begin(&new(4), &one).await, Ok(Begun::New));
         another.record(&[update(attempt(3, 1), 0, super::refused(Some(number_in(1, "LV"))))]).await.unwrap();
         assert_eq!(usage(&another).await, (1, vec![("LV".to_owned(), 1)]));
-        // An end is no reason not to count.
+        // A call that has ended still counts.
         assert!(store.end(&end(attempt(4, 1), failed(FailureReason::Unreachable))).await.unwrap().is_done());
         assert_eq!(usage(&store).await, (1, vec![("LV".to_owned(), 1)]));
         for (limits, limit) in [
@@ -205,7 +205,7 @@ fn the_limit_by_which_a_call_was_refused_comes_back_with_it() {
             store.record(&[update(attempt(n, 1), 0, change)]).await.unwrap();
         }
         store.record(&[update(attempt(99, 1), 0, super::refused(None))]).await.unwrap();
-        // One that has begun all the same.
+        // An attempt that has begun although it was refused.
         assert_eq!(begin(&store, &new(attempt(100, 1), number(1))).await, Begun::New);
         let failure = Failure::limited(CallLimit::CallsPerDay, "Too many.");
         let change = AttemptChange::Refused { number: Some(number(1)), node: "web2".into(), failure };

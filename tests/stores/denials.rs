@@ -34,7 +34,7 @@ fn locked(ended: Ended) -> SystemTime {
     }
 }
 
-/// How long the number stays locked. None, if it is not: then this call has begun.
+/// Returns how long the number stays locked. `None`: it is not locked, and this call has begun.
 async fn refused_for(store: &Arc<dyn CallStore>, n: u128, number: StoredNumber) -> Option<Duration> {
     match begin(store, &new(attempt(n, 1), number)).await {
         Begun::New => None,
@@ -80,7 +80,7 @@ fn the_last_denial_of_the_limit_locks_the_number() {
         assert!(after <= three.lock && after > three.lock / 2, "{after:?}");
         let locks = another.locks().await.unwrap();
         let [lock] = &locks[..] else { panic!("{locks:?}") };
-        assert_eq!((lock.number, &*lock.masked, lock.locks), (number(1).key, "+1******1212", 1));
+        assert_eq!((lock.number, &*lock.masked, lock.locks), (number(1).hash, "+1******1212", 1));
         assert!(is_about(lock.until, until) && is_about(lock.since, before), "{lock:?}");
         let rows = all_rows(&another).await;
         assert_eq!(rows.iter().map(|row| row.locked_until).collect::<Vec<_>>(), [None, None, Some(until)]);
@@ -90,7 +90,7 @@ fn the_last_denial_of_the_limit_locks_the_number() {
         tokio::time::sleep(Duration::from_millis(5)).await;
         locked(call(&store, 6, number(3), denied(), DenialLimits { count: 1, ..DENIALS }).await);
         let numbers: Vec<_> = another.locks().await.unwrap().into_iter().map(|lock| lock.number).collect();
-        assert_eq!(numbers, [number(3).key, number(1).key]);
+        assert_eq!(numbers, [number(3).hash, number(1).hash]);
     });
 }
 
@@ -119,7 +119,7 @@ fn each_lock_is_twice_as_long_as_the_one_before() {
             let lock = Duration::from_secs(seconds);
             let ends = SystemTime::now() + lock;
             assert!(until <= ends + Duration::from_millis(50) && is_about(until, ends), "{until:?}, not {ends:?}");
-            // What is refused extends nothing.
+            // A refused call does not extend the lock.
             let mut last = lock;
             for store in stores.iter().cycle() {
                 n += 1;
@@ -208,18 +208,18 @@ fn an_approval_that_comes_too_late_resets_nothing() {
 fn an_administrator_unlocks_a_number() {
     on_every_store(async |open| {
         let (store, another) = (open(), open());
-        assert_eq!(another.unlock(&[number(1).key]).await, Ok(false));
+        assert_eq!(another.unlock(&[number(1).hash]).await, Ok(false));
         locked(call(&store, 1, number(1), denied(), DenialLimits { count: 1, ..DENIALS }).await);
         locked(call(&store, 2, number(2), denied(), DenialLimits { count: 1, ..DENIALS }).await);
-        assert_eq!(another.unlock(&[number(9).key, number(1).key]).await, Ok(true));
-        assert_eq!(another.unlock(&[number(1).key]).await, Ok(false));
+        assert_eq!(another.unlock(&[number(9).hash, number(1).hash]).await, Ok(true));
+        assert_eq!(another.unlock(&[number(1).hash]).await, Ok(false));
         assert_eq!(
             store.locks().await.unwrap().into_iter().map(|lock| lock.number).collect::<Vec<_>>(),
-            [number(2).key]
+            [number(2).hash]
         );
         // Its locks and its denials are removed.
         assert_eq!(call(&store, 3, number(1), denied(), DENIALS).await, Ended::UNLOCKED);
-        assert_eq!(another.unlock(&[number(1).key]).await, Ok(false), "it has a denial, and is not locked");
+        assert_eq!(another.unlock(&[number(1).hash]).await, Ok(false), "it has a denial, and is not locked");
         assert_eq!(call(&store, 4, number(1), denied(), DENIALS).await, Ended::UNLOCKED);
         let until = locked(call(&store, 5, number(1), denied(), DENIALS).await);
         assert!(is_about(until, SystemTime::now() + DENIALS.lock), "a first lock: {until:?}");
@@ -243,7 +243,7 @@ fn an_end_that_is_recorded_again_returns_its_one_lock_again() {
         let lockouts =
             store.record(&[ended(3), update(attempt(2, 1), 4, step(CallEvent::Answered)), ended(2)]).await.unwrap();
         let [Lockout { attempt: one, until, number: locked, masked }] = &lockouts[..] else { panic!("{lockouts:?}") };
-        assert_eq!((*one, *locked, &**masked), (attempt(2, 1), number(1).key, "+1******1212"));
+        assert_eq!((*one, *locked, &**masked), (attempt(2, 1), number(1).hash, "+1******1212"));
         let until = *until;
         assert!(is_about(until, SystemTime::now() + DENIALS.lock), "{until:?}");
         for _ in 0..2 {
@@ -269,7 +269,7 @@ fn an_end_that_is_recorded_after_it_locked_returns_the_lock() {
         let (same, other) = (FailureReason::WrongKey, FailureReason::CallEnded);
         let until = locked(call(&store, 1, number(1), denied(), one).await);
         let masked = "+1******1212".into();
-        let lockout = Lockout { attempt: attempt(1, 1), number: number(1).key, masked, until };
+        let lockout = Lockout { attempt: attempt(1, 1), number: number(1).hash, masked, until };
         for store in [&store, &another] {
             assert_eq!(store.record(&ended(OWNER, same)).await, Ok(vec![lockout.clone()]));
         }
@@ -323,9 +323,9 @@ fn a_locked_number_that_rings_or_is_blocked_is_named_so() {
         let rings = EndRequest { release: false, denials: one, ..end(attempt(1, 1), denied()) };
         locked(store.end(&rings).await.unwrap());
         assert!(refused_for(&store, 2, number(1)).await.is_some(), "the lock is named before the phone that rings");
-        let StoredNumber { key, masked, .. } = number(1);
+        let StoredNumber { hash, masked, .. } = number(1);
         let scope = BlockScope::Number;
-        let block = Block { number: key, scope, masked, reason: "stolen".into(), since: at(0), until: None };
+        let block = Block { number: hash, scope, masked, reason: "stolen".into(), since: at(0), until: None };
         store.block(&block).await.unwrap();
         let refused = begin(&store, &new(attempt(2, 1), number(1))).await;
         assert!(matches!(refused, Begun::Refused(Refusal::Blocked { .. })), "{refused:?}");
@@ -351,7 +351,7 @@ fn a_call_unlocks_its_number_after_changes_of_the_number_key() {
             let rows = all_rows(&store).await;
             let row = rows.iter().find(|row| row.attempt == attempt(id, 1)).unwrap();
             for was_locked in [true, false] {
-                assert_eq!(store.unlock(&[row.number_key.unwrap()]).await, Ok(was_locked), "{changes} changes");
+                assert_eq!(store.unlock(&[row.number_hash.unwrap()]).await, Ok(was_locked), "{changes} changes");
             }
             assert_eq!(store.locks().await, Ok(vec![]));
             let last = orders[..changes].last().copied().unwrap_or(first);
@@ -375,11 +375,11 @@ fn a_change_of_the_number_key_ends_no_lock() {
         let locks = changed.locks().await.unwrap();
         let mut locked: Vec<_> = locks.iter().map(|lock| lock.number.to_string()).collect();
         locked.sort();
-        assert_eq!(locked, [old(3), new_key(1), new_key(2)].map(|number| number.key.to_string()));
+        assert_eq!(locked, [old(3), new_key(1), new_key(2)].map(|number| number.hash.to_string()));
         for (number, was_locked) in [(new_key(3), true), (new_key(1), true), (new_key(1), false)] {
-            let keys: Vec<_> =
-                std::iter::once(number.key).chain(number.otherwise.iter().map(|old| old.number)).collect();
-            assert_eq!(changed.unlock(&keys).await, Ok(was_locked));
+            let hashes: Vec<_> =
+                std::iter::once(number.hash).chain(number.otherwise.iter().map(|old| old.number)).collect();
+            assert_eq!(changed.unlock(&hashes).await, Ok(was_locked));
         }
         // A node that is not changed yet.
         let back = keyed_extension(2, 7, &[0, 1]);

@@ -56,8 +56,8 @@ fn the_current_attempt_of_an_id_is_found() {
         assert_eq!(another.find(id(1)).await, Ok(None));
         assert_eq!(begin(&store, &new(one, number(1))).await, Begun::New);
         let progress = async || match another.find(id(1)).await.unwrap() {
-            Some(LatestAttempt { attempt, number: Some(key), state: AttemptState::Pending { left, progress } }) => {
-                assert_eq!((attempt, key), (one, number(1).key));
+            Some(LatestAttempt { attempt, number: Some(hash), state: AttemptState::Pending { left, progress } }) => {
+                assert_eq!((attempt, hash), (one, number(1).hash));
                 assert!(left <= LONG && left > LONG / 3, "{left:?}");
                 progress
             }
@@ -76,8 +76,8 @@ fn the_current_attempt_of_an_id_is_found() {
         assert!(store.end(&end(one, failed(FailureReason::WrongKey))).await.unwrap().is_done());
         tokio::time::sleep(Duration::from_millis(50)).await;
         match another.find(id(1)).await.unwrap() {
-            Some(LatestAttempt { attempt, number: Some(key), state: AttemptState::Ended { outcome, ago } }) => {
-                assert_eq!((attempt, key, outcome), (one, number(1).key, stored(failed(FailureReason::WrongKey))));
+            Some(LatestAttempt { attempt, number: Some(hash), state: AttemptState::Ended { outcome, ago } }) => {
+                assert_eq!((attempt, hash, outcome), (one, number(1).hash, stored(failed(FailureReason::WrongKey))));
                 assert!(ago >= Duration::from_millis(40) && ago < LONG, "{ago:?}");
             }
             other => panic!("{other:?}"),

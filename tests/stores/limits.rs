@@ -17,7 +17,7 @@ fn many_simultaneous_calls_never_exceed_a_limit() {
 
 fn block(number: StoredNumber, since: u64, until: Option<SystemTime>) -> Block {
     let reason = format!("reason {since}").into();
-    Block { number: number.key, scope: BlockScope::Line, masked: number.masked, reason, since: at(since), until }
+    Block { number: number.hash, scope: BlockScope::Line, masked: number.masked, reason, since: at(since), until }
 }
 
 #[test]
@@ -33,11 +33,11 @@ fn a_blocked_number_or_line_is_not_called() {
         assert_eq!(begin(&another, &new(attempt(1, 1), extension(2, 7))).await, blocked(2, Some(at(1_000_000))));
         assert_eq!(begin(&another, &new(attempt(1, 1), number(2))).await, Begun::New);
         assert_eq!(begin(&another, &new(attempt(2, 1), extension(2, 8))).await, Begun::New);
-        // The one in place of the other.
+        // The new block replaces the other one.
         store.block(&block(number(1), 3, None)).await.unwrap();
         assert_eq!(begin(&another, &new(attempt(3, 1), number(1))).await, blocked(3, None));
-        assert!(store.unblock(number(1).key).await.unwrap());
-        assert!(!store.unblock(number(1).key).await.unwrap());
+        assert!(store.unblock(number(1).hash).await.unwrap());
+        assert!(!store.unblock(number(1).hash).await.unwrap());
         assert_eq!(begin(&another, &new(attempt(3, 1), number(1))).await, Begun::New);
     });
 }
@@ -65,7 +65,7 @@ fn a_block_of_exactly_a_number_leaves_its_extensions() {
         for (n, callable) in (1..).zip([extension(1, 7), extension(2, 8), number(2)]) {
             assert_eq!(begin(&another, &new(attempt(n, 1), callable)).await, Begun::New);
         }
-        assert!(store.unblock(number(1).key).await.unwrap());
+        assert!(store.unblock(number(1).hash).await.unwrap());
         assert_eq!(begin(&another, &new(attempt(4, 1), number(1))).await, Begun::New);
     });
 }
@@ -84,9 +84,9 @@ fn a_number_has_a_block_of_each_scope() {
         }
         assert_eq!(another.blocks().await.unwrap(), [of_number.clone(), of_line.clone()]);
         assert!(refused(number(1)).await && refused(extension(1, 7)).await);
-        assert!(another.unblock(number(1).key).await.unwrap());
+        assert!(another.unblock(number(1).hash).await.unwrap());
         assert_eq!(store.blocks().await.unwrap(), [], "both are removed");
-        assert!(!another.unblock(number(1).key).await.unwrap());
+        assert!(!another.unblock(number(1).hash).await.unwrap());
         assert_eq!(begin(&another, &new(attempt(2, 1), extension(1, 7))).await, Begun::New);
         // One of the two has expired.
         let passed = Some(SystemTime::now() - Duration::from_secs(1));
@@ -94,9 +94,9 @@ fn a_number_has_a_block_of_each_scope() {
         store.block(&of_number).await.unwrap();
         assert!(refused(number(1)).await);
         assert_eq!(begin(&another, &new(attempt(3, 1), extension(1, 8))).await, Begun::New);
-        assert!(another.unblock(number(1).key).await.unwrap(), "one of them was in force");
+        assert!(another.unblock(number(1).hash).await.unwrap(), "one of them was in force");
         store.block(&Block { until: passed, ..of_line }).await.unwrap();
-        assert!(!another.unblock(number(1).key).await.unwrap(), "it is not on the list any more");
+        assert!(!another.unblock(number(1).hash).await.unwrap(), "it is not on the list any more");
     });
 }
 
@@ -110,7 +110,7 @@ fn a_block_ends_when_it_has_expired() {
         store.block(&block(number(2), 2, Some(passed))).await.unwrap();
         store.block(&block(number(3), 3, None)).await.unwrap();
         assert_eq!(begin(&store, &new(attempt(2, 1), number(2))).await, Begun::New);
-        assert!(!store.unblock(number(2).key).await.unwrap(), "it is not on the list any more");
+        assert!(!store.unblock(number(2).hash).await.unwrap(), "it is not on the list any more");
         let refused = begin(&store, &new(attempt(1, 1), number(1))).await;
         assert!(matches!(refused, Begun::Refused(Refusal::Blocked { until: Some(_), .. })), "{refused:?}");
         tokio::time::sleep(Duration::from_millis(10_100)).await;
@@ -226,7 +226,7 @@ fn a_withdrawn_call_counts_for_no_limit() {
         let until_first = refused_for(&another, &a_minute(2)).await;
         refused_for(&another, &at_once(2)).await;
         for _ in 0..2 {
-            // The same may be said again.
+            // The same change may be recorded again.
             another.record(&[update(attempt(2, 1), 0, refused(Some(number(2))))]).await.unwrap();
             let until = refused_for(&store, &a_minute(1)).await;
             assert!(until <= until_first, "the first call counts still: {until:?}, before {until_first:?}");
@@ -255,7 +255,7 @@ fn an_overdue_call_counts_as_ended_and_is_subtracted_once() {
             begun = another.begin(&second, &limits).await;
         }
         assert_eq!(begun, Ok(Begun::New), "the deadline has passed");
-        assert!(is_pending(&store, overdue.attempt).await, "nobody has ended it");
+        assert!(is_pending(&store, overdue.attempt).await, "no owner has ended it");
         let late = end(overdue.attempt, failed(FailureReason::DeadlinePassed));
         for is_first in [true, false] {
             refused_for(&another, &limits).await;

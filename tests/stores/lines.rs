@@ -46,7 +46,7 @@ fn the_line_and_its_extensions_count_together() {
         assert!(after <= LONG && after > LONG / 2, "{after:?}");
         refused_for(&another, 1, &a_minute(2)).await;
         assert_eq!(another.begin(&new(attempt(3, 1), extension(2, 7)), &limits).await, Ok(Begun::New), "another line");
-        // What has ended is in progress no more, and began within the minute.
+        // A call that has ended is no longer in progress, but it began within the minute.
         assert!(another.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
         let after = refused_for(&store, 1, &a_minute(2)).await;
         assert!(after <= Duration::from_secs(60) && after > Duration::from_secs(20), "{after:?}");
@@ -92,7 +92,7 @@ fn refused_and_withdrawn_calls_count_for_no_line() {
         refused_for(&another, 1, &at_once(1)).await;
         refused_for(&another, 1, &a_minute(1)).await;
         for _ in 0..2 {
-            // The same may be said again.
+            // The same change may be recorded again.
             another.record(&[update(attempt(3, 1), 0, refused(Some(extension(1, 3))))]).await.unwrap();
         }
         assert_eq!(store.begin(&new(attempt(4, 1), extension(1, 4)), &one).await, Ok(Begun::New));
@@ -120,7 +120,7 @@ fn a_change_of_the_number_key_resets_no_limit_of_a_line() {
         }
         let second = changed.begin(&new(attempt(9, 1), new_key(2)), &NO_LIMITS).await;
         assert_eq!(second, Ok(Begun::Refused(Refusal::InProgress)), "it is known by its number, too");
-        // The end of a call that began with the old key is subtracted from where it counts.
+        // The end of a call that began with the old key is subtracted from the counter that has it.
         assert!(store.end(&end(attempt(1, 1), verified())).await.unwrap().is_done());
         assert_eq!(ask(3, &at_once(2)).await, Begun::New);
         assert!(matches!(ask(4, &at_once(2)).await, Begun::Refused(_)), "two are in progress");

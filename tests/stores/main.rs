@@ -17,19 +17,20 @@ mod single_use;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use phonegate::backend::CallRef;
 use phonegate::call::{
-    Attempt, CallEvent, CallId, CallLimit, Country, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome,
+    Attempt, CallEvent, CallId, CallLimit, Country, Failure, FailureReason, KeyFingerprint, NumberHash, Outcome,
     Progress, StoredOutcome,
 };
-use phonegate::config::{NetworkConfig, StoreConfig};
+use phonegate::config::NetworkConfig;
 use phonegate::store::{
     AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, DEADLINE_GRACE, DenialLimits, EndRequest, Ended,
-    LEASE, LatestAttempt, Limits, Lockout, MemoryStore, NewAttempt, Orphan, Owner, Query, RecordedChange, RedisStore,
-    Refusal, Row, RowOutcome, SqliteStore, Step, StoreError, StoreErrorKind, StoredNumber,
+    LEASE, LatestAttempt, Limits, Lockout, MemoryStore, NewAttempt, Orphan, Owner, Query, RecordedChange, RedisConfig,
+    RedisStore, Refusal, Row, RowOutcome, SqliteStore, Step, StoreError, StoreErrorKind, StoredNumber,
 };
 use serde_json::json;
 use support::gate::id;
@@ -58,7 +59,7 @@ fn sqlite() -> Open {
 fn redis() -> Open {
     let server = Redis::start();
     Box::new(move || {
-        let config: StoreConfig = serde_json::from_value(json!({ "type": "redis", "url": server.url() })).unwrap();
+        let config: RedisConfig = serde_json::from_value(json!({ "url": server.url() })).unwrap();
         Arc::new(RedisStore::open(&config, &NetworkConfig::default(), std::path::Path::new("")).unwrap())
     })
 }
@@ -81,6 +82,13 @@ fn on_every_store(scenario: impl AsyncFn(&Open) + Sync) {
     assert!(failed.is_empty(), "the scenario failed with {failed:?}");
 }
 
+#[test]
+fn every_type_of_store_is_in_the_suite() {
+    let known: BTreeSet<_> = phonegate::TYPES.stores.iter().map(|kind| kind.name()).collect();
+    let tested: BTreeSet<_> = STORES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(known, tested, "a new store needs a line in STORES");
+}
+
 const OWNER: Owner = Owner(Uuid::from_u128(1));
 const ANOTHER: Owner = Owner(Uuid::from_u128(2));
 const A_THIRD: Owner = Owner(Uuid::from_u128(3));
@@ -100,10 +108,10 @@ fn number(n: u128) -> StoredNumber {
 
 /// An extension of the n-th number.
 fn extension(n: u128, extension: u128) -> StoredNumber {
-    let key = |n: u128| NumberKey::parse(&format!("{n:032x}")).unwrap();
+    let hash = |n: u128| NumberHash::parse(&format!("{n:032x}")).unwrap();
     StoredNumber {
-        key: key(n * 1000 + extension),
-        line: key(n * 1000),
+        hash: hash(n * 1000 + extension),
+        line_hash: hash(n * 1000),
         fingerprint: KeyFingerprint::UNKEYED,
         otherwise: Box::default(),
         masked: "+1******1212".into(),
@@ -120,7 +128,7 @@ fn new(attempt: Attempt, number: StoredNumber) -> NewAttempt {
 fn at(milliseconds: u64) -> SystemTime {
     static FIRST: LazyLock<Duration> = LazyLock::new(|| {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        // As exact as stores are.
+        // Rounds a time to the resolution of stores.
         Duration::from_millis(now.as_millis() as u64) - SOME_TIME
     });
     SystemTime::UNIX_EPOCH + *FIRST + Duration::from_millis(milliseconds)

@@ -8,7 +8,7 @@ use super::*;
 /// The keys of a node, the current one first. 0 means hashing without a key.
 pub(super) type Keys = &'static [u8];
 
-/// What the configuration was, and what it is.
+/// The keys before a change of the configuration, and after it.
 const CHANGES: [(Keys, Keys); 3] = [(&[0], &[1, 0]), (&[1, 0], &[2, 1, 0]), (&[1, 2, 0], &[2, 1, 0])];
 
 fn fingerprint(key: u8) -> KeyFingerprint {
@@ -20,15 +20,15 @@ pub(super) fn fingerprints(keys: Keys) -> Vec<KeyFingerprint> {
 }
 
 fn hashed(n: u128, extension: u128, key: u8) -> HashedNumber {
-    let hash = |n: u128| NumberKey::parse(&format!("{:032x}", (u128::from(key) << 64) + n)).unwrap();
+    let hash = |n: u128| NumberHash::parse(&format!("{:032x}", (u128::from(key) << 64) + n)).unwrap();
     HashedNumber { fingerprint: fingerprint(key), number: hash(n * 1000 + extension), line: hash(n * 1000) }
 }
 
 /// The n-th number, as a node with these keys has it.
 pub(super) fn keyed_extension(n: u128, extension: u128, keys: Keys) -> StoredNumber {
-    let HashedNumber { fingerprint, number: key, line } = hashed(n, extension, keys[0]);
+    let HashedNumber { fingerprint, number: hash, line: line_hash } = hashed(n, extension, keys[0]);
     let otherwise = keys[1..].iter().map(|key| hashed(n, extension, *key)).collect();
-    StoredNumber { key, line, fingerprint, otherwise, ..number(n) }
+    StoredNumber { hash, line_hash, fingerprint, otherwise, ..number(n) }
 }
 
 pub(super) fn keyed(n: u128, keys: Keys) -> StoredNumber {
@@ -37,7 +37,7 @@ pub(super) fn keyed(n: u128, keys: Keys) -> StoredNumber {
 
 fn block(number: StoredNumber, reason: &str, until: Option<SystemTime>) -> Block {
     Block {
-        number: number.key,
+        number: number.hash,
         scope: BlockScope::Line,
         masked: number.masked,
         reason: reason.into(),
@@ -134,8 +134,8 @@ fn of_two_blocks_of_a_number_the_one_that_ends_later_is_kept() {
             let refused = begin(&store, &new(attempt(n, 1), keyed(n, &[1, 0]))).await;
             let is_right = matches!(&refused, Begun::Refused(Refusal::Blocked { until, .. }) if *until == kept);
             assert!(is_right, "{n}: {refused:?}");
-            assert!(!store.unblock(keyed(n, &[0]).key).await.unwrap(), "it was moved");
-            assert!(store.unblock(keyed(n, &[1]).key).await.unwrap());
+            assert!(!store.unblock(keyed(n, &[0]).hash).await.unwrap(), "it was moved");
+            assert!(store.unblock(keyed(n, &[1]).hash).await.unwrap());
         }
     });
 }
@@ -155,7 +155,7 @@ fn a_node_without_a_key_of_the_store_begins_no_call() {
             assert!(is_refused(&may_start(keys).await, fingerprint(1)));
         }
         assert_eq!(all_rows(&store).await.len(), 1, "nothing was begun");
-        // To look at the store with a further key changes nothing for the nodes.
+        // A process that starts with a further key changes nothing for the nodes.
         assert_eq!(may_start(&[2, 1, 0]).await, Ok(()));
         assert_eq!(ask(3, &[1, 0]).await, Ok(Begun::New));
         // A call with it does: the others must know the key.
@@ -199,7 +199,7 @@ fn a_change_of_the_number_key_keeps_the_scope_of_a_block() {
         let mut moved: Vec<_> =
             store.blocks().await.unwrap().into_iter().map(|block| (block.number, block.scope)).collect();
         moved.sort_by_key(|(number, scope)| (number.to_string(), *scope));
-        let (one, two) = (keyed(1, &[1]).key, keyed(2, &[1]).key);
+        let (one, two) = (keyed(1, &[1]).hash, keyed(2, &[1]).hash);
         assert_eq!(moved, [(one, of_number), (two, of_number), (two, of_line)]);
         assert_eq!(ask(5, keyed_extension(1, 8, &[1, 0])).await, Begun::New);
     });

@@ -18,8 +18,8 @@ fn pin(number: StoredNumber, hash: &str) -> NewPin {
 }
 
 /// The hashes of a number, the current key's first.
-fn hashes(number: &StoredNumber) -> Vec<NumberKey> {
-    std::iter::once(number.key).chain(number.otherwise.iter().map(|hashed| hashed.number)).collect()
+fn hashes(number: &StoredNumber) -> Vec<NumberHash> {
+    std::iter::once(number.hash).chain(number.otherwise.iter().map(|hashed| hashed.number)).collect()
 }
 
 async fn guess_with(store: &Arc<dyn CallStore>, number: &StoredNumber, limits: PinLimits) -> PinGuess {
@@ -52,7 +52,7 @@ async fn failures(store: &Arc<dyn CallStore>, n: u128) -> u32 {
 
 async fn the_pin(store: &Arc<dyn CallStore>, n: u128) -> StoredPin {
     let pins = store.pins().await.unwrap();
-    pins.into_iter().find(|pin| pin.number == number(n).key).unwrap()
+    pins.into_iter().find(|pin| pin.number == number(n).hash).unwrap()
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn a_pin_is_set_replaced_listed_and_removed() {
         assert_eq!(&*compare(&other, 1).await.hash, "three");
         assert_eq!(guess(&other, 2).await, PinGuess::NotSet);
         let listed = |number: StoredNumber, milliseconds, failures| StoredPin {
-            number: number.key,
+            number: number.hash,
             masked: number.masked,
             set_at: at(milliseconds),
             failures,
@@ -76,8 +76,8 @@ fn a_pin_is_set_replaced_listed_and_removed() {
         };
         let expected = [listed(number(1), 9, 1), listed(extension(1, 7), 5, 0)];
         assert_eq!(other.pins().await.unwrap(), expected, "the newest first; each number has its own");
-        assert!(other.remove_pin(&[number(1).key]).await.unwrap());
-        assert!(!store.remove_pin(&[number(1).key]).await.unwrap());
+        assert!(other.remove_pin(&[number(1).hash]).await.unwrap());
+        assert!(!store.remove_pin(&[number(1).hash]).await.unwrap());
         assert_eq!(guess(&store, 1).await, PinGuess::NotSet);
         assert_eq!(store.pins().await.unwrap().len(), 1);
     });
@@ -97,8 +97,8 @@ fn a_pin_is_locked_after_five_wrong_entries_on_any_node() {
         assert!(until <= SystemTime::now() + LOCK && until > before, "{until:?}");
         let locked = the_pin(&store, 1).await;
         assert!(locked.failures == 5 && locked.locked_until.is_some(), "{locked:?}");
-        assert!(store.unlock_pin(&[number(1).key]).await.unwrap());
-        assert!(!store.unlock_pin(&[number(2).key]).await.unwrap(), "it has no PIN");
+        assert!(store.unlock_pin(&[number(1).hash]).await.unwrap());
+        assert!(!store.unlock_pin(&[number(2).hash]).await.unwrap(), "it has no PIN");
         assert_eq!((failures(&open(), 1).await, is_locked(&open(), 1).await), (0, false));
         compare(&store, 1).await;
     });
@@ -149,7 +149,7 @@ fn a_right_pin_takes_back_the_failures_before_it() {
         for _ in 0..4 {
             compare(&store, 1).await;
         }
-        // The fifth locks, and takes its lock back.
+        // The fifth guess locks the PIN and, because it is right, removes that lock.
         let fifth = compare(&other, 1).await;
         assert!(is_locked(&store, 1).await);
         assert!(was_right(&other, 1, &fifth).await);
@@ -186,7 +186,7 @@ fn a_right_pin_takes_back_no_failure_and_no_lock_after_it() {
 fn a_guess_from_before_a_change_of_the_pin_changes_nothing() {
     on_every_store(async |open| {
         let store = open();
-        let key = [number(1).key];
+        let hash = [number(1).hash];
         store.set_pin(&pin(number(1), "one")).await.unwrap();
         let replaced = compare(&store, 1).await;
         store.set_pin(&pin(number(1), "two")).await.unwrap();
@@ -194,12 +194,12 @@ fn a_guess_from_before_a_change_of_the_pin_changes_nothing() {
         assert!(!was_right(&store, 1, &replaced).await, "a replaced PIN approves nothing");
         assert_eq!(failures(&store, 1).await, 1);
         let unlocked = compare(&store, 1).await;
-        assert!(store.unlock_pin(&key).await.unwrap());
+        assert!(store.unlock_pin(&hash).await.unwrap());
         compare(&store, 1).await;
         assert!(was_right(&store, 1, &unlocked).await, "it is still the number's PIN");
         assert_eq!(failures(&store, 1).await, 1);
         let removed = compare(&store, 1).await;
-        assert!(store.remove_pin(&key).await.unwrap());
+        assert!(store.remove_pin(&hash).await.unwrap());
         assert!(!was_right(&store, 1, &removed).await, "a removed PIN approves nothing");
     });
 }
@@ -233,15 +233,15 @@ fn another_pepper_is_refused_and_counts_no_failure() {
         };
         let refused = other.check_pepper(pepper(2)).await;
         assert!(is_refused(&refused), "{refused:?}");
-        let guessed = other.begin_pin_guess(&[number(1).key], pepper(2), &FIVE).await.map(drop);
+        let guessed = other.begin_pin_guess(&[number(1).hash], pepper(2), &FIVE).await.map(drop);
         assert!(is_refused(&guessed), "{guessed:?}");
         for n in [1, 2] {
             let set = other.set_pin(&NewPin { pepper: pepper(2), ..pin(number(n), "two") }).await;
             assert!(is_refused(&set), "{set:?}");
         }
         assert_eq!((failures(&store, 1).await, store.pins().await.unwrap().len()), (0, 1));
-        // Without the old PINs, the new pepper is taken.
-        assert!(store.remove_pin(&[number(1).key]).await.unwrap());
+        // Once the old PINs are removed, the new pepper is accepted.
+        assert!(store.remove_pin(&[number(1).hash]).await.unwrap());
         assert_eq!(other.set_pin(&NewPin { pepper: pepper(2), ..pin(number(1), "two") }).await, Ok(()));
         assert!(store.check_pepper(pepper(1)).await.is_err());
     });
@@ -266,7 +266,7 @@ fn a_pin_is_found_and_locked_by_each_number_key() {
         // A call moves it to the current key, with its failures; the other node finds it.
         assert_eq!(begin(&changed, &new(attempt(1, 1), by_new.clone())).await, Begun::New);
         let pins = changed.pins().await.unwrap();
-        assert_eq!(pins.iter().map(|pin| (pin.number, pin.failures)).collect::<Vec<_>>(), [(by_new.key, 3)]);
+        assert_eq!(pins.iter().map(|pin| (pin.number, pin.failures)).collect::<Vec<_>>(), [(by_new.hash, 3)]);
         let swapped = keyed(1, &[1, 2, 0]);
         for number in [&by_new, &swapped] {
             assert!(matches!(guess_with(&old, number, FIVE).await, PinGuess::Compare(_)));
@@ -275,7 +275,7 @@ fn a_pin_is_found_and_locked_by_each_number_key() {
         // A new PIN replaces it whatever its key.
         changed.set_pin(&pin(swapped.clone(), "two")).await.unwrap();
         let pins = changed.pins().await.unwrap();
-        assert_eq!(pins.iter().map(|pin| (pin.number, pin.failures)).collect::<Vec<_>>(), [(swapped.key, 0)]);
+        assert_eq!(pins.iter().map(|pin| (pin.number, pin.failures)).collect::<Vec<_>>(), [(swapped.hash, 0)]);
         assert!(old.remove_pin(&hashes(&by_new)).await.unwrap());
         assert_eq!(guess_with(&changed, &swapped, FIVE).await, PinGuess::NotSet);
     });
@@ -298,8 +298,8 @@ async fn change(store: &Arc<dyn CallStore>, random: &mut fastrand::Rng, begun: &
     let three = PinLimits { max_failures: 3, lock: LOCK };
     match random.u8(..20) {
         0 => format!("set {:?}", store.set_pin(&pin(number(1), ["one", "two"][random.usize(..2)])).await),
-        1 => format!("remove {:?}", store.remove_pin(&[number(1).key]).await),
-        2..4 => format!("unlock {:?}", store.unlock_pin(&[number(1).key]).await),
+        1 => format!("remove {:?}", store.remove_pin(&[number(1).hash]).await),
+        2..4 => format!("unlock {:?}", store.unlock_pin(&[number(1).hash]).await),
         4..10 if !begun.is_empty() => {
             let compared = &begun[random.usize(..begun.len())];
             format!("right {compared:?} {}", was_right(store, 1, compared).await)
@@ -350,7 +350,7 @@ fn the_state_of_a_pin_is_looked_up_without_a_guess() {
         }
         assert!(matches!(state(1).await, PinState::Locked { until } if until > SystemTime::now()));
         assert_eq!(failures(&store, 1).await, 5, "looking it up counts nothing");
-        assert!(store.unlock_pin(&[number(1).key]).await.unwrap());
+        assert!(store.unlock_pin(&[number(1).hash]).await.unwrap());
         assert_eq!(state(1).await, PinState::Open);
         assert_eq!(state(2).await, PinState::NotSet);
     });

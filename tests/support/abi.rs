@@ -49,7 +49,7 @@ pub fn is_busy() -> Value {
     config
 }
 
-/// A configuration whose telephone rings until somebody ends the call.
+/// A configuration whose telephone rings until the call is ended.
 pub fn rings_on() -> Value {
     let mut config = approves();
     config["backends"]["demo"]["answer_after_ms"] = json!(600_000);
@@ -83,7 +83,7 @@ fn pointer(text: Option<&CStr>) -> *const c_char {
 /// Fails if this process has used the copy of SQLite that is linked into the test.
 ///
 /// The loaded library has another copy. POSIX drops all locks that a process has on a file when it closes any descriptor
-/// of it (fcntl(2)); one copy of SQLite takes care of that, but two know nothing of each other, and the database is soon
+/// of it (fcntl(2)); one copy of SQLite handles that, but two copies do not coordinate, and the database is soon
 /// damaged (<https://www.sqlite.org/howtocorrupt.html>, 2.2.1). So a test that loads the library reads the store by
 /// [`super::calls`].
 #[track_caller]
@@ -106,10 +106,10 @@ impl Drop for Abi {
 }
 
 impl Abi {
-    /// Loads the library, for which `config` is the usual configuration, and starts nothing.
+    /// Loads the library, with `config` as its default configuration, and starts nothing.
     pub fn load(config: &Value) -> Self {
         let abi = Self::exports();
-        // SAFETY: nextest runs each test in a process of its own, in which nobody else reads the environment yet.
+        // SAFETY: nextest runs each test in a process of its own, in which no other thread reads the environment yet.
         unsafe {
             std::env::set_var("PHONEGATE_CONFIG", abi.path("phonegate.json"));
             std::env::set_var("XDG_STATE_HOME", abi.path("state"));
@@ -118,7 +118,7 @@ impl Abi {
         abi
     }
 
-    /// Loads the library, which has no usual configuration.
+    /// Loads the library, without a default configuration.
     pub fn exports() -> Self {
         uses_no_sqlite_itself();
         let folder = tempfile::tempdir().unwrap();
@@ -146,13 +146,13 @@ impl Abi {
         self.folder.path().join(name)
     }
 
-    /// Replaces the usual configuration.
+    /// Replaces the default configuration.
     pub fn configure(&self, config: &Value) {
         std::fs::write(self.path("phonegate.json"), super::gate::with_test_defaults(config.clone()).to_string())
             .unwrap();
     }
 
-    /// Writes another configuration, and tells its path.
+    /// Writes another configuration, and returns its path.
     pub fn other_config(&self, name: &str, config: &Value) -> CString {
         std::fs::write(self.path(name), super::gate::with_test_defaults(config.clone()).to_string()).unwrap();
         CString::new(self.path(name).to_str().unwrap()).unwrap()
@@ -213,7 +213,7 @@ impl Abi {
         self.status(Some(id))
     }
 
-    /// The library still does what it is for. The usual configuration must be one that approves.
+    /// Checks that the library still works. The default configuration must be one that approves.
     pub fn still_places_calls(&self) {
         let id = fresh_id();
         let begun = self.initiate(Some(&fresh_number()), Some(&id), None);

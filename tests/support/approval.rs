@@ -1,4 +1,4 @@
-//! Judging, without a call.
+//! Judges entries without a call.
 
 use std::convert::Infallible;
 use std::sync::Arc;

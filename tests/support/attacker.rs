@@ -1,4 +1,4 @@
-//! An attacker with its own address, who knows the whole identity of a call.
+//! An attacker with an address of its own that knows the whole identity of a call.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;

@@ -54,7 +54,7 @@ impl Calls {
     /// The keys of the numbers on the block list.
     pub fn blocked(&self) -> Vec<String> {
         let blocks = self.records(&["blocks", "list"]);
-        blocks.iter().map(|block| block["key"].as_str().unwrap().to_owned()).collect()
+        blocks.iter().map(|block| block["number_hash"].as_str().unwrap().to_owned()).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
 
-/// A server's certificate, its key, and who vouches for it.
+/// A server's certificate, its key, and the certificate of its authority.
 pub struct Issued {
     pub certificate: Certificate,
     pub key: KeyPair,

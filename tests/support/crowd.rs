@@ -45,7 +45,7 @@ pub struct Crowd {
     pub records: bool,
 }
 
-/// What the callees have received.
+/// The counts of what the callees have received.
 #[derive(Default)]
 pub struct Seen {
     /// Calls, without retransmitted INVITEs.

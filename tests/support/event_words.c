@@ -1,5 +1,5 @@
 /*
- * Prints the words of events as the Event Viewer finds them: in the message table of a library that is loaded as data.
+ * Prints the texts of events as the Event Viewer finds them: in the message table of a library that is loaded as data.
  *
  *     event_words LIBRARY ID...
  *

@@ -1,5 +1,5 @@
 /*
- * Stands in for the PhoneGate library where a test needs one that is wrong, or one that writes down what it is handed.
+ * Stands in for the PhoneGate library if a test needs a faulty one, or one that records what it is passed.
  *
  * ABI_VERSION         what PhoneGateAbiVersion returns
  * STATUS              what InitiateCall and GetCallStatus return

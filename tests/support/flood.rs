@@ -24,7 +24,7 @@ const BURST: u64 = 30;
 /// Marks a response in a list of methods.
 const RESPONSE: &str = "a response";
 
-/// What is replaced by a number in each message.
+/// The placeholder that a number replaces in each message.
 const MARK: &[u8] = b"00000000";
 
 /// The messages of a flood.
@@ -40,7 +40,7 @@ impl Messages {
         let many = |line: &str| line.repeat(150);
         let paddings = [
             String::new(),
-            many("X-Padding: a header that nobody needs\r\n"),
+            many("X-Padding: an unneeded header\r\n"),
             format!("Via: {}SIP/2.0/UDP 192.0.2.1\r\n", "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKbelow, ".repeat(100)),
             format!("Record-Route: {}<sip:192.0.2.1;lr>\r\n", "<sip:192.0.2.1;lr>, ".repeat(60)),
             format!("Subject: {}\r\n", "s".repeat(6_000)),
@@ -79,7 +79,7 @@ impl Messages {
         ])
     }
 
-    /// Both of them.
+    /// Adds the messages of another flood.
     pub fn and(mut self, mut other: Self) -> Self {
         self.templates.append(&mut other.templates);
         self
@@ -120,7 +120,7 @@ pub struct DatagramFlood {
     listener: JoinHandle<()>,
 }
 
-/// What a flood has done.
+/// The result of a flood.
 #[derive(Debug)]
 pub struct Flooded {
     pub sent: u64,

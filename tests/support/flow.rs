@@ -15,11 +15,11 @@ pub enum Callee {
     Unobtainable,
     /// A machine takes the call, and hears each prompt in silence.
     Machine,
-    /// Somebody answers, and does one of these at each prompt; then nothing more.
+    /// A person answers, and does one of these at each prompt; then nothing more.
     Answers(&'static [Act]),
 }
 
-/// What somebody does at a prompt.
+/// What a person does at a prompt.
 #[derive(Clone, Copy, Debug)]
 pub enum Act {
     /// Presses these keys, one right after the other.
@@ -71,7 +71,7 @@ const WIDGETS: [Widget; 6] = [
 /// The longest text to say: <https://www.twilio.com/docs/voice/twiml/say>.
 const LONGEST_TEXT: usize = 4_096;
 
-/// What is wrong with a definition.
+/// Returns what is wrong with a definition.
 pub fn problems(definition: &Value) -> Vec<String> {
     let mut problems = Vec::new();
     let none = Vec::new();
@@ -163,7 +163,7 @@ fn state_problems(state: &Value, known: &HashSet<&str>, problems: &mut Vec<Strin
 pub struct Went {
     /// The context of the Execution in the end.
     pub context: Value,
-    /// What Twilio was asked to dial after the answer.
+    /// The digits that Twilio was asked to dial after the answer.
     pub send_digits: String,
     /// What was said, and how often at most, in which language.
     pub said: Vec<Said>,
@@ -188,12 +188,12 @@ impl Went {
 struct Run {
     callee: Callee,
     acts: VecDeque<Act>,
-    /// Keys that were pressed before anybody listened to them. While something is said, they are lost.
+    /// Keys that were pressed before a widget gathered them. They are lost while something is said.
     keys: VecDeque<char>,
     to: String,
 }
 
-/// Where a widget leads.
+/// What follows a widget.
 enum Way<'a> {
     Event(&'a str),
     To(Option<String>),
@@ -203,7 +203,7 @@ enum Way<'a> {
 /// Studio ends an Execution after 1,000 steps; no call through this flow takes as many as these.
 const MOST_STEPS: usize = 100;
 
-/// Lets a call from `from` to `to` go through the flow, started with these parameters.
+/// Runs a call from `from` to `to` through the flow, started with these parameters.
 pub fn run(definition: &Value, callee: Callee, (from, to): (&str, &str), parameters: &Value) -> Went {
     let mut context = json!({
         "trigger": {},

@@ -1,4 +1,4 @@
-//! Compares names that other people's programs depend on with a list in a file.
+//! Compares names that other programs depend on with a list in a file.
 
 use std::fmt::Write;
 use std::path::Path;

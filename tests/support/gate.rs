@@ -24,13 +24,13 @@ pub fn id(n: u128) -> CallId {
     CallId::new(Uuid::from_u128(n)).unwrap()
 }
 
-/// Who reads numbers as the gates of tests do.
+/// Returns the admission of the gates of tests.
 pub fn admission() -> Admission {
     let numbers = NumbersConfig { default_country: Some("US".to_owned()), ..NumbersConfig::default() };
     Admission::new(&numbers).unwrap()
 }
 
-/// A number as admission lets it in.
+/// Returns a number that admission has accepted.
 pub fn admitted(number: &str) -> PhoneNumber {
     admission().admit(number).unwrap()
 }
@@ -64,7 +64,7 @@ impl TestGate {
         Self::try_start(&phonegate::TYPES, config, registry).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Why no gate starts with this configuration.
+    /// Returns the error with which a gate refuses this configuration.
     pub fn why_not(config: Value) -> String {
         match Self::try_start(&phonegate::TYPES, config, Arc::new(Registry::new(Duration::from_secs(600)))) {
             Ok(_) => panic!("it starts"),
@@ -108,7 +108,7 @@ impl TestGate {
         self.gate.status(id)
     }
 
-    /// All about a call.
+    /// Returns what is known of a call.
     pub fn snapshot(&self, id: CallId) -> Snapshot {
         self.gate.snapshot(id).expect("the call is known")
     }

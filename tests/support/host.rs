@@ -1,10 +1,10 @@
-//! A host's process: it places one call through the built library, and can be killed, or stand still, at any moment.
+//! A host's process: it places one call through the built library, and can be killed or paused at any moment.
 
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// A process that places one call, waits for its end, and says it.
+/// A process that places one call, waits for its end, and prints it.
 pub struct Host {
     process: Child,
     words: Lines<BufReader<ChildStdout>>,
@@ -37,17 +37,17 @@ impl Host {
         self.words.by_ref().map_while(Result::ok).last().expect("it says how its call ended")
     }
 
-    /// Waits until it has ended, and tells whether it says that all went well.
+    /// Waits until it has ended, and returns whether it reported success.
     pub fn succeeds(&mut self) -> bool {
         self.process.wait().unwrap().success()
     }
 
-    /// Lets it stand still, as one whose machine is suspended.
+    /// Pauses it, as when its machine is suspended.
     pub fn pause(&self) {
         self.signal(libc::SIGSTOP);
     }
 
-    /// Lets it go on.
+    /// Resumes it.
     pub fn resume(&self) {
         self.signal(libc::SIGCONT);
     }
@@ -57,7 +57,7 @@ impl Host {
         assert_eq!(unsafe { libc::kill(self.process.id() as i32, signal) }, 0);
     }
 
-    /// SIGKILL, after so many milliseconds.
+    /// Sends SIGKILL after this many milliseconds.
     pub fn kill_after(self, ms: u64) {
         std::thread::sleep(std::time::Duration::from_millis(ms));
         drop(self);

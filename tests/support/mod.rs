@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Helpers that the tests share.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub mod abi;
@@ -41,7 +41,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// The longest that a test waits for an event.
+/// Maximum time that a test waits for an event.
 pub const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The time between the answer of a call and its first key, in milliseconds. A key is too early in the first second of
@@ -77,7 +77,8 @@ pub fn place_call() -> PathBuf {
     path
 }
 
-/// A library of the system, below the folder of its libraries. Fails, and says how to install it, where it is missing.
+/// Returns a library of the system, below the folder of its libraries. If it is missing, fails and says how to install
+/// it.
 pub fn shared_library(path: &str, debian_package: &str) -> PathBuf {
     let folders = ["/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu"];
     let found = folders.iter().map(|folder| Path::new(folder).join(path)).find(|path| path.exists());
@@ -98,12 +99,12 @@ pub fn project_folder() -> &'static Path {
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < EVENT_TIMEOUT, "waited in vain until {what}");
+        assert!(start.elapsed() < EVENT_TIMEOUT, "timed out while waiting until {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// A program that the tests need. Fails, and says how to install it, where it is missing.
+/// Returns a program that the tests need. If it is missing, fails and says how to install it.
 pub fn tool(program: &str, debian_package: &str) -> Command {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
@@ -113,7 +114,7 @@ pub fn tool(program: &str, debian_package: &str) -> Command {
 
 /// How many bytes this process has read from files so far (Linux).
 pub fn bytes_read_by_this_process() -> u64 {
-    let io = std::fs::read_to_string("/proc/self/io").expect("/proc/self/io tells what this process has read");
+    let io = std::fs::read_to_string("/proc/self/io").expect("/proc/self/io shows what this process has read");
     let line = io.lines().find_map(|line| line.strip_prefix("rchar: ")).expect("rchar is in it");
     line.parse().expect("a number")
 }

@@ -1,6 +1,6 @@
 //! Answers OPTIONS in front of a sipp, which knows the requests of its scenario only.
 //!
-//! Everything else is passed on: to sipp, and back to where the call's requests come from. The trunk is asked by OPTIONS
+//! Everything else is passed on: to sipp, and back to the source of the call's requests. The trunk is asked by OPTIONS
 //! whether it is alive before a call is placed over UDP.
 
 use std::collections::HashMap;

@@ -1,8 +1,8 @@
-//! Memory with a page after it that nobody may touch: one byte read or written too far ends the test.
+//! Memory followed by an inaccessible page: a byte read or written too far ends the test.
 
 use std::ffi::c_char;
 
-/// Bytes whose last one lies at the end of a page.
+/// Bytes of which the last one is at the end of a page.
 pub struct Guarded {
     map: *mut u8,
     map_length: usize,
@@ -28,7 +28,7 @@ impl Guarded {
         }
     }
 
-    /// Where the bytes begin.
+    /// Returns a pointer to the first byte.
     pub fn start(&self) -> *mut c_char {
         // SAFETY: the bytes end one page before the end of the mapping.
         unsafe { self.bytes_start().cast() }
@@ -36,7 +36,7 @@ impl Guarded {
 
     /// The bytes as they are now.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: `new` has written so many bytes there.
+        // SAFETY: `new` has written this many bytes there.
         unsafe { std::slice::from_raw_parts(self.bytes_start(), self.length) }
     }
 
@@ -51,7 +51,7 @@ impl Guarded {
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and nobody has its address any more.
+        // SAFETY: this value owns the mapping, and no other code has its address any more.
         unsafe { libc::munmap(self.map.cast(), self.map_length) };
     }
 }

@@ -1,4 +1,4 @@
-//! A telephone played by pjsua2, a fourth SIP implementation: `pjsua.py` beside this file, driven line by line.
+//! A telephone played by pjsua2, a fourth SIP implementation: `pjsua.py` in this folder, driven line by line.
 
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Write};

@@ -40,8 +40,8 @@ pub fn unused_address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
-/// Returns whether a program of this machine has a UDP socket on a port. Asks the system (proc(5)): to try the port would
-/// take it from the program that is about to bind it.
+/// Returns whether a program of this machine has a UDP socket on a port. Asks the system (proc(5)): a trial would take
+/// the port from the program that is about to bind it.
 pub fn is_bound_udp(port: u16) -> bool {
     let bound = format!(":{port:04X}");
     ["/proc/net/udp", "/proc/net/udp6"].iter().any(|sockets| {

@@ -1,4 +1,4 @@
-//! What this process holds of the machine's resources (Linux).
+//! The resources that this process uses (Linux).
 
 /// Memory, files and threads.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ impl Held {
     }
 }
 
-/// Allows this process to have so many files and sockets open at once.
+/// Raises this process's limit of open files and sockets to this number.
 pub fn allow_files(count: usize) {
     // SAFETY: a place for the answer, which outlives the calls.
     unsafe {

@@ -1,4 +1,4 @@
-//! Figures in Prometheus' text format, read by Prometheus' own readers.
+//! Reads metrics in Prometheus' text format with Prometheus' own programs.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
-/// Reads the text with Prometheus' library for Python, and tells each sample as a line of JSON.
+/// Reads the text with Prometheus' library for Python, and prints each sample as a line of JSON.
 const READER: &str = r#"
 import json, sys
 from prometheus_client.parser import text_string_to_metric_families
@@ -21,9 +21,9 @@ for family in text_string_to_metric_families(sys.stdin.read()):
 pub struct Figures(pub Vec<Value>);
 
 impl Figures {
-    /// Those of a text that is well formed.
+    /// Reads the samples of a well-formed text.
     pub fn parse(text: &str) -> Self {
-        // The system's own Python, for which Debian packs the library.
+        // The system's own Python, for which Debian packages the library.
         let mut python = Command::new("/usr/bin/python3");
         let output = feed(python.args(["-c", READER]), text);
         assert!(
@@ -34,7 +34,7 @@ impl Figures {
         Self(output.1.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
     }
 
-    /// Those of a file.
+    /// Reads the samples of a file.
     pub fn read(path: &Path) -> Self {
         Self::parse(&std::fs::read_to_string(path).unwrap())
     }
@@ -59,14 +59,14 @@ impl Figures {
     }
 }
 
-/// What Prometheus' own tool finds in a text that would not work or is not usual.
+/// Returns what Prometheus' own tool reports about a text that would not work or is unusual.
 pub fn lint(text: &str) -> String {
     let mut promtool = super::tool("promtool", "prometheus");
     let (is_well, told) = feed(promtool.args(["check", "metrics"]), text);
     if is_well { String::new() } else { told }
 }
 
-/// What Prometheus does not take in a file of this kind: `config` or `rules`.
+/// Returns what Prometheus rejects in a file of this kind: `config` or `rules`.
 pub fn faults_of(kind: &str, text: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file.yml");
@@ -76,7 +76,7 @@ pub fn faults_of(kind: &str, text: &str) -> String {
     if is_well { String::new() } else { told }
 }
 
-/// Whether a command ends well that reads a text, and what it says.
+/// Runs a command that reads a text. Returns whether it succeeded, and its output.
 fn feed(command: &mut Command, text: &str) -> (bool, String) {
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().unwrap();
@@ -107,7 +107,7 @@ impl NodeExporter {
         exporter
     }
 
-    /// What it shows now, once it answers.
+    /// Returns the page that it serves now. Waits until it answers.
     pub fn scrape(&self) -> Option<String> {
         let mut stream = TcpStream::connect(&self.address).ok()?;
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").ok()?;

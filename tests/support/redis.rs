@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use super::certificate::{Issued, for_localhost};
 use super::ports::free_port;
 
-/// The password of servers that want one; it is written `%40` in a URL.
+/// The password of servers that require one. Its `@` is written `%40` in a URL.
 pub const PASSWORD: &str = "open@sesame";
 
 /// A Redis server, or a sentinel.
@@ -21,7 +21,7 @@ pub struct Redis {
     folder: TempDir,
     port: u16,
     arguments: Vec<String>,
-    /// What it shows and trusts, where it wants TLS.
+    /// The certificates that it presents and trusts, if it requires TLS.
     certificates: Option<Arc<TempDir>>,
     password: Option<&'static str>,
 }
@@ -32,12 +32,12 @@ impl Redis {
         Self::with(&[])
     }
 
-    /// A server with these settings besides.
+    /// A server with these additional settings.
     pub fn with(settings: &[&str]) -> Self {
         Self::prepare().plain().settings(settings).run()
     }
 
-    /// A server that wants a password.
+    /// A server that requires a password.
     pub fn with_password() -> Self {
         Self::prepare().plain().asking_for_password().run()
     }
@@ -52,12 +52,12 @@ impl Redis {
         Self::prepare().plain().watching(master, name)
     }
 
-    /// A sentinel that wants TLS, and watches a master that does, too.
+    /// A sentinel that requires TLS, and watches a master that requires it, too.
     pub fn sentinel_with_tls(master: &Redis, name: &str) -> Self {
         Self::prepare().secure(master.certificates()).watching(master, name)
     }
 
-    /// As `sentinel_with_tls`; it wants the master's password itself.
+    /// As `sentinel_with_tls`; it also requires the master's password itself.
     pub fn sentinel_with_tls_and_password(master: &Redis, name: &str) -> Self {
         Self::prepare().secure(master.certificates()).asking_for_password().watching(master, name)
     }
@@ -212,12 +212,12 @@ impl Redis {
             && [b"+PONG", b"-NOAU"].contains(&&answer)
     }
 
-    /// Lets it stand still, as a machine does that is out of reach.
+    /// Pauses it, like a machine that is unreachable.
     pub fn pause(&self) {
         self.signal(libc::SIGSTOP);
     }
 
-    /// Lets it go on.
+    /// Resumes it.
     pub fn resume(&self) {
         self.signal(libc::SIGCONT);
     }
@@ -235,7 +235,7 @@ impl Redis {
         assert_eq!(unsafe { libc::kill(id as i32, signal) }, 0);
     }
 
-    /// What redis-cli says of a command.
+    /// Returns the output of redis-cli for a command.
     pub fn cli(&self, arguments: &[&str]) -> String {
         let mut command: Command = super::tool("redis-cli", "redis-server");
         command.args(["-p", &self.port.to_string()]);

@@ -1,5 +1,5 @@
 /*
- * Starts PhoneGate three times without a configuration. Ends with 0 where it was refused each time.
+ * Starts PhoneGate three times without a configuration. Exit code: 0 if it was refused each time.
  */
 #include "phonegate.h"
 

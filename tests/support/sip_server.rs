@@ -23,7 +23,7 @@ use transport::{accept, bind, read_datagrams};
 /// How often the threads of the server check whether they should end.
 const TICK: Duration = Duration::from_millis(20);
 
-/// What the server sends after an INVITE.
+/// A reply of the server to an INVITE.
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// A response with this code and these headers, each a line.
@@ -53,9 +53,9 @@ pub fn verify() -> Vec<Reply> {
 #[derive(Clone, Debug)]
 pub struct Request {
     pub text: String,
-    /// Where the server received it.
+    /// The address at which the server received it.
     pub at: SocketAddr,
-    /// Where it came from. A connection has one of its own.
+    /// The source of the request. Each connection is a source of its own.
     pub from: SocketAddr,
 }
 
@@ -99,7 +99,7 @@ struct State {
     paths: Mutex<HashMap<String, Send>>,
 }
 
-/// Sends to where a request came from.
+/// Sends to the source of a request.
 type Send = Arc<dyn Fn(&str) + std::marker::Send + Sync>;
 
 impl SipServer {

@@ -102,7 +102,7 @@ impl Callee {
         let process = super::tool("sipp", "sip-tester")
             .current_dir(folder.path())
             .args(["-sf", "callee.xml", "-i", address, "-p", &sipp_port.to_string(), "-m", &calls.to_string()])
-            // It takes the port of the audio, the second one after it for video, and one for RTCP beside each.
+            // It takes the port of the audio, the second one after it for video, and one for RTCP next to each.
             .args(["-mi", address, "-mp", &free_ports(4).to_string()])
             .args(["-t", if transport == "tcp" { "t1" } else { "u1" }, "-nostdin", "-trace_msg", "-trace_err"])
             .args([
@@ -190,7 +190,7 @@ impl Callee {
     }
 
     fn has_received_nothing_unexpected(&self) {
-        // In this order: sipp writes down a message before it complains about it.
+        // The messages are read first: sipp logs a message before it reports that it is unexpected.
         let errors = self.read("errors.log");
         let found = unexpected(&self.read("messages.log"), &errors);
         assert!(found.is_empty(), "sipp received messages that its scenario does not expect: {found:#?}\n{errors}");
@@ -248,7 +248,7 @@ fn scenario(steps: &[Step]) -> String {
                     let file = format!("/usr/share/sip-tester/dtmf_2833_{name}.pcap");
                     format!("<nop><action><exec play_pcap_audio=\"{file}\"/></action></nop>\n")
                 };
-                // Each is played beside what follows it.
+                // Each is played while the next steps run.
                 keys.chars().map(key).map(play).collect::<Vec<_>>().join("<pause milliseconds=\"500\"/>\n")
             }
             Step::Info(kind, body) => request("INFO", kind, body) + &expect(200),
@@ -277,7 +277,7 @@ fn scenario(steps: &[Step]) -> String {
                 let verify = format!(
                     "<action><verifyauth assign_to=\"known\" username=\"{user}\" password=\"{password}\"/></action>"
                 );
-                // Who is not known is never answered.
+                // An unknown sender gets no answer.
                 receive("INVITE", &verify, "next=\"known\" test=\"known\"")
                     + "<label id=\"unknown\"/><recv request=\"NONE\"/>\n<label id=\"known\"/>\n"
             }

@@ -43,7 +43,7 @@ impl ReturnPath {
     }
 }
 
-/// Writes bytes at a stretch, then lets those write who have waited.
+/// Writes bytes without interruption, then lets waiting writers continue.
 fn write(connection: &Mutex<TcpStream>, bytes: &[u8]) -> std::io::Result<()> {
     let mut stream = connection.lock();
     let written = stream.write_all(bytes);
@@ -164,7 +164,7 @@ impl RingingCall<'_> {
         super::wait_until("the answer is acknowledged", || self.with(|call| call.is_acknowledged));
     }
 
-    /// All that an attacker may know of the call.
+    /// Everything that an attacker may know about the call.
     pub fn dialog(&self) -> Dialog {
         self.with(|call| Dialog::answered(&call.invite, &response(&call.invite, "200 OK", "")))
     }

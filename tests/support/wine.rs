@@ -1,5 +1,5 @@
-//! Wine for one test: a Windows of its own, and the Windows build that runs in it. It needs nothing of its neighbours,
-//! so that the tests of the command can include it too.
+//! Wine for one test: a Windows of its own, and the Windows build that runs in it. It uses no other module, so that the
+//! tests of the command can include it, too.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 
-/// Far more than any program needs: whoever exceeds it hangs.
+/// A limit far above what any program needs. A program that exceeds it hangs.
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// A Windows, fresh from its installation. What it changes is gone with it.
@@ -20,7 +20,7 @@ pub struct Wine {
     prefix: TempDir,
 }
 
-/// What a program did.
+/// The result of a program.
 #[derive(Debug)]
 pub struct Ran {
     pub code: Option<i32>,
@@ -79,7 +79,7 @@ pub fn windows_path(path: &Path) -> String {
     format!("Z:{}", path.replace('/', "\\"))
 }
 
-/// What `make windows` has built.
+/// The files that `make windows` has built.
 pub struct WindowsBuild {
     pub dll: PathBuf,
     pub tool: PathBuf,
@@ -151,8 +151,8 @@ fn workspace() -> &'static Path {
     folders.find(|folder| folder.join("Cargo.lock").exists()).unwrap()
 }
 
-/// A Windows to make others from, since making the first takes Wine many times longer than copying it. Whoever comes
-/// first makes it, for all tests until Wine is upgraded.
+/// A Windows to make others from, since making the first takes Wine many times longer than copying it. The first test
+/// makes it for all tests, until Wine is upgraded.
 fn template(home: &Path) -> PathBuf {
     fs::create_dir_all(home).unwrap();
     let lock = File::create(home.join("lock")).unwrap();
@@ -164,7 +164,7 @@ fn template(home: &Path) -> PathBuf {
     if !template.exists() {
         let made = home.join("making");
         if made.exists() {
-            // By somebody who was killed.
+            // A test that was killed has left it.
             fs::remove_dir_all(&made).unwrap();
         }
         fs::create_dir(&made).unwrap();
@@ -173,7 +173,7 @@ fn template(home: &Path) -> PathBuf {
         let ran = finish(boot);
         assert_eq!(ran.code, Some(0), "wineboot: {}", ran.stderr);
         let mut server = in_prefix(tool("wineserver", "wine"), &made);
-        // Until it is written to disk.
+        // Waits until it is written to disk.
         server.arg("-w");
         let ran = finish(server);
         assert_eq!(ran.code, Some(0), "wineserver: {}", ran.stderr);
@@ -183,7 +183,7 @@ fn template(home: &Path) -> PathBuf {
     template
 }
 
-/// Lays a bcryptprimitives.dll where Windows has it.
+/// Puts a bcryptprimitives.dll at its place in Windows.
 fn stand_in(system: &Path) {
     let path = system.join("bcryptprimitives.dll");
     if !path.exists() {
@@ -250,7 +250,7 @@ fn finish_reading(mut command: Command, input: Stdio) -> Ran {
     Ran { code, stdout, stderr }
 }
 
-/// Files of Windows itself are linked and the rest copied. A link out of the folder, to somebody's own documents, is
+/// Files of Windows itself are linked and the rest copied. A link out of the folder, to a user's own documents, becomes
 /// an empty folder in the copy.
 fn copy_folder(from: &Path, to: &Path, linked: bool) {
     for entry in fs::read_dir(from).unwrap() {
@@ -271,7 +271,7 @@ fn copy_folder(from: &Path, to: &Path, linked: bool) {
     }
 }
 
-/// A program that the tests need. Fails, and says how to install it, where it is missing.
+/// Returns a program that the tests need. If it is missing, fails and says how to install it.
 fn tool(program: &str, debian_packages: &str) -> Command {
     let found = std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));

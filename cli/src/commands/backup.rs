@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use phonegate::config::StoreKind;
 use phonegate::store;
 use serde_json::json;
 
@@ -52,22 +51,7 @@ pub(crate) struct Arguments {
 /// Copies the calls.
 pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, CommandError> {
     let context = Context::load(globals.config())?;
-    let calls = match context.loaded.config.store.kind {
-        StoreKind::Sqlite => sqlite_file(&context)?,
-        StoreKind::Redis => {
-            return Err(CommandError::usage(format!("{}: store.type is redis", context.file.display())).hint(
-                "back Redis up itself: copy its dump.rdb after `BGSAVE`, or the folder of its append-only file; see \
-                 docs/store.md",
-            ));
-        }
-        StoreKind::Memory => {
-            return Err(CommandError::usage(format!(
-                "{}: store.type is memory, so there is nothing to copy: calls are lost when the process ends",
-                context.file.display()
-            ))
-            .hint("store.type sqlite keeps calls"));
-        }
-    };
+    let calls = sqlite_file(&context)?.ok_or_else(|| has_no_file(&context))?;
     let copy = &arguments.file;
     store::back_up(&calls, copy).map_err(CommandError::failed)?;
     let bytes = copy.metadata().map(|meta| meta.len()).unwrap_or_default();
@@ -79,4 +63,20 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
         false => output::print(&format!("Written: {} ({bytes} bytes)", copy.display())),
     }
     Ok(Exit::Done)
+}
+
+/// Returns the error for a store that is not a file, with what to do instead.
+fn has_no_file(context: &Context) -> CommandError {
+    let (store, file) = (&context.loaded.config.store, context.file.display());
+    let name = store.type_name();
+    match store.is_persistent() {
+        true => CommandError::usage(format!("{file}: store.type is {name}, which has no file to copy")).hint(
+            "back the server up itself (Redis: copy its dump.rdb after `BGSAVE`, or the folder of its append-only file); \
+             see docs/store.md",
+        ),
+        false => CommandError::usage(format!(
+            "{file}: store.type is {name}, so there is nothing to copy: calls are lost when the process ends"
+        ))
+        .hint("store.type sqlite keeps calls"),
+    }
 }

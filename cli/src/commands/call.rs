@@ -143,7 +143,7 @@ impl Interrupt {
     }
 }
 
-/// What could not be done at the end of a call.
+/// The step that failed at the end of a call.
 struct Unfinished {
     text: String,
     may_ring: bool,

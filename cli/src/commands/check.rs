@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use comfy_table::Table;
 use phonegate::call::{Failure, FailureReason};
-use phonegate::config::{BackendConfig, Config, StoreKind};
+use phonegate::config::{BackendConfig, Config};
 use phonegate::platform::{Account, HOST_SERVICE};
 use phonegate_approval::verdict::{JudgedBy, ProviderVerdicts};
 use serde::Serialize;
@@ -46,7 +46,7 @@ Exit codes:
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {}
 
-/// What was found out about one backend. Also a line of `--json`, whose names scripts depend on.
+/// The findings about one backend. Also a line of `--json`, on whose names scripts depend.
 #[derive(Serialize)]
 struct BackendRow {
     event: &'static str,
@@ -63,7 +63,7 @@ struct BackendRow {
     judged_by: Option<&'static str>,
 }
 
-/// What was found out.
+/// The findings of a check.
 struct Findings {
     store: Result<String, CommandError>,
     /// `None` if no call asks for PINs and no pepper is configured, or if the store cannot be used.
@@ -86,7 +86,7 @@ pub(crate) fn run(globals: &Globals) -> Result<Exit, CommandError> {
     let json = globals.json;
     let context = Context::load(globals.config())?;
     let file = context.file.display().to_string();
-    let store = context.loaded.config.store.kind.name();
+    let store = context.loaded.config.store.type_name();
     warn(&context, json);
     let findings = examine(context, json)?;
     if let Ok(Some(pins)) = &findings.pins
@@ -101,7 +101,7 @@ pub(crate) fn run(globals: &Globals) -> Result<Exit, CommandError> {
     Ok(if findings.are_good() { Exit::Done } else { Exit::Failed })
 }
 
-/// Prints the warnings and the recommendation about a configuration and its files.
+/// Prints the warnings and recommendations about a configuration and its files.
 fn warn(context: &Context, json: bool) {
     let Context { file, loaded } = context;
     // If the account cannot be determined, the account's own rights are reported, too.
@@ -195,8 +195,7 @@ fn pins_text(pins: &Result<Option<PinState>, CommandError>) -> Option<String> {
 
 /// Returns a recommendation that is not worth a warning, if there is one.
 fn recommended(config: &Config) -> Option<&'static str> {
-    let keeps_numbers = config.store.kind != StoreKind::Memory;
-    (keeps_numbers && config.privacy.number_key.is_none()).then_some(
+    (config.store.is_persistent() && config.privacy.number_key.is_none()).then_some(
         "privacy.number_key is not set, so the telephone numbers in the store can be found from their hashes. \
          `openssl rand -hex 32` makes a key; docs/store.md (\"Number keys\") says how to set it on Windows and on a farm",
     )

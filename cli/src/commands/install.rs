@@ -87,7 +87,7 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     let json = globals.json;
     let plan = plan::plan(&arguments.options(globals.config()), &mut DeployProgress::start(json))?;
     show_findings(&plan, json);
-    // A starter is nothing to load.
+    // A starter configuration is not ready to be loaded.
     let restarts = arguments.restart && !arguments.dry_run && !plan.writes_starter;
     if arguments.dry_run {
         show_changes(&plan, json);
@@ -97,7 +97,7 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
             output::warning(json, &format!("{} is in use; a later install removes it", path.display()));
         }
     }
-    conclude(&plan, arguments, globals.json, restarts);
+    print_summary(&plan, arguments, globals.json, restarts);
     Ok(if plan.writes_starter { Exit::Usage } else { Exit::Done })
 }
 
@@ -137,7 +137,7 @@ fn show_changes(plan: &Plan, json: bool) {
     }
 }
 
-fn conclude(plan: &Plan, arguments: &Arguments, json: bool, restarted: bool) {
+fn print_summary(plan: &Plan, arguments: &Arguments, json: bool, restarted: bool) {
     let (dry_run, to_edit) = (arguments.dry_run, plan.writes_starter);
     let changed = plan.changes.len();
     if json {

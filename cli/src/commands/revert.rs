@@ -94,13 +94,13 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
             print_change(json, step.name(), step.path, &step.description, false);
         }
         show_newer_calls(plan.calls.as_ref(), json);
-        conclude(&plan, arguments, json, true);
+        print_summary(&plan, arguments, json, true);
         return Ok(Exit::Done);
     }
     let reverted = revert::apply(&plan, arguments.restart, &mut DeployProgress::start(json))?;
     show_newer_calls(plan.calls.as_ref().filter(|_| reverted.restored_calls), json);
     show_left(&reverted.left, json);
-    conclude(&plan, arguments, json, reverted.is_complete);
+    print_summary(&plan, arguments, json, reverted.is_complete);
     Ok(if reverted.is_complete { Exit::Done } else { Exit::Failed })
 }
 
@@ -171,7 +171,7 @@ fn show_left(left: &[Left], json: bool) {
     }
 }
 
-fn conclude(plan: &Plan, arguments: &Arguments, json: bool, is_complete: bool) {
+fn print_summary(plan: &Plan, arguments: &Arguments, json: bool, is_complete: bool) {
     let (changed, dry_run) = (plan.steps().len(), arguments.dry_run);
     let restarted = arguments.restart && !dry_run;
     if json {

@@ -6,7 +6,7 @@ use crate::error::{CommandError, Exit};
 use crate::output;
 
 const HELP: &str = "\
-With the schema beside phonegate.json, an editor completes and checks the file. The output is JSON, with --json or without.
+With the schema, an editor completes and checks phonegate.json. The output is JSON, with --json or without.
 
 Example:
   phonegate schema > phonegate.schema.json

@@ -5,8 +5,8 @@ use clap::Args;
 /// A number that the store knows.
 #[derive(Args)]
 pub(crate) struct StoredNumber {
-    /// The number, or its key, which the command `list` shows, or the id of a call to it (a GUID with its hyphens).
-    #[arg(required = true, value_name = "NUMBER|KEY|ID")]
+    /// The number, or its hash, which the command `list` shows, or the id of a call to it (a GUID with its hyphens).
+    #[arg(required = true, value_name = "NUMBER|HASH|ID")]
     number: Vec<String>,
 }
 

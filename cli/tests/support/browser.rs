@@ -63,7 +63,7 @@ impl Browser {
 
     /// Prints a page.
     pub fn print(&self, page: &Path, pdf: &Path) -> Visit {
-        // Whoever has chosen dark colours has white paper all the same.
+        // With dark colours chosen, the paper is white all the same.
         let pdf = format!("--print-to-pdf={}", pdf.display());
         self.visit(page, &["--blink-settings=preferredColorScheme=0", "--no-pdf-header-footer", &pdf])
     }

@@ -1,6 +1,7 @@
 /*
- * The C# compiler of Windows, for tests under Wine, which has none: hands its options to csc.sh beside it, which runs
- * Mono's on Linux. Wine starts such a program, but cannot tell when it ends, so csc.sh writes its exit code into a file.
+ * The C# compiler of Windows, for tests under Wine, which has none: passes its options to csc.sh in the same folder,
+ * which runs Mono's on Linux. Wine starts such a program, but does not notice when it ends, so csc.sh writes its exit
+ * code into a file.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@ static char *beside(const char *name)
     return strcat(strcpy(path, folder), name);
 }
 
-/* Where Linux has the file of a path; the path is what follows `from`. */
+/* Returns an option whose path, which begins at `from`, is that of the file on Linux. */
 static char *on_linux(char *option, size_t from)
 {
     typedef char *(CDECL *translate)(const WCHAR *);

@@ -126,7 +126,7 @@ impl History {
             }
             0..770 => (Some(answered), Some(pressed), verified()),
             770..830 => (Some(answered), Some(pressed + 30.0), failed(FailureReason::NoKeyPressed, "No key.")),
-            830..880 => (None, Some(40.0), failed(FailureReason::Unreachable, "Nobody answered.")),
+            830..880 => (None, Some(40.0), failed(FailureReason::Unreachable, "The call was not answered.")),
             880..905 => (Some(answered), Some(pressed), failed(FailureReason::CallEnded, "Hung up.")),
             905..918 => (Some(answered), Some(pressed + 9.0), failed(FailureReason::WrongKey, "Another key.")),
             918..930 => (Some(answered), Some(answered + 2.0), failed(FailureReason::Voicemail, "A machine.")),
@@ -168,7 +168,7 @@ async fn write(store: &SqliteStore, calls: &[Call]) {
             owner: OWNER,
             node: Arc::clone(&call.node),
         };
-        // Two may ring one number at the same time here, which none does there.
+        // Two generated calls may ring one number at the same time: the store refuses the second one.
         store.begin(&new, &NO_LIMITS).await.unwrap() == Begun::New
     });
     let began = join_all(begins).await;

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use phonegate::admission::Admission;
-use phonegate::approval::pins::{Pepper, PinChecker, number_keys};
+use phonegate::approval::pins::{Pepper, PinChecker, number_hashes};
 use phonegate::call::PhoneNumber;
 use phonegate::config;
 use phonegate::store::{PinLimits, SqliteStore};
@@ -89,6 +89,6 @@ pub fn guess_wrong(place: &Place, number: &str, count: u32) {
     let checker = PinChecker::new(store, pepper, limits);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for _ in 0..count {
-        runtime.block_on(checker.count_failure(&number_keys(&number)));
+        runtime.block_on(checker.count_failure(&number_hashes(&number)));
     }
 }

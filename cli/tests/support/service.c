@@ -1,7 +1,7 @@
 /*
- * MIM's service, for tests under Wine: starts, loads PhoneGate's native library if MfaSettings.xml names a provider, and
- * stops when it is told to. It writes a line for each into service.log beside it. Where a file broken.txt lies there,
- * it ends instead of starting.
+ * MIM's service, for tests under Wine: starts, loads PhoneGate's native library if MfaSettings.xml names a provider,
+ * and stops on request. It writes a line about each step into service.log in its folder. If that folder has a file
+ * broken.txt, it ends instead of starting.
  */
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +11,7 @@ static char folder[MAX_PATH];
 static SERVICE_STATUS_HANDLE handle;
 static HANDLE stopping;
 
-static char *beside(const char *name)
+static char *path_in_folder(const char *name)
 {
     static char path[2 * MAX_PATH];
     return strcat(strcpy(path, folder), name);
@@ -19,7 +19,7 @@ static char *beside(const char *name)
 
 static void note(const char *line)
 {
-    FILE *file = fopen(beside("service.log"), "a");
+    FILE *file = fopen(path_in_folder("service.log"), "a");
     fprintf(file, "%s\n", line);
     fclose(file);
 }
@@ -27,13 +27,13 @@ static void note(const char *line)
 static int names_provider(void)
 {
     char settings[4096] = "";
-    FILE *file = fopen(beside("MfaSettings.xml"), "rb");
+    FILE *file = fopen(path_in_folder("MfaSettings.xml"), "rb");
     fread(settings, 1, sizeof settings - 1, file);
     fclose(file);
     return strstr(settings, "CustomPhoneProvider") != NULL;
 }
 
-static void tell(DWORD state)
+static void report_state(DWORD state)
 {
     SERVICE_STATUS status = {SERVICE_WIN32_OWN_PROCESS, state, SERVICE_ACCEPT_STOP, 0, 0, 0, 30000};
     SetServiceStatus(handle, &status);
@@ -43,7 +43,7 @@ static DWORD WINAPI control(DWORD code, DWORD type, void *data, void *context)
 {
     (void)type, (void)data, (void)context;
     if (code == SERVICE_CONTROL_STOP) {
-        tell(SERVICE_STOP_PENDING);
+        report_state(SERVICE_STOP_PENDING);
         SetEvent(stopping);
     }
     return NO_ERROR;
@@ -53,16 +53,16 @@ static void WINAPI run(DWORD count, WCHAR **arguments)
 {
     (void)count, (void)arguments;
     handle = RegisterServiceCtrlHandlerExW(L"FIMService", control, NULL);
-    tell(SERVICE_START_PENDING);
-    if (GetFileAttributesA(beside("broken.txt")) != INVALID_FILE_ATTRIBUTES) {
-        tell(SERVICE_STOPPED);
+    report_state(SERVICE_START_PENDING);
+    if (GetFileAttributesA(path_in_folder("broken.txt")) != INVALID_FILE_ATTRIBUTES) {
+        report_state(SERVICE_STOPPED);
         return;
     }
-    note(names_provider() && LoadLibraryA(beside("phonegate.dll")) ? "started with PhoneGate" : "started");
-    tell(SERVICE_RUNNING);
+    note(names_provider() && LoadLibraryA(path_in_folder("phonegate.dll")) ? "started with PhoneGate" : "started");
+    report_state(SERVICE_RUNNING);
     WaitForSingleObject(stopping, INFINITE);
     note("stopped");
-    tell(SERVICE_STOPPED);
+    report_state(SERVICE_STOPPED);
 }
 
 int main(void)

@@ -132,7 +132,7 @@ impl Site {
         if !self.config().exists() && config.exists() && !arguments.contains(&"--config") {
             command.arg("--config").arg(config);
         }
-        // Otherwise install refuses the simulated phone, and the library of a developer's build.
+        // Without these options, install refuses the simulated phone and the library of a developer's build.
         command
             .args(["--allow-test-backends", "--trust-folder"])
             .args(arguments)

@@ -1,5 +1,5 @@
 //! Plays 100,000 calls of each method to recordings that press keys without listening, and prints how many were
-//! approved, beside the number that the odds predict.
+//! approved, and the number that the odds predict.
 //!
 //! ```sh
 //! cargo run -p phonegate-approval --example odds --release

@@ -147,7 +147,7 @@ impl fmt::Debug for Attempts {
 pub(crate) enum Judged {
     /// They approve.
     Right,
-    /// They approve if this is the PIN of the number.
+    /// The digits approve if this is the PIN of the number.
     NeedsPin(Pin),
     /// They do not approve.
     Wrong,

@@ -49,7 +49,7 @@ pub const MAX_PIECE: Duration = Duration::from_secs(90);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PromptId(u32);
 
-/// What the caller must do.
+/// An action that the caller must perform.
 pub enum Output<'a> {
     /// Speak a prompt. Nothing else is being spoken.
     Speak {

@@ -146,8 +146,8 @@ impl Policy {
         self.attempts
     }
 
-    /// Returns how many prompts may end without a key. With [`Method::PinAndCode`], whose prompts are the longest, this is
-    /// one less than was set, so that all prompts end before the deadline of a call.
+    /// Returns how many prompts may end without a key. With [`Method::PinAndCode`], whose prompts are the longest, this
+    /// is one less than the setting, so that all prompts end before the deadline of a call.
     pub fn repeats(&self) -> u8 {
         match self.method {
             Method::PinAndCode => self.repeats.saturating_sub(1).max(1),

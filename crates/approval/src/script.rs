@@ -23,7 +23,7 @@ pub enum Piece {
     EnterPin,
     /// "If you made this request, enter your PIN, then press", which a code continues.
     EnterPinThen,
-    /// How to report a request that is not one's own.
+    /// How to report a request that the user did not make.
     NotYou,
     /// That the entry was wrong. What to press is said after it.
     WrongKey,
@@ -64,7 +64,7 @@ impl Piece {
         Self::Goodbye,
     ];
 
-    /// Returns the name, such as for a file. That of a digit shows its value.
+    /// Returns the name, for example of its file. The name of a digit shows its value.
     pub fn name(self) -> &'static str {
         match self {
             Self::Intro => "intro",

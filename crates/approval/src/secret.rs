@@ -215,10 +215,11 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Reads the entry that a provider reports. No text is refused: one that is not only digits makes the entry wrong.
+    /// Reads the entry that a provider reports. No text is refused: one with other characters than digits makes the
+    /// entry wrong.
     pub fn from_text(text: &str) -> Self {
         let mut entry = Self::default();
-        // A longer text is as wrong.
+        // A longer text is wrong, too.
         text.chars().take(usize::from(TOO_LONG)).for_each(|key| entry.push(Key::from_char(key)));
         entry
     }

@@ -4,9 +4,9 @@ use crate::attempts::{Attempts, Judged};
 use crate::policy::Method;
 use crate::secret::{Entry, Pin};
 
-/// What a backend reports of an answered call.
+/// A backend's report about an answered call.
 pub enum Answer {
-    /// What the user pressed, of a provider that reports it.
+    /// What the user pressed, according to the provider.
     Entry {
         /// The attempt in which it was pressed. The first is 1.
         attempt: u8,
@@ -19,7 +19,7 @@ pub enum Answer {
     ProviderApproved,
 }
 
-/// What ended an entry.
+/// The event that ended an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndedBy {
     /// The key `#`. Only such an entry can approve, or report a fraud.
@@ -97,7 +97,7 @@ pub struct Approval {
     judged_by: JudgedBy,
 }
 
-/// Who judged an approval.
+/// The judge of an approval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum JudgedBy {
     /// This crate compared the entry.
@@ -164,7 +164,7 @@ pub enum PinAnswer {
     Locked,
     /// The number has no PIN.
     NotSet,
-    /// The PIN could not be checked: the store is down, say.
+    /// The PIN could not be checked, for example because the store is down.
     Failed,
 }
 

@@ -1,4 +1,4 @@
-//! Codes: which there are, that each is as likely, and what happens without random numbers.
+//! Codes: the allowed ones, their equal likelihood, and the error without random numbers.
 
 mod support;
 
@@ -46,7 +46,7 @@ fn every_allowed_code_is_exactly_as_likely() {
     }
 }
 
-/// All codes that are allowed occur, and no other.
+/// Every allowed code occurs, and no other.
 #[test]
 fn no_code_has_the_fraud_key_or_a_digit_twice_in_a_row() {
     for (digits, possible) in [(1, 9), (2, 72), (3, 576), (4, 4608)] {

@@ -1,4 +1,4 @@
-//! Which answers a backend may report, and how they are judged; and attempts that another process judges.
+//! The answers that a backend may report and their verdicts, and attempts that another process judges.
 
 mod support;
 
@@ -11,7 +11,7 @@ use phonegate_approval::verdict::{
 
 use support::{PIN, attempts, code, policy, right_entry};
 
-/// What an answer is worth if the PIN is checked, and how often it is.
+/// The verdict about an answer, with the check of its PIN, and the number of such checks.
 fn judge(attempts: &Attempts, verdicts: ProviderVerdicts, answer: &Answer) -> (Result<JudgedBy, Denial>, usize) {
     match attempts.judge(verdicts, answer) {
         Verdict::Approved(approval) => (Ok(approval.judged_by()), 0),
@@ -109,7 +109,7 @@ fn a_fraud_report_counts_in_any_attempt() {
 }
 
 #[test]
-fn a_provider_verdict_counts_only_where_accepted_without_a_pin() {
+fn a_provider_verdict_counts_only_if_accepted_without_a_pin() {
     for method in Method::ALL {
         let attempts = attempts(policy(method), 1);
         let refused = judge(&attempts, ProviderVerdicts::Refused, &Answer::ProviderApproved);

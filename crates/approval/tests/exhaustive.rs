@@ -12,7 +12,7 @@ use phonegate_approval::verdict::Denial;
 use support::rules::{Worth, worth};
 use support::*;
 
-/// What is counted, so that the test shows that it reached approvals and reports.
+/// Counts that show that the test reached approvals and reports.
 #[derive(Debug, Default)]
 struct Counts {
     calls: u64,
@@ -41,7 +41,7 @@ impl Model<'_> {
             Err(_) => Worth::Nothing,
         };
         let is_over_before_last = call.keys < keys.len();
-        // What the keys before the last one are worth was checked before this one was added.
+        // The verdict about the keys before the last one was checked before that one was added.
         let expected = match keys.last() {
             Some((_, '#')) if !is_over_before_last => {
                 worth(self.attempts.policy().method(), '0', &call, keys, keys.len() - 1)

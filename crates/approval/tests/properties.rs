@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use support::rules::{Worth, worth};
 use support::*;
 
-/// Checks that the call ended at the first `#` that is worth something, with that, and at no other.
+/// Checks that the call ended with the effect of the first `#` that has one.
 fn check(attempts: &Attempts, fraud_key: char, keys: &[Press]) -> Result<(), TestCaseError> {
     let call = play(attempts, keys);
     let method = attempts.policy().method();

@@ -2,7 +2,7 @@
 //!
 //! The monotonic clock may stop while the machine sleeps. The wall clock may be set either way. The time since boot
 //! includes sleep, but is coarse on Windows. A span is the longest that the three clocks measured, so that a deadline
-//! may end early, but never late. `docs/design/clocks.md` has the whole picture.
+//! may end early, but never late. `docs/design/clocks.md` explains all clocks.
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -1,4 +1,4 @@
-//! Injects faults in debug builds, for tests. A release build has none of it.
+//! Injects faults in debug builds, for tests. A release build contains none of this code.
 //!
 //! The environment variable `PHONEGATE_FAULT` holds a list of faults, separated by commas. Each is the name of a
 //! failpoint, such as `backend.place`, or a name and a value: `install.library_hash=0f3a…`. What a fault does is up to its

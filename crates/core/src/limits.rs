@@ -1,4 +1,5 @@
-//! The limits that the configuration sets and a store enforces. `src/store` documents what a store guarantees of them.
+//! The limits that the configuration sets and a store enforces. `docs/design/store-contract.md` says what a store
+//! guarantees about them.
 
 use std::time::Duration;
 
@@ -19,9 +20,9 @@ pub struct Limits {
     pub concurrent_calls: u64,
     /// Calls within 60 seconds in all.
     pub calls_per_minute: u64,
-    /// Calls within 24 hours in all. `None`: no cap.
+    /// Calls within 24 hours in all. `None`: no limit.
     pub calls_per_day: Option<u64>,
-    /// Calls to the number's country within 24 hours. `None`: no cap.
+    /// Calls to the number's country within 24 hours. `None`: no limit.
     pub country_per_day: Option<u64>,
 }
 

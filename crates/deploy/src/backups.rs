@@ -1,4 +1,4 @@
-//! Backups of `MfaSettings.xml`, beside it: `MfaSettings.xml.phonegate-backup-20261124T150600Z`.
+//! Backups of `MfaSettings.xml`, in its folder: `MfaSettings.xml.phonegate-backup-20261124T150600Z`.
 
 use std::io;
 use std::path::{Path, PathBuf};

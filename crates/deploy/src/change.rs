@@ -19,7 +19,7 @@ pub enum Change {
         file: PathBuf,
         /// The copy.
         copy: PathBuf,
-        /// The version of the file, and the one that the new library upgrades it to.
+        /// The schema version of the file, and the one to which the new library migrates it.
         version: SchemaVersion,
     },
     /// Creates or replaces a file.

@@ -9,7 +9,7 @@ use phonegate::failpoint;
 /// The exit code of a process that a failpoint ended.
 const EXIT_CODE: i32 = 99;
 
-/// Fails or ends the process if a test says so of this action and step.
+/// Fails, or ends the process, if a test sets that failpoint for this action and step.
 pub(crate) fn hit(action: &str, step: &str) -> io::Result<()> {
     let is_set = |name| failpoint::value(name).is_some_and(|place| place == format!("{action} {step}"));
     if is_set("install.fail") {

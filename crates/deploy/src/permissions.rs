@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use phonegate::config::{Loaded, StoreKind, TrustedPaths};
+use phonegate::config::{Loaded, TrustedPaths};
 use phonegate::platform::{self, Account, Exposure, Grant};
 use phonegate::store;
 
@@ -22,7 +22,7 @@ impl std::fmt::Display for PermissionProblem {
     }
 }
 
-/// What is wrong with the folder for logs and state.
+/// A problem of the folder for logs and state.
 pub enum StateFolderProblem {
     /// Another account could have put something into it, so the library refuses it.
     Unsafe(String),
@@ -57,7 +57,7 @@ pub fn check_store(loaded: &Loaded, account: Option<&Account>) -> Vec<Permission
 /// Returns the existing ones of the store's file, its journal and its folder, whose permissions new files get.
 fn store_files(loaded: &Loaded) -> Vec<PathBuf> {
     let file = store::sqlite_file(&loaded.config.store, &loaded.base);
-    let Some(file) = file.ok().filter(|_| loaded.config.store.kind == StoreKind::Sqlite) else { return Vec::new() };
+    let Ok(Some(file)) = file else { return Vec::new() };
     let mut journal = file.clone().into_os_string();
     journal.push("-wal");
     let paths = [file.parent().map(Path::to_owned), Some(PathBuf::from(journal)), Some(file)];

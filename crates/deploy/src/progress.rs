@@ -1,4 +1,4 @@
-//! How this crate reports progress.
+//! The interface through which this crate reports progress.
 
 use std::path::Path;
 

@@ -55,7 +55,7 @@ pub struct MediaSession {
     summary: Summary,
 }
 
-/// What a call received, for its log entry and for diagnosis.
+/// Counts of what a call received, for its log entry and for diagnosis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {

@@ -21,7 +21,7 @@ pub struct ProxyChoice {
     pub description: String,
 }
 
-/// Where the address of a proxy comes from.
+/// The origin of a proxy's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyOrigin {
     /// The caller's setting.
@@ -36,7 +36,7 @@ pub enum ProxyOrigin {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
 pub struct ProxyError {
-    /// Where the address comes from.
+    /// The origin of the address.
     pub origin: ProxyOrigin,
     /// The problem, without the address: it may have a password.
     pub problem: String,

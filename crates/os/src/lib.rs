@@ -1,5 +1,5 @@
-//! What differs by operating system: the path of this library, the folder for state, permissions, how to keep the
-//! library loaded, and what only Windows has: sealed secrets, the Event Log and a proxy for the machine.
+//! Everything that differs by operating system: the path of this library, the folder for state, permissions, how to
+//! keep the library loaded, and three features of Windows: sealed secrets, the Event Log and a proxy for the machine.
 //!
 //! This is the lowest crate of the workspace: it imports no other one.
 

@@ -22,7 +22,7 @@ impl<'a> From<Option<&'a Account>> for Grant<'a> {
     }
 }
 
-/// Which accounts can use a file or a folder although they should not.
+/// The accounts that can use a file or a folder although they should not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exposure {
     /// Its owner, if that is another account.

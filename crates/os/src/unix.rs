@@ -83,7 +83,7 @@ pub fn private_file() -> OpenOptions {
     options
 }
 
-/// Lets every user read a file, whatever the umask of this process.
+/// Makes a file readable by every user, whatever the umask of this process.
 ///
 /// # Errors
 /// If this process may not change its permissions.
@@ -282,7 +282,7 @@ fn resolve(path: &Path) -> io::Result<(Vec<PathBuf>, PathBuf)> {
             current.pop();
             continue;
         }
-        // The name of the root replaces what is there.
+        // If the name is the root, it replaces the path so far.
         current.push(name);
         visited.push(current.clone());
         if std::fs::symlink_metadata(&current)?.is_symlink() {

@@ -1,4 +1,4 @@
-//! Unix stand-ins for what only Windows has. They return an error or nothing.
+//! Replacements on Unix for functions that only Windows has. They return an error or nothing.
 
 use std::convert::Infallible;
 use std::io;

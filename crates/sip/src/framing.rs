@@ -43,7 +43,7 @@ enum State {
     Failed(StreamError),
 }
 
-/// What was found in a stream.
+/// An item that was read from a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StreamEvent {
@@ -55,7 +55,7 @@ pub enum StreamEvent {
     Ping,
     /// One line end between messages: the response to a ping.
     ///
-    /// The first line end of a [`Self::Ping`] is reported like this too, because it cannot be distinguished from an
+    /// The first line end of a [`Self::Ping`] is reported like this too, because it cannot be distinguished from a
     /// response when it arrives.
     Pong,
 }
@@ -170,7 +170,7 @@ impl StreamReader {
         if first { StreamEvent::Pong } else { StreamEvent::Ping }
     }
 
-    /// Returns where the message ends whose body begins at `start`.
+    /// Returns the end of the message whose body begins at `start`.
     fn body_end(&mut self, start: usize) -> Result<usize, StreamError> {
         let unread = self.unread.get(self.consumed..).unwrap_or_default();
         if start > self.limits.message {

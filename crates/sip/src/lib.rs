@@ -14,7 +14,7 @@
 //! | How does a registration stay alive? | `register` |
 //! | Which credentials are sent for a challenge? | [`auth`] |
 //!
-//! # The way of a call
+//! # The path of a call
 //!
 //! [`place_call`](agent::UserAgent::place_call) sends an INVITE. Its responses become events: a provisional response is
 //! [`Provisional`](agent::CallEvent::Provisional), a 2xx [`Established`](agent::CallEvent::Established), and any other final

@@ -10,7 +10,7 @@ use phonegate_sip::auth::Credentials;
 use phonegate_sip::message::{Message, Method};
 use wire::{LOCAL, SERVER, Wire, parse, request, seconds, value, values};
 
-/// Hangs up, and returns the BYE and where it goes.
+/// Hangs up, and returns the BYE and its destination.
 fn bye(wire: &mut Wire, id: CallId) -> (SocketAddr, Message) {
     wire.sent();
     wire.agent.hang_up(wire.now, id);

@@ -88,7 +88,7 @@ fn check_uri(uri: &Uri) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A change to a message: where, how many bytes go, and what comes instead.
+/// A change to a message: the position, the number of removed bytes, and the bytes that replace them.
 fn edits() -> impl Strategy<Value = Vec<(prop::sample::Index, usize, Vec<u8>)>> {
     let pieces = prop::sample::select(vec![
         &b"\r\n"[..],

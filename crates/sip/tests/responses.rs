@@ -17,7 +17,7 @@ fn options(vias: &str) -> String {
     )
 }
 
-/// Sends a request from an address, and returns the response and where it goes.
+/// Sends a request from an address, and returns the response and its destination.
 fn answered(local: &str, source: &str, bytes: &[u8]) -> Option<(SocketAddr, Message)> {
     let mut wire = Wire::between(Transport::Udp, local, source);
     wire.receive(bytes);
@@ -107,7 +107,7 @@ fn tag_is_added_to_a_to_without_one() {
     }
 }
 
-/// A request that lacks what every request has gets 400 (RFC 3261, 8.2), if it says where from.
+/// A request that lacks what every request has gets 400 (RFC 3261, 8.2), if its Via names the sender.
 #[test]
 fn malformed_request_gets_400() {
     let good = options("Via: SIP/2.0/UDP h;branch=z9hG4bK1;rport\n");
@@ -152,7 +152,7 @@ fn ack_is_never_answered() {
     assert!(wire.sent().is_empty() && wire.events().is_empty());
 }
 
-/// Requests outside of calls, and what they get.
+/// Requests outside of calls, and their responses.
 #[test]
 fn requests_outside_of_calls_get_the_status_of_the_rfc() {
     let cases = [

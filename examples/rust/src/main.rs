@@ -1,7 +1,7 @@
 //! Places one call through the built library, loaded as a host loads it, and shows the lines of its log.
 //!
-//! `place_call LIBRARY NUMBER [ID]`; the library finds its configuration as always, by
-//! `PHONEGATE_CONFIG` or beside itself.
+//! `place_call LIBRARY NUMBER [ID]`; the library finds its configuration as usual, by `PHONEGATE_CONFIG` or in its own
+//! folder.
 
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ const PENDING: i32 = 0;
 const SUCCESS: i32 = 1;
 
 unsafe extern "C" fn show(_: *mut c_void, _: i32, message: *const c_char) {
-    // SAFETY: the library hands over NUL-terminated text.
+    // SAFETY: the library passes NUL-terminated text.
     let line = unsafe { CStr::from_ptr(message) }.to_string_lossy();
     println!("  {line}");
 }

@@ -21,7 +21,7 @@ fn alert(text: &str) -> Alert {
 }
 
 #[test]
-fn a_message_says_what_happened_where_and_when() {
+fn a_message_has_event_machine_and_time() {
     let message = Message::of(&alert("The user pressed 0.\r\nTalk to the user."));
     assert_eq!(message.subject, "PhoneGate on WEB1: a user reported fraud");
     assert_eq!(message.text, "The user pressed 0.\nTalk to the user.");

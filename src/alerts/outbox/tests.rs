@@ -1,4 +1,4 @@
-//! The outbox with destinations and a store that do as a test says.
+//! The outbox with destinations and a store that a test scripts.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use crate::telemetry::Sinks;
 mod deliveries;
 mod store;
 
-/// What a destination does with its n-th delivery.
+/// The scripted result of a destination's n-th delivery.
 type Answer = Box<dyn Fn(usize) -> Behavior + Send + Sync>;
 
 enum Behavior {
@@ -117,7 +117,7 @@ impl AlertStore for FakeStore {
     }
 }
 
-/// Alerts with their destinations, and what a test sees of them.
+/// Alerts with their destinations, as a test sees them.
 struct Scene {
     alerts: Alerts,
     store: Arc<FakeStore>,

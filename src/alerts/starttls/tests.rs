@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 use super::*;
 
-/// What `ask` makes of a server that sends these packets, one after each command and first its greeting.
+/// Returns the result of `ask` for a server that sends these packets: its greeting first, then one after each command.
 fn ask_server(packets: &[&str]) -> (Result<(), DeliveryError>, String) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {

@@ -42,8 +42,8 @@ struct FileBackend {
     file: Arc<Mutex<CallFile>>,
 }
 
-/// Where the line of an attempt is: the n-th with the id of its call. So an attempt never finds the answer to an earlier
-/// one.
+/// The position of an attempt's line: the n-th line with the id of its call. So an attempt never reads the answer to an
+/// earlier one.
 #[derive(Clone, Copy)]
 struct LineRef {
     id: CallId,

@@ -20,7 +20,7 @@ use crate::failpoint;
 use config::Press;
 pub(super) use config::SimulatedConfig;
 
-/// A telephone that does the same in each call.
+/// A simulated telephone, which behaves the same in each call.
 struct Simulated {
     answer_after: Duration,
     press_after: Duration,
@@ -30,7 +30,7 @@ struct Simulated {
 
 impl Simulated {
     /// # Errors
-    /// The PIN cannot be read, or is none.
+    /// The PIN cannot be read, or is not a valid PIN.
     fn new(config: &SimulatedConfig, context: &BackendContext<'_>) -> Result<Self, ConfigError> {
         let read_pin = |secret: &Secret| {
             let pin = context.resolve("pin", secret)?;

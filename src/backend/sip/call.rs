@@ -1,4 +1,4 @@
-//! A call from ringing to its outcome, and the farewell after it.
+//! Follows a call from ringing to its outcome, and plays the farewell after it.
 
 use std::time::Duration;
 
@@ -214,7 +214,7 @@ pub(super) fn respond(call: &CallHandle, media: &Media, event: CallEvent) -> Opt
             call.respond(request, if is_accepted { Reply::Accept(None) } else { Reply::Reject(415) });
             match press {
                 Ok(press) => Some(press),
-                // The user pressed something unknown. If it were ignored, the rest of the entry could be right.
+                // The digit is unknown. If it were ignored, the rest of the entry could be right.
                 Err(InfoError::Body) => Some(DigitPress { digit: UNCLEAR_DIGIT, began: media.now() }),
                 Err(_) => None,
             }

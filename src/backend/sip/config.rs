@@ -95,7 +95,8 @@ pub struct SipConfig {
 }
 
 impl SipConfig {
-    /// Returns what to do if keys are not authenticated, because the trunk has no SRTP over TLS. `None` if they are.
+    /// Returns what to do if pressed keys are not authenticated, because the trunk has no SRTP over TLS. `None` if they
+    /// are authenticated.
     fn unauthenticated_keys(&self) -> Option<&'static str> {
         let trunks = self.trunk.with_paths("");
         let hops = match &self.outbound_proxy {
@@ -179,13 +180,13 @@ impl BuildBackend for SipConfig {
     }
 }
 
-/// One text, or several.
+/// A text, or a list of texts.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OneOrMany {
     /// One.
     One(String),
-    /// Several, in their order.
+    /// A list, in the order in which its texts are tried.
     Many(Vec<String>),
 }
 

@@ -1,6 +1,6 @@
 //! Runs the dialogue with the user of an established call: plays prompts, forwards digits, and returns the outcome.
 //!
-//! [`Ivr`] decides which digits approve. This module only carries its inputs and outputs.
+//! [`Ivr`] decides which digits approve. This module only passes its inputs and outputs on.
 
 mod audio;
 

@@ -1,6 +1,6 @@
 //! Calls over a SIP trunk: any PBX, session border controller or carrier, without a cloud.
 //!
-//! # The way of a call
+//! # The path of a call
 //!
 //! 1. `place` ([`placing`]) takes the trunks in their order, and resolves the servers of each by DNS ([`target`]). It skips
 //!    servers that do not respond ([`health`]), and sends an INVITE to the next one through the [`driver`]. It returns when
@@ -9,7 +9,7 @@
 //!    for example, becomes [`FailureReason::Unreachable`], and no other server or backend is tried: a phone may have rung.
 //! 3. `follow` ([`call`]) waits for the 2xx, applies its SDP answer ([`media`]), and runs the dialogue ([`ivr`]).
 //! 4. [`ivr`] plays prompts, and passes digits to `phonegate_approval`, which alone decides what they mean. [`Approver`] turns its
-//!    result into [`Outcome::Verified`]. Nothing else in this module can.
+//!    result into [`Outcome::Verified`]. Nothing else in this module can approve a call.
 //! 5. `clean_up` plays the farewell, and hangs up.
 //!
 //! # What is trusted

@@ -8,7 +8,7 @@ use phonegate_sip::auth::AuthError;
 use crate::call::{Failure, FailureReason};
 use crate::redact::sanitize_untrusted;
 
-/// What may be tried after a call failed.
+/// The attempts that are allowed after a call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NextAttempt {
     /// Another server of the trunk: no phone rang.

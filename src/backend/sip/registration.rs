@@ -72,8 +72,8 @@ impl SipTrunk {
         }
     }
 
-    /// Records that this process does not register, which could replace the registration of the service. The text of a
-    /// failed call mentions it.
+    /// Records that this process does not register, because that could replace the registration of the service. The
+    /// message of a failed call mentions it.
     pub(super) fn leave_registrations_to_service(&self) {
         let registering = self.settings.trunks.iter().filter(|_| self.settings.registers);
         let why = "only the service registers, and this is another process";

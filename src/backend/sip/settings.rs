@@ -104,7 +104,7 @@ impl Settings {
         self.encryption.unwrap_or(if is_tls { MediaEncryption::Required } else { MediaEncryption::Off })
     }
 
-    /// Returns the call to a number at a trunk, still without its SDP offer.
+    /// Returns the request for a call to a number at a trunk, without its SDP offer.
     ///
     /// # Errors
     /// As [`DialStringFormat::dial_string`].
@@ -147,7 +147,7 @@ impl Settings {
         })
     }
 
-    /// Returns the registration at a trunk. Without `registers_contact`, it is a query.
+    /// Returns the request for a registration at a trunk. Without `registers_contact`, it is a query.
     pub(super) fn registration(&self, trunk: &Target, registers_contact: bool) -> NewRegistration {
         NewRegistration {
             registrar: trunk.uri.to_string(),

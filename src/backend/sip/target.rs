@@ -203,7 +203,7 @@ async fn srv(resolver: &TokioResolver, service: &str) -> Vec<(String, u16)> {
     let mut targets = Vec::new();
     for record in found.answers() {
         let RData::SRV(srv) = &record.data else { continue };
-        // The greater the weight, the smaller the number tends to be.
+        // The greater the weight, the smaller the random number tends to be.
         let lot = -fastrand::f64().max(f64::MIN_POSITIVE).ln() / f64::from(srv.weight).max(0.01);
         let target = srv.target.to_string().trim_end_matches('.').to_owned();
         // The root as a target means that the service is not available.

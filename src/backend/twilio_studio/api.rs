@@ -44,7 +44,7 @@ pub(super) enum ApiError {
     NotSent(String),
     /// The request may have reached Twilio, but there is no reply. Text: the cause.
     Lost(String),
-    /// The reply is not one that Twilio documents.
+    /// Twilio sent a reply that it does not document.
     Malformed,
     /// Twilio refused the request.
     Refused(Refusal),

@@ -71,7 +71,7 @@ struct TwilioStudio {
     api: Api,
     flow: String,
     from: String,
-    /// What the flow must have been generated for.
+    /// The settings that the flow must have been generated for.
     plan: Plan,
     start_queue: StartQueue,
 }
@@ -183,7 +183,7 @@ impl TwilioStudio {
         if completed.elapsed() < ACTIVE_AFTER_CALL {
             return Ok(None);
         }
-        // The call is over, so an error here does no harm: the later deletion logs it if Twilio refuses again.
+        // The call has ended, so an error here is ignored: the deletion that follows logs it if Twilio refuses again.
         let _ = tokio::time::timeout(END_AFTER_CALL_LIMIT, self.end(call)).await;
         Ok(Some(match judge(context.answer(&expected, true), approver).await {
             // The flow writes an entry as its last step, and this Execution has not ended.
@@ -209,7 +209,7 @@ impl TwilioStudio {
     }
 }
 
-/// What the polls of a call have shown so far.
+/// The results of the polls of a call so far.
 #[derive(Default)]
 struct PollState {
     answered: bool,
@@ -364,7 +364,7 @@ async fn judge(answer: Result<Answer, Failure>, approver: &Approver) -> Outcome 
 fn may_ring(error: &ApiError) -> MayRing {
     match error {
         ApiError::NotSent(_) => MayRing::No,
-        // 408 leaves open what was done; with 409 the phone may be ringing for another Execution.
+        // After 408 it is unknown what Twilio did; after 409 the phone may be ringing for another Execution.
         ApiError::Refused(refusal) if matches!(refusal.status, 400..=407 | 410..=499) => MayRing::No,
         ApiError::Refused(_) | ApiError::Lost(_) | ApiError::Malformed => MayRing::Yes,
     }

@@ -1,4 +1,4 @@
-//! What the task of a call asks of backends.
+//! The requests of a call's task to its backends.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -30,7 +30,7 @@ pub(super) struct PlacedCall<'a> {
     pub(super) reference: CallRef,
 }
 
-/// A place request that has not been answered.
+/// A request to place the call that the backend has not answered.
 pub(super) struct PlaceRequest<'a> {
     backend: &'a NamedBackend,
     answer: Pin<Box<dyn Future<Output = Result<CallRef, PlaceError>> + Send + 'a>>,
@@ -71,7 +71,7 @@ impl<'a> CallTask<'a> {
         }
     }
 
-    /// Polls a place request on that has outlived its call.
+    /// Continues to poll a request to place a call that has already ended.
     pub(super) async fn await_reference(&mut self) -> Input {
         let Some(PlaceRequest { backend, answer }) = self.place_request.take() else { return Input::Panicked };
         match tokio::time::timeout(LATE_REFERENCE, answer).await {
@@ -112,7 +112,7 @@ impl<'a> CallTask<'a> {
     /// Asks the provider once how a call failed whose deadline has passed.
     ///
     /// # Errors
-    /// Why the call fails if the provider does not say that it failed.
+    /// The failure to report if the provider does not say that the call failed.
     pub(super) async fn poll(&mut self) -> Result<Failure, Failure> {
         let Some(PlacedCall { backend, reference }) = &self.placed else { return Err(defect()) };
         let Some(approver) = approver(self.call, backend) else { return Err(unknown_code()) };

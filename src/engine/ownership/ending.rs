@@ -16,7 +16,7 @@ pub(super) struct FailedEnd {
     after: After,
 }
 
-/// What follows once the end of an attempt is published or ceded.
+/// The steps after the end of an attempt is published or ceded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum After {
     /// Clean up: the phone certainly no longer rings.
@@ -110,7 +110,8 @@ impl AttemptMachine {
     pub(super) fn after_end_read(&mut self, end: FailedEnd, input: Input) -> Action {
         let Input::State(state) = input else { return self.queue_end(end) };
         self.ownership = match state {
-            // The first answer was lost, and with it whether the number is locked: the queued end returns that.
+            // The first answer was lost. It said whether the number is locked, so the end is queued, which returns that
+            // again.
             Ok(Some(AttemptState::Ended { outcome: StoredOutcome::Failed(kept), .. })) if kept == end.failure => {
                 return self.queue_end(end);
             }
@@ -215,8 +216,8 @@ impl AttemptMachine {
         if self.is_placed { self.go(State::LoggingSummary, Action::LogSummary) } else { Action::Done }
     }
 
-    /// What a provider has of a call that outlives this process is evidence for the next process until the store has all
-    /// of the call.
+    /// The provider's record of a call that outlives this process is kept until the store has all of the call: the next
+    /// process may need it as evidence.
     pub(super) fn after_summary(&mut self) -> Action {
         if !self.has_line_to_end() {
             return Action::Done;
@@ -234,8 +235,8 @@ impl AttemptMachine {
         }
     }
 
-    /// Returns whether this process has to end what the provider has of the call. If another process follows the call,
-    /// that one does.
+    /// Returns whether this process must hang up the call at the provider. If another process follows the call, that
+    /// process does.
     fn has_line_to_end(&self) -> bool {
         self.is_placed && (self.ownership != Ownership::Remote || !self.outlives_process())
     }

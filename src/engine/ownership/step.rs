@@ -29,7 +29,7 @@ pub(in crate::engine) enum EndCause {
     Deadline,
 }
 
-/// What the task knows besides the answer to an action.
+/// What the task passes to the machine in addition to the answer to an action.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::engine) struct Conditions {
     pub(in crate::engine) is_shutting_down: bool,
@@ -38,7 +38,7 @@ pub(in crate::engine) struct Conditions {
     pub(in crate::engine) is_lease_held: bool,
 }
 
-/// A backend, as far as decisions depend on it.
+/// The properties of a backend on which decisions depend.
 #[derive(Clone, Debug)]
 pub(in crate::engine) struct BackendTraits {
     pub(in crate::engine) name: Arc<str>,
@@ -46,10 +46,10 @@ pub(in crate::engine) struct BackendTraits {
     pub(in crate::engine) outlives_process: bool,
 }
 
-/// What the store knows of the placing of a claimed attempt.
+/// What the store has recorded about the placing of a claimed attempt.
 #[derive(Clone, Debug)]
 pub(in crate::engine) enum ClaimedCall {
-    /// Not whether a backend placed it.
+    /// The store does not know whether a backend placed it.
     Unknown,
     /// It was placed by a backend that this process does not use.
     UnknownBackend(Box<str>),
@@ -74,7 +74,7 @@ pub(in crate::engine) enum Input {
     MustEnd(EndCause),
     /// To [`Action::Follow`].
     Outcome(Outcome),
-    /// To [`Action::Follow`]: it is not known what approves the call.
+    /// To [`Action::Follow`]: this process does not know what approves the call.
     CannotJudge,
     /// To [`Action::FinalPoll`] and [`Action::PollForFraud`]: how the provider says that the call failed. An error says why
     /// it fails if the provider does not say that.
@@ -83,7 +83,7 @@ pub(in crate::engine) enum Input {
     Verified(Result<bool, StoreError>),
     /// To [`Action::End`]: whether the attempt was this process's to end. True also if the end was queued.
     Ended(bool),
-    /// To [`Action::ReadState`]: the state of the attempt, `None` if it is not the latest one of its id.
+    /// To [`Action::ReadState`]: the stored state of the attempt, `None` if it is not the latest one of its id.
     State(Result<Option<AttemptState>, StoreError>),
     /// To [`Action::HangUp`]: whether the phone certainly no longer rings.
     HungUp(bool),
@@ -95,7 +95,7 @@ pub(in crate::engine) enum Input {
     Panicked,
 }
 
-/// What the task has to do next.
+/// The next action of the task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Action {
     /// Begin the attempt in the store.
@@ -112,11 +112,11 @@ pub(in crate::engine) enum Action {
     Verify(Approval),
     /// Wait before the store is asked again.
     Pause,
-    /// Block the number: fraud was reported.
+    /// Block the number, because the user reported fraud.
     Block,
     /// End the attempt as failed. `release`: its phone certainly no longer rings.
     End { failure: Failure, release: bool },
-    /// The same without waiting, by the queue.
+    /// End the attempt as failed without waiting for the store, by the queue of writes.
     QueueEnd { failure: Failure, release: bool },
     /// Read the state of the attempt from the store.
     ReadState,
@@ -134,15 +134,15 @@ pub(in crate::engine) enum Action {
     AwaitEnd,
     /// Ask the provider once whether fraud was reported before the call was hung up.
     PollForFraud,
-    /// Log what the backend knows of the audio.
+    /// Log the backend's summary of the audio.
     LogSummary,
-    /// Wait until the store has all of the call. Shutdown limits the wait.
+    /// Wait until all changes of the call are in the store. Shutdown ends the wait.
     AwaitWrites,
-    /// Remove what the provider still has of the call.
+    /// Remove the provider's record of the call.
     CleanUp,
     /// Follow the attempt of this generation, which another process owns. The machine has ended.
     Mirror(u64),
-    /// Record and publish a failure of a call for which nobody was rung. The machine has ended.
+    /// Record and publish the failure of a call for which no phone rang. The machine has ended.
     Reject(Failure),
     /// The machine has ended.
     Done,

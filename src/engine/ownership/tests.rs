@@ -1,4 +1,4 @@
-//! Stories of attempts, and every sequence of inputs.
+//! Scenarios of attempts, and every sequence of inputs.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::HashSet;
@@ -10,7 +10,7 @@ use crate::call::{FailureReason, Progress, StoredOutcome};
 use crate::engine::failures::{deadline_passed, interrupted};
 use crate::store::AttemptState;
 
-mod stories;
+mod scenarios;
 mod walk;
 
 fn failure(reason: FailureReason) -> Failure {

@@ -1,4 +1,4 @@
-//! What the configuration says about the store.
+//! The settings of a configuration that concern the store.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) struct StorePolicy {
     pub(super) full_numbers: bool,
     /// Days for which a report of fraud blocks a number.
     pub(super) block_for_days: u64,
-    /// How long ended attempts are kept.
+    /// How long ended attempts are kept: `audit.keep_days`.
     pub(super) keep: Duration,
     pub(super) policy: Policy,
     pub(super) is_service: bool,

@@ -39,7 +39,7 @@ impl StoreProbe {
     }
 
     fn record_health(&self, operation: StoreOperation, error: Option<&StoreError>) {
-        // A store that can only be read answers these, too.
+        // Answers to these do not show that the store works: a store that cannot be written to gives them, too.
         if matches!(operation, StoreOperation::Find | StoreOperation::Sweep) {
             return;
         }
@@ -47,7 +47,7 @@ impl StoreProbe {
             Some((StoreErrorKind::Unavailable, error)) => {
                 Some(Failure::new(FailureReason::CannotPlace, format_args!("No call can be begun: {error}.")))
             }
-            // Neither up nor down. Each call that fails because of it is logged.
+            // A refusal does not change the store's health. Each call that fails because of it is logged.
             Some((StoreErrorKind::Busy, _)) => return,
             None | Some((StoreErrorKind::Refused, _)) => None,
         };

@@ -1,4 +1,4 @@
-//! The queue of writes that no call waits for. What the store cannot take now waits in memory.
+//! The queue of writes that no call waits for. Writes that the store cannot accept now wait in memory.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,14 +21,14 @@ const WRITE_RETRY: Duration = Duration::from_millis(500);
 /// Maximum changes in one write.
 const MAX_BATCH: usize = 256;
 
-/// Waiting writes beyond which changes are dropped that no end of a call depends on.
+/// Maximum number of waiting writes. Beyond it, changes that no end of a call depends on are dropped.
 const MAX_WAITING: usize = 50_000;
 
 /// A write that waits for the store.
 enum QueuedWrite {
     Change(RecordedChange),
     Block(Block),
-    /// Is answered once all writes before it are done.
+    /// A barrier: it is answered once all writes before it are done.
     Barrier(oneshot::Sender<()>),
 }
 
@@ -87,7 +87,7 @@ async fn write_loop(mut receiver: mpsc::UnboundedReceiver<QueuedWrite>, waiting:
                 QueuedWrite::Change(change) => changes.push(change),
                 QueuedWrite::Block(block) => {
                     write_changes(&probe, &mut changes).await;
-                    persist(&probe, StoreOperation::Block, || probe.store.block(&block)).await;
+                    retry_until_stored(&probe, StoreOperation::Block, || probe.store.block(&block)).await;
                 }
                 QueuedWrite::Barrier(barrier) => {
                     write_changes(&probe, &mut changes).await;
@@ -100,14 +100,15 @@ async fn write_loop(mut receiver: mpsc::UnboundedReceiver<QueuedWrite>, waiting:
     }
 }
 
-/// Writes the changes and removes them. If the store refuses them together, writes each by itself, so that one that the
-/// store does not accept costs no other.
+/// Writes the changes and removes them. If the store refuses them together, writes each by itself, so that one refused
+/// write does not prevent the others.
 async fn write_changes(probe: &StoreProbe, changes: &mut Vec<RecordedChange>) {
     if changes.is_empty() {
         return;
     }
-    let record =
-        async |changes: &[RecordedChange]| persist(probe, StoreOperation::Record, || probe.store.record(changes)).await;
+    let record = async |changes: &[RecordedChange]| {
+        retry_until_stored(probe, StoreOperation::Record, || probe.store.record(changes)).await
+    };
     let mut locks = record(changes).await;
     if locks.is_none() && changes.len() > 1 {
         for change in changes.chunks(1) {
@@ -120,7 +121,7 @@ async fn write_changes(probe: &StoreProbe, changes: &mut Vec<RecordedChange>) {
 }
 
 /// Repeats a store operation until it succeeds. Returns `None` if the store refuses it permanently.
-async fn persist<T, F: Future<Output = Result<T, StoreError>>>(
+async fn retry_until_stored<T, F: Future<Output = Result<T, StoreError>>>(
     probe: &StoreProbe,
     operation: StoreOperation,
     ask: impl Fn() -> F,

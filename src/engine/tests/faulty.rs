@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::call::{Attempt, CallEvent, CallId, KeyFingerprint, NumberKey};
+use crate::call::{Attempt, CallEvent, CallId, KeyFingerprint, NumberHash};
 use crate::store::{
     AlertAdded, AlertStore, AttemptChange, Begun, Block, CallStore, ClaimedAlert, DeliveryResult, EndRequest, Ended,
     KeyUse, LatestAttempt, LimitStore, Limits, ListedAlert, Lockout, MemoryStore, NewAttempt, NewPin, NumberLock,
@@ -137,7 +137,7 @@ impl CallStore for Faulty {
         self.memory.block(block).await
     }
 
-    async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
+    async fn unblock(&self, number: NumberHash) -> Result<bool, StoreError> {
         self.memory.unblock(number).await
     }
 
@@ -178,7 +178,7 @@ impl LimitStore for Faulty {
         self.memory.locks().await
     }
 
-    async fn unlock(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+    async fn unlock(&self, numbers: &[NumberHash]) -> Result<bool, StoreError> {
         self.memory.unlock(numbers).await
     }
 
@@ -219,11 +219,11 @@ impl PinStore for Faulty {
         self.memory.set_pin(pin).await
     }
 
-    async fn remove_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+    async fn remove_pin(&self, numbers: &[NumberHash]) -> Result<bool, StoreError> {
         self.memory.remove_pin(numbers).await
     }
 
-    async fn unlock_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+    async fn unlock_pin(&self, numbers: &[NumberHash]) -> Result<bool, StoreError> {
         self.memory.unlock_pin(numbers).await
     }
 
@@ -231,20 +231,20 @@ impl PinStore for Faulty {
         self.memory.pins().await
     }
 
-    async fn pin_state(&self, numbers: &[NumberKey]) -> Result<PinState, StoreError> {
+    async fn pin_state(&self, numbers: &[NumberHash]) -> Result<PinState, StoreError> {
         self.memory.pin_state(numbers).await
     }
 
     async fn begin_pin_guess(
         &self,
-        numbers: &[NumberKey],
+        numbers: &[NumberHash],
         pepper: PepperFingerprint,
         limits: &PinLimits,
     ) -> Result<PinGuess, StoreError> {
         self.memory.begin_pin_guess(numbers, pepper, limits).await
     }
 
-    async fn confirm_pin_guess(&self, numbers: &[NumberKey], compared: &PinToCompare) -> Result<bool, StoreError> {
+    async fn confirm_pin_guess(&self, numbers: &[NumberHash], compared: &PinToCompare) -> Result<bool, StoreError> {
         self.memory.confirm_pin_guess(numbers, compared).await
     }
 

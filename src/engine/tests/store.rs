@@ -63,7 +63,7 @@ async fn fraud_blocks_the_number_before_the_call_ends() {
     store.unblock_writes();
     bench.until(|bench| bench.registry.status(id(1)) == Some(CallStatus::Failed)).await;
     let blocked: Vec<_> = store.blocks().await.unwrap().into_iter().map(|block| block.number).collect();
-    assert_eq!(blocked, [number().key()]);
+    assert_eq!(blocked, [number().hash()]);
 }
 
 #[tokio::test]
@@ -148,8 +148,8 @@ async fn the_store_is_swept_every_hour_but_not_at_the_start() {
 #[tokio::test(start_paused = true)]
 async fn a_call_that_cannot_begin_names_the_problem_of_the_store() {
     for (is_working, text) in [
-        (true, "Nobody was called: the store is busy: no answer within 5 s. Try again in a minute; "),
-        (false, "Nobody was called: the store cannot be reached: no answer within 5 s."),
+        (true, "No call was placed: the store is busy: no answer within 5 s. Try again in a minute; "),
+        (false, "No call was placed: the store cannot be reached: no answer within 5 s."),
     ] {
         let bench = Bench::on(Arc::new(Faulty::that_begins_nothing(is_working)), SECOND, ambiguous());
         bench.begin(1, 60 * SECOND);

@@ -9,7 +9,7 @@ use phonegate_approval::attempts::StoredAttempts;
 use super::counters::{Day, Line, Pending, Times};
 use super::limits::DenialsEntry;
 use super::pins::PinEntry;
-use crate::call::{Attempt, CallId, CallRef, Country, KeyFingerprint, NumberKey, Outcome, Progress};
+use crate::call::{Attempt, CallId, CallRef, Country, KeyFingerprint, NumberHash, Outcome, Progress};
 use crate::store::{
     AttemptState, Begun, Block, BlockScope, DEADLINE_GRACE, EndRequest, Ended, LEASE, LatestAttempt, Limits,
     NewAttempt, Orphan, Owner, Query, Refusal, Row, RowOutcome, Step, StoreError, StoredNumber,
@@ -18,7 +18,7 @@ use crate::store::{
 /// Maximum number of attempts. Beyond it, those that ended first are removed.
 const MAX_ATTEMPTS: usize = 2_000;
 
-/// All that a store in memory has, except for alerts.
+/// The state of a store in memory, except for its alerts.
 #[derive(Default)]
 pub(super) struct Calls {
     /// The sequence of the last attempt.
@@ -28,27 +28,27 @@ pub(super) struct Calls {
     /// The attempt that answers for an id (S6).
     pub(super) latest: HashMap<CallId, u64>,
     /// The attempt that holds a number (S8).
-    pub(super) ringing: HashMap<NumberKey, u64>,
+    pub(super) ringing: HashMap<NumberHash, u64>,
     /// Pending attempts by deadline.
     pending: BTreeSet<(Instant, u64)>,
     pub(super) pending_in_time: Pending,
     /// Ended attempts, the first one first.
     pub(super) ended: VecDeque<u64>,
     /// Calls within a day, by number.
-    pub(super) begun: HashMap<NumberKey, Times>,
-    pub(super) lines: HashMap<NumberKey, Line>,
+    pub(super) begun: HashMap<NumberHash, Times>,
+    pub(super) lines: HashMap<NumberHash, Line>,
     /// All calls within a minute.
     pub(super) begun_in_minute: Times,
     pub(super) day: Day,
     /// Calls within a day, by country.
     pub(super) countries: BTreeMap<Country, Day>,
-    pub(super) denials: HashMap<NumberKey, DenialsEntry>,
+    pub(super) denials: HashMap<NumberHash, DenialsEntry>,
     /// When each owner last renewed its lease (S9).
     renewed: HashMap<Owner, Instant>,
-    pub(super) blocks: HashMap<(NumberKey, BlockScope), Block>,
+    pub(super) blocks: HashMap<(NumberHash, BlockScope), Block>,
     /// The secrets with which numbers were hashed (S14).
     pub(super) number_keys: BTreeSet<KeyFingerprint>,
-    pub(super) pins: HashMap<NumberKey, PinEntry>,
+    pub(super) pins: HashMap<NumberHash, PinEntry>,
     /// When the store's clock began.
     pub(super) clock_since: Option<Instant>,
 }
@@ -79,7 +79,7 @@ impl Calls {
         self.rekey_number(&new.number)?;
         // S3: a repetition.
         if let Some(entry) = self.latest_of(new.attempt.id).filter(|entry| entry.owner_now.is_some()) {
-            return Ok(match entry.row.number_key == Some(new.number.key) {
+            return Ok(match entry.row.number_hash == Some(new.number.hash) {
                 true if entry.row.attempt == new.attempt => Begun::New,
                 true => Begun::AlreadyOwned(entry.row.attempt.generation),
                 false => Begun::Refused(Refusal::OtherNumber),
@@ -99,7 +99,7 @@ impl Calls {
             ..AttemptEntry::new(row, deadline)
         });
         self.latest.insert(new.attempt.id, sequence);
-        self.ringing.insert(new.number.key, sequence);
+        self.ringing.insert(new.number.hash, sequence);
         self.pending.insert((deadline, sequence));
         self.count(sequence, &new.number, deadline, now);
         self.renewed.insert(new.owner, now);
@@ -170,7 +170,7 @@ impl Calls {
 
     /// Releases the number of an attempt (S8).
     pub(super) fn release(&mut self, sequence: u64) {
-        let number = self.attempts.get(&sequence).and_then(|entry| entry.row.number_key);
+        let number = self.attempts.get(&sequence).and_then(|entry| entry.row.number_hash);
         if let Some(number) = number.filter(|number| self.ringing.get(number) == Some(&sequence)) {
             self.ringing.remove(&number);
         }
@@ -189,7 +189,7 @@ impl Calls {
                 AttemptState::Ended { outcome, ago }
             }
         };
-        Some(LatestAttempt { attempt: entry.row.attempt, number: entry.row.number_key, state })
+        Some(LatestAttempt { attempt: entry.row.attempt, number: entry.row.number_hash, state })
     }
 
     /// Claims orphans (S9).
@@ -201,14 +201,15 @@ impl Calls {
         let mut orphans = Vec::new();
         for (deadline, sequence) in &self.pending {
             let Some(entry) = self.attempts.get_mut(sequence).filter(|_| orphans.len() < limit) else { continue };
-            // An attempt that is pending for so long after its deadline has lost its end, even if its owner is alive.
+            // If an attempt is still pending this long after its deadline, its end was lost, even if its owner is
+            // alive.
             let is_orphaned = |owner_now: &Owner| {
                 (*owner_now != owner && has_expired(owner_now)) || *deadline + DEADLINE_GRACE <= now
             };
             let Some(owner_now) = entry.owner_now.as_mut().filter(|owner_now| is_orphaned(owner_now)) else {
                 continue;
             };
-            let Some(number) = entry.row.number_key else { continue };
+            let Some(number) = entry.row.number_hash else { continue };
             *owner_now = owner;
             orphans.push(Orphan {
                 attempt: entry.row.attempt,
@@ -231,7 +232,7 @@ impl Calls {
         self.blocks.insert((block.number, block.scope), block);
     }
 
-    pub(super) fn unblock(&mut self, number: NumberKey) -> bool {
+    pub(super) fn unblock(&mut self, number: NumberHash) -> bool {
         let scopes = [BlockScope::Number, BlockScope::Line];
         let removed: Vec<_> = scopes.iter().filter_map(|scope| self.blocks.remove(&(number, *scope))).collect();
         removed.iter().any(|block| !block.has_expired(SystemTime::now()))
@@ -294,7 +295,7 @@ impl AttemptEntry {
     }
 }
 
-/// Returns whether a time is at least `age` ago.
+/// Returns whether `time` is at least `age` ago.
 fn is_older(time: SystemTime, age: Duration, now: SystemTime) -> bool {
     now.duration_since(time).is_ok_and(|ago| ago >= age)
 }
@@ -305,8 +306,8 @@ pub(super) fn row(attempt: Attempt, started: SystemTime, node: &str, number: Opt
         attempt,
         number: number.map(|number| number.masked.clone()),
         full_number: number.and_then(|number| number.full.clone()),
-        number_key: number.map(|number| number.key),
-        line_key: number.map(|number| number.line),
+        number_hash: number.map(|number| number.hash),
+        line_hash: number.map(|number| number.line_hash),
         node: node.into(),
         backend: None,
         started,

@@ -12,7 +12,7 @@ const BUCKET: i64 = milliseconds(limits::DAY_BUCKET);
 const DAY: i64 = milliseconds(limits::DAY);
 
 /// Room for the calls that a number usually gets in a day. With less room the memory of numbers that are called again
-/// grows piece by piece among what lives shortly, and the allocator can give none of it back.
+/// grows in small pieces among short-lived allocations, and the allocator cannot return it to the system.
 const USUAL_CALLS: usize = 16;
 
 /// Calls by when they began, the oldest first.
@@ -20,7 +20,7 @@ const USUAL_CALLS: usize = 16;
 pub(super) struct Times(VecDeque<Instant>);
 
 impl Times {
-    /// For the calls to a number within a day.
+    /// Creates a counter for the calls to a number within a day.
     pub(super) fn of_number() -> Self {
         Self(VecDeque::with_capacity(USUAL_CALLS))
     }
@@ -85,10 +85,10 @@ impl Pending {
         self.0.append(&mut other.0);
     }
 
-    /// Returns how long until fewer than `limit` calls are pending, or None if that is so now.
+    /// Returns how long until fewer than `limit` calls are pending, or `None` if that is already so.
     pub(super) fn wait(&mut self, limit: u64, now: Instant) -> Option<Duration> {
         self.remove_old(now);
-        // There are more than `limit` only if the limit was higher before.
+        // There can be more than `limit` only if the limit was lowered.
         let excess = self.0.len().checked_sub(usize::try_from(limit).ok()?)?;
         self.0.iter().nth(excess).map(|(deadline, _)| deadline.saturating_duration_since(now))
     }
@@ -147,7 +147,7 @@ impl Day {
         }
     }
 
-    /// Returns how long until fewer than `limit` calls count, or None if that is so now.
+    /// Returns how long until fewer than `limit` calls count, or `None` if that is already so.
     pub(super) fn wait(&self, limit: u64, now: i64) -> Option<Duration> {
         let mut sum: u64 = 0;
         for bucket in self.counted(now) {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::MemoryStore;
 use super::calls::Calls;
 use super::counters::Times;
-use crate::call::{CallLimit, NumberKey, Outcome};
+use crate::call::{CallLimit, NumberHash, Outcome};
 use crate::store::denials::NumberDenials;
 use crate::store::limits::{DAY, MINUTE};
 use crate::store::millis::{milliseconds, span};
@@ -28,7 +28,7 @@ impl LimitStore for MemoryStore {
         Ok(self.calls.lock().locks(Instant::now()))
     }
 
-    async fn unlock(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+    async fn unlock(&self, numbers: &[NumberHash]) -> Result<bool, StoreError> {
         Ok(self.calls.lock().unlock(numbers, Instant::now()))
     }
 
@@ -43,11 +43,11 @@ impl Calls {
             return Some(Refusal::Blocked { reason: block.reason.clone(), until: block.until });
         }
         let clock = self.milliseconds(now);
-        let locked = self.denials.get(&number.key).and_then(|entry| entry.denials.locked_until(clock));
+        let locked = self.denials.get(&number.hash).and_then(|entry| entry.denials.locked_until(clock));
         if let Some(until) = locked {
             return Some(Refusal::Limit { limit: CallLimit::Denials, after: span(until.saturating_sub(clock)) });
         }
-        let ringing = self.ringing.get(&number.key).and_then(|sequence| self.attempts.get(sequence));
+        let ringing = self.ringing.get(&number.hash).and_then(|sequence| self.attempts.get(sequence));
         if ringing.is_some_and(|entry| entry.deadline + DEADLINE_GRACE > now) {
             return Some(Refusal::InProgress);
         }
@@ -62,7 +62,7 @@ impl Calls {
         now: Instant,
         clock: i64,
     ) -> Option<(CallLimit, Duration)> {
-        if let Some(begun) = self.begun.get(&number.key) {
+        if let Some(begun) = self.begun.get(&number.hash) {
             if let Some(after) = begun.wait(limits.calls_per_number, limits.per_number_window, now) {
                 return Some((CallLimit::CallsPerNumber, after));
             }
@@ -70,7 +70,7 @@ impl Calls {
                 return Some((CallLimit::CallsPerNumberPerDay, after));
             }
         }
-        if let Some(line) = self.lines.get_mut(&number.line) {
+        if let Some(line) = self.lines.get_mut(&number.line_hash) {
             let after = line.begun.wait(limits.line_per_minute, MINUTE, now);
             if let Some(after) = after.or_else(|| line.pending.wait(limits.line_in_progress, now)) {
                 return Some((CallLimit::CallsPerLine, after));
@@ -95,7 +95,7 @@ impl Calls {
     fn block_of(&self, number: &StoredNumber) -> Option<&Block> {
         let wall = SystemTime::now();
         let (any, line) = ([BlockScope::Line, BlockScope::Number], [BlockScope::Line]);
-        let keys = any.map(|scope| (number.key, scope)).into_iter().chain(line.map(|scope| (number.line, scope)));
+        let keys = any.map(|scope| (number.hash, scope)).into_iter().chain(line.map(|scope| (number.line_hash, scope)));
         let blocks = keys.filter_map(|key| self.blocks.get(&key)).filter(|block| !block.has_expired(wall));
         blocks.max_by_key(|block| (block.until.is_none(), block.until))
     }
@@ -103,8 +103,8 @@ impl Calls {
     /// Counts a call that begins (S12).
     pub(super) fn count(&mut self, sequence: u64, number: &StoredNumber, deadline: Instant, now: Instant) {
         let clock = self.milliseconds(now);
-        self.begun.entry(number.key).or_insert_with(Times::of_number).add(now, DAY);
-        let line = self.lines.entry(number.line).or_default();
+        self.begun.entry(number.hash).or_insert_with(Times::of_number).add(now, DAY);
+        let line = self.lines.entry(number.line_hash).or_default();
         line.begun.add(now, MINUTE);
         line.pending.add(deadline, sequence);
         self.begun_in_minute.add(now, MINUTE);
@@ -119,7 +119,7 @@ impl Calls {
     pub(super) fn subtract_pending(&mut self, sequence: u64) {
         let Some(entry) = self.attempts.get(&sequence) else { return };
         self.pending_in_time.remove(entry.deadline, sequence);
-        if let Some(line) = entry.row.line_key.and_then(|line| self.lines.get_mut(&line)) {
+        if let Some(line) = entry.row.line_hash.and_then(|line| self.lines.get_mut(&line)) {
             line.pending.remove(entry.deadline, sequence);
         }
     }
@@ -128,13 +128,13 @@ impl Calls {
     pub(super) fn subtract_withdrawn(&mut self, sequence: u64) {
         let Some(entry) = self.attempts.get_mut(&sequence) else { return };
         let Some(begun) = entry.begun.take() else { return };
-        let Row { number_key, line_key, country, .. } = entry.row;
+        let Row { number_hash, line_hash, country, .. } = entry.row;
         let clock = self.milliseconds(begun);
         self.begun_in_minute.subtract(begun);
-        if let Some(to_number) = number_key.and_then(|number| self.begun.get_mut(&number)) {
+        if let Some(to_number) = number_hash.and_then(|number| self.begun.get_mut(&number)) {
             to_number.subtract(begun);
         }
-        if let Some(line) = line_key.and_then(|line| self.lines.get_mut(&line)) {
+        if let Some(line) = line_hash.and_then(|line| self.lines.get_mut(&line)) {
             line.begun.subtract(begun);
         }
         self.day.subtract(clock);
@@ -148,7 +148,7 @@ impl Calls {
     pub(super) fn count_denial(&mut self, sequence: u64, end: &EndRequest, now: Instant) -> Option<SystemTime> {
         let clock = self.milliseconds(now);
         let row = self.attempts.get_mut(&sequence).map(|entry| &mut entry.row)?;
-        let number = row.number_key?;
+        let number = row.number_hash?;
         match &end.outcome {
             Outcome::Verified(_) => drop(self.denials.remove(&number)),
             Outcome::Failed(failure) if failure.reason().is_denial() => {
@@ -166,7 +166,7 @@ impl Calls {
 
     fn locks(&mut self, now: Instant) -> Vec<NumberLock> {
         let (clock, wall) = (self.milliseconds(now), SystemTime::now());
-        let lock = |(number, entry): (&NumberKey, &DenialsEntry)| {
+        let lock = |(number, entry): (&NumberHash, &DenialsEntry)| {
             let (since, until) = entry.denials.lock.filter(|(_, until)| *until > clock)?;
             Some(NumberLock {
                 number: *number,
@@ -181,7 +181,7 @@ impl Calls {
         locks
     }
 
-    fn unlock(&mut self, numbers: &[NumberKey], now: Instant) -> bool {
+    fn unlock(&mut self, numbers: &[NumberHash], now: Instant) -> bool {
         let clock = self.milliseconds(now);
         let removed: Vec<_> = numbers.iter().filter_map(|number| self.denials.remove(number)).collect();
         removed.iter().any(|entry| entry.denials.locked_until(clock).is_some())

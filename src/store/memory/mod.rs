@@ -1,15 +1,15 @@
 //! A store in the memory of the process, which is lost when the process ends. For the tool's test calls, for tests, and
-//! for a machine without a store.
+//! for trials.
 
 mod alerts;
 mod calls;
+mod config;
 mod counters;
 mod limits;
 mod number_keys;
 mod pins;
 mod record;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -17,19 +17,13 @@ use parking_lot::Mutex;
 
 use self::alerts::Alerts;
 use self::calls::Calls;
+pub use self::config::MemoryConfig;
 use super::audit::{Query, Row, Step};
-use super::open::StoreType;
 use super::{
     Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
     RecordedChange, Scope, StoreError,
 };
-use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
-
-/// The type `memory`.
-pub(super) const TYPE: StoreType = StoreType {
-    open: |_, _| Ok(Arc::new(MemoryStore::default())),
-    location: |_, _| Ok("the store in memory".to_owned()),
-};
+use crate::call::{Attempt, CallId, KeyFingerprint, NumberHash};
 
 /// A store in memory. Its clock is the monotonic clock (S10). A mutex makes each operation atomic (S2).
 #[derive(Default)]
@@ -79,7 +73,7 @@ impl CallStore for MemoryStore {
         Ok(())
     }
 
-    async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
+    async fn unblock(&self, number: NumberHash) -> Result<bool, StoreError> {
         Ok(self.calls.lock().unblock(number))
     }
 

@@ -3,7 +3,7 @@
 use std::collections::hash_map::Entry;
 
 use super::calls::Calls;
-use crate::call::{HashedNumber, KeyFingerprint, NumberKey};
+use crate::call::{HashedNumber, KeyFingerprint, NumberHash};
 use crate::store::number_keys::missing_key;
 use crate::store::{Block, BlockScope, KeyUse, StoreError, StoredNumber};
 
@@ -31,38 +31,38 @@ impl Calls {
 
     fn rekey(&mut self, old: &HashedNumber, number: &StoredNumber) {
         for scope in [BlockScope::Number, BlockScope::Line] {
-            self.rekey_block(old.number, number.key, scope);
-            self.rekey_block(old.line, number.line, scope);
+            self.rekey_block(old.number, number.hash, scope);
+            self.rekey_block(old.line, number.line_hash, scope);
         }
-        self.rekey_pin(old.number, number.key);
+        self.rekey_pin(old.number, number.hash);
         if let Some(sequence) = self.ringing.remove(&old.number) {
-            self.ringing.entry(number.key).or_insert(sequence);
+            self.ringing.entry(number.hash).or_insert(sequence);
         }
         if let Some(begun) = self.begun.remove(&old.number) {
-            self.begun.entry(number.key).or_default().merge(begun);
+            self.begun.entry(number.hash).or_default().merge(begun);
         }
         if let Some(line) = self.lines.remove(&old.line) {
-            self.lines.entry(number.line).or_default().merge(line);
+            self.lines.entry(number.line_hash).or_default().merge(line);
         }
         if let Some(entry) = self.denials.remove(&old.number) {
-            match self.denials.entry(number.key) {
+            match self.denials.entry(number.hash) {
                 Entry::Occupied(mut there) => there.get_mut().denials.merge(entry.denials),
                 Entry::Vacant(place) => drop(place.insert(entry)),
             }
         }
         // The line's other numbers, too: their calls count for the line.
         for row in self.attempts.values_mut().map(|entry| &mut entry.row) {
-            if row.number_key == Some(old.number) {
-                row.number_key = Some(number.key);
+            if row.number_hash == Some(old.number) {
+                row.number_hash = Some(number.hash);
             }
-            if row.line_key == Some(old.line) {
-                row.line_key = Some(number.line);
+            if row.line_hash == Some(old.line) {
+                row.line_hash = Some(number.line_hash);
             }
         }
     }
 
-    /// Of two blocks of the same scope, the one that ends later is entry.
-    fn rekey_block(&mut self, old: NumberKey, new: NumberKey, scope: BlockScope) {
+    /// Of two blocks of the same scope, the one that ends later is kept.
+    fn rekey_block(&mut self, old: NumberHash, new: NumberHash, scope: BlockScope) {
         let Some(block) = self.blocks.remove(&(old, scope)) else { return };
         let is_longer =
             |there: &Block| there.until.is_none() || block.until.is_some_and(|until| there.until >= Some(until));

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::MemoryStore;
 use super::calls::Calls;
-use crate::call::NumberKey;
+use crate::call::NumberHash;
 use crate::store::pins::Guesses;
 use crate::store::{
     NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, StoreError, StoredPin,
@@ -24,19 +24,19 @@ impl PinStore for MemoryStore {
         self.calls.lock().set_pin(pin)
     }
 
-    async fn remove_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+    async fn remove_pin(&self, numbers: &[NumberHash]) -> Result<bool, StoreError> {
         let mut calls = self.calls.lock();
         Ok(numbers.iter().filter(|number| calls.pins.remove(number).is_some()).count() > 0)
     }
 
-    async fn unlock_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+    async fn unlock_pin(&self, numbers: &[NumberHash]) -> Result<bool, StoreError> {
         Ok(self.calls.lock().pin_of(numbers).map(|pin| pin.guesses.forgive_all()).is_some())
     }
 
     async fn pins(&self) -> Result<Vec<StoredPin>, StoreError> {
         let mut calls = self.calls.lock();
         let now = calls.milliseconds(Instant::now());
-        let stored = |(number, pin): (&NumberKey, &PinEntry)| {
+        let stored = |(number, pin): (&NumberHash, &PinEntry)| {
             let (failures, left) = pin.guesses.state(now);
             StoredPin {
                 number: *number,
@@ -51,7 +51,7 @@ impl PinStore for MemoryStore {
         Ok(pins)
     }
 
-    async fn pin_state(&self, numbers: &[NumberKey]) -> Result<PinState, StoreError> {
+    async fn pin_state(&self, numbers: &[NumberHash]) -> Result<PinState, StoreError> {
         let mut calls = self.calls.lock();
         let now = calls.milliseconds(Instant::now());
         Ok(match calls.pin_of(numbers).map(|pin| pin.guesses.state(now)) {
@@ -63,7 +63,7 @@ impl PinStore for MemoryStore {
 
     async fn begin_pin_guess(
         &self,
-        numbers: &[NumberKey],
+        numbers: &[NumberHash],
         pepper: PepperFingerprint,
         limits: &PinLimits,
     ) -> Result<PinGuess, StoreError> {
@@ -79,7 +79,7 @@ impl PinStore for MemoryStore {
         })
     }
 
-    async fn confirm_pin_guess(&self, numbers: &[NumberKey], compared: &PinToCompare) -> Result<bool, StoreError> {
+    async fn confirm_pin_guess(&self, numbers: &[NumberHash], compared: &PinToCompare) -> Result<bool, StoreError> {
         let mut calls = self.calls.lock();
         let pin = calls.pin_of(numbers).filter(|pin| pin.new.hash == compared.hash);
         Ok(pin.map(|pin| pin.guesses.was_right(compared.guess)).is_some())
@@ -95,15 +95,15 @@ impl Calls {
         if let Some(error) = self.other_pepper(new.pepper) {
             return Err(error);
         }
-        // This also moves a PIN that the number has by another key.
+        // This also moves a PIN that the number has by another hash.
         self.rekey_number(&new.number)?;
-        let mut guesses = self.pins.remove(&new.number.key).map(|pin| pin.guesses).unwrap_or_default();
+        let mut guesses = self.pins.remove(&new.number.hash).map(|pin| pin.guesses).unwrap_or_default();
         guesses.forgive_all();
-        self.pins.insert(new.number.key, PinEntry { new: new.clone(), guesses });
+        self.pins.insert(new.number.hash, PinEntry { new: new.clone(), guesses });
         Ok(())
     }
 
-    fn pin_of(&mut self, numbers: &[NumberKey]) -> Option<&mut PinEntry> {
+    fn pin_of(&mut self, numbers: &[NumberHash]) -> Option<&mut PinEntry> {
         let number = numbers.iter().find(|number| self.pins.contains_key(number))?;
         self.pins.get_mut(number)
     }
@@ -113,15 +113,15 @@ impl Calls {
         used.filter(|used| *used != pepper).map(StoreError::pepper_mismatch)
     }
 
-    /// Moves the PIN of a number to its current key. If it has one there, that is entry.
-    pub(super) fn rekey_pin(&mut self, old: NumberKey, new: NumberKey) {
+    /// Moves the PIN of a number to its current hash. If it has one there, that is kept.
+    pub(super) fn rekey_pin(&mut self, old: NumberHash, new: NumberHash) {
         if let Some(pin) = self.pins.remove(&old) {
             self.pins.entry(new).or_insert(pin);
         }
     }
 }
 
-/// Returns the wall-clock time in `left` milliseconds.
+/// Returns the wall-clock time `left` milliseconds from now.
 fn wall(left: i64) -> SystemTime {
     let left = Duration::from_millis(u64::try_from(left).unwrap_or_default());
     let now = SystemTime::now();

@@ -61,7 +61,7 @@ impl Calls {
     fn withdraw(&mut self, sequence: u64, recorded: &RecordedChange, failure: &Failure, now: Instant) {
         let Some(owner) = self.attempts.get(&sequence).and_then(|entry| entry.owner_now) else { return };
         let outcome = Outcome::Failed(failure.clone());
-        // No phone rang, so it counts as no denial.
+        // No phone rang, so it does not count as a denial.
         let denials = DenialLimits { count: 0, window: Duration::ZERO, lock: Duration::ZERO };
         let RecordedChange { attempt, at, .. } = *recorded;
         let end = EndRequest { attempt, owner, at, outcome, release: true, denials };
@@ -70,7 +70,7 @@ impl Calls {
         }
     }
 
-    /// Records a refusal for the audit, and as the latest attempt of its id if it is (S6).
+    /// Records a refusal for the audit, and as the latest attempt of its id if no other attempt is (S6).
     fn record_refusal(
         &mut self,
         recorded: &RecordedChange,
@@ -97,11 +97,11 @@ impl Calls {
 impl AttemptEntry {
     /// Returns the lock that its end caused, if this owner ended it for this reason (S7).
     fn lockout(&self, owner: Owner, reason: FailureReason) -> Option<Lockout> {
-        let Row { attempt, number, number_key, outcome, locked_until, .. } = &self.row;
+        let Row { attempt, number, number_hash, outcome, locked_until, .. } = &self.row;
         let is_same = matches!(outcome, RowOutcome::Failed(failure) if failure.reason() == reason);
         (is_same && self.ended_by == Some(owner)).then_some(())?;
         let masked = number.clone().unwrap_or_default();
-        Some(Lockout { attempt: *attempt, number: (*number_key)?, masked, until: (*locked_until)? })
+        Some(Lockout { attempt: *attempt, number: (*number_hash)?, masked, until: (*locked_until)? })
     }
 
     fn apply(&mut self, event: CallEvent, step: Step) {

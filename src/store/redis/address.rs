@@ -27,7 +27,7 @@ pub(super) struct Node {
     pub(super) port: u16,
 }
 
-/// What the nodes of an address are.
+/// The role of the nodes of an address.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Kind {
     /// One server.

@@ -21,7 +21,7 @@ local function rekey_block(old, number, suffix)
     existing = existing and cjson.decode(existing)
     -- Of two blocks, the one that ends later is kept.
     if not existing or existing.until_at and (not block.until_at or block.until_at > existing.until_at) then
-        block.number_key = number
+        block.number_hash = number
         call('HSET', keys.blocks, field, cjson.encode(block))
     end
     call('HDEL', keys.blocks, old_field)
@@ -46,7 +46,7 @@ local function rekey_denials(old, number)
         return
     end
     reset_denials(old)
-    denials.number_key = number
+    denials.number_hash = number
     -- Of two records, all denials count, and the lock that ends later.
     if existing then
         denials.recent = denials.recent or {}
@@ -66,33 +66,33 @@ local function rekey_denials(old, number)
     call('DEL', keys.rehashed(number))
 end
 
--- Moves the blocks, the PIN, the denials, the ringing call and the counters of a number to its current key.
+-- Moves the blocks, the PIN, the denials, the ringing call and the counters of a number to its current hash.
 local function rekey(old)
     for _, suffix in ipairs({'', ':number'}) do
-        rekey_block(old.number_key, new.number_key, suffix)
-        rekey_block(old.line_key, new.line_key, suffix)
+        rekey_block(old.number_hash, new.number_hash, suffix)
+        rekey_block(old.line_hash, new.line_hash, suffix)
     end
-    local pin = remove_pin(old.number_key)
-    if pin and call('HEXISTS', keys.pins, new.number_key) == 0 then
-        pin.number_key, pin.key_fingerprint = new.number_key, hashes[1].fingerprint
+    local pin = remove_pin(old.number_hash)
+    if pin and call('HEXISTS', keys.pins, new.number_hash) == 0 then
+        pin.number_hash, pin.key_fingerprint = new.number_hash, hashes[1].fingerprint
         add_pin(pin)
     end
-    rekey_denials(old.number_key, new.number_key)
-    local ringing = call('GET', keys.ringing(old.number_key))
+    rekey_denials(old.number_hash, new.number_hash)
+    local ringing = call('GET', keys.ringing(old.number_hash))
     local attempt = read_attempt(ringing)
     if attempt then
-        attempt.number_key, attempt.line_key = new.number_key, new.line_key
+        attempt.number_hash, attempt.line_hash = new.number_hash, new.line_hash
         write_attempt(attempt)
-        call('SETNX', keys.ringing(new.number_key), ringing)
+        call('SETNX', keys.ringing(new.number_hash), ringing)
     end
-    call('DEL', keys.ringing(old.number_key))
-    rekey_counter(keys.number(old.number_key), keys.number(new.number_key))
-    rekey_counter(keys.line(old.line_key), keys.line(new.line_key))
-    local pending = rekey_counter(keys.pending_line(old.line_key), keys.pending_line(new.line_key))
+    call('DEL', keys.ringing(old.number_hash))
+    rekey_counter(keys.number(old.number_hash), keys.number(new.number_hash))
+    rekey_counter(keys.line(old.line_hash), keys.line(new.line_hash))
+    local pending = rekey_counter(keys.pending_line(old.line_hash), keys.pending_line(new.line_hash))
     for i = 1, #pending, 2 do
         local on_line = read_attempt(pending[i])
         if on_line then
-            on_line.line_key = new.line_key
+            on_line.line_hash = new.line_hash
             write_attempt(on_line)
         end
     end
@@ -102,15 +102,15 @@ local before = latest_attempt(new.id)
 for i = 2, #hashes do
     if used[hashes[i].fingerprint] then
         rekey(hashes[i])
-        if before and before.number_key == hashes[i].number_key then
-            before.number_key = new.number_key
+        if before and before.number_hash == hashes[i].number_hash then
+            before.number_hash = new.number_hash
         end
     end
 end
 
 -- S3: a repetition.
 if before and not before.outcome then
-    if before.number_key ~= new.number_key then
+    if before.number_hash ~= new.number_hash then
         return {'other_number'}
     elseif before.generation == new.generation then
         return {'new'}
@@ -122,7 +122,7 @@ if find_attempt(new) then
 end
 
 -- S11: blocks.
-for _, field in ipairs({new.number_key .. ':number', new.number_key, new.line_key}) do
+for _, field in ipairs({new.number_hash .. ':number', new.number_hash, new.line_hash}) do
     local block = call('HGET', keys.blocks, field)
     if block and not has_expired(cjson.decode(block)) then
         return {'blocked', block}
@@ -130,19 +130,19 @@ for _, field in ipairs({new.number_key .. ':number', new.number_key, new.line_ke
 end
 
 -- S13: locks.
-local denials = denials_of(new.number_key)
+local denials = denials_of(new.number_hash)
 if is_locked(denials) then
     return refused_by('denials', denials.locked_until - now)
 end
 
 -- S8: one call for each number.
-local ringing = read_attempt(call('GET', keys.ringing(new.number_key)))
+local ringing = read_attempt(call('GET', keys.ringing(new.number_hash)))
 if ringing and ringing.deadline + DEADLINE_GRACE > now then
     return {'in_progress'}
 end
 
 -- S12: limits.
-local to_number = keys.number(new.number_key)
+local to_number = keys.number(new.number_hash)
 local after = wait(to_number, limits.calls_per_number, limits.per_number_window)
 if after then
     return refused_by('calls_per_number', after)
@@ -151,8 +151,8 @@ after = wait(to_number, limits.calls_per_number_per_day, DAY)
 if after then
     return refused_by('calls_per_number_per_day', after)
 end
-after = wait(keys.line(new.line_key), limits.line_per_minute, MINUTE)
-    or wait(keys.pending_line(new.line_key), limits.line_in_progress, 0)
+after = wait(keys.line(new.line_hash), limits.line_per_minute, MINUTE)
+    or wait(keys.pending_line(new.line_hash), limits.line_in_progress, 0)
 if after then
     return refused_by('calls_per_line', after)
 end
@@ -176,7 +176,7 @@ end
 new.begun, new.deadline = now, now + limits.deadline
 insert_attempt(new)
 set_latest(new)
-call('SET', keys.ringing(new.number_key), new.sequence)
+call('SET', keys.ringing(new.number_hash), new.sequence)
 call('ZADD', keys.owner(new.owner), text(new.deadline), new.sequence)
 renew_lease(new.owner)
 count(new)

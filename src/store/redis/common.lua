@@ -77,8 +77,8 @@ end
 
 -- S8: releases the number of an attempt.
 local function release_number(attempt)
-    if attempt.number_key and call('GET', keys.ringing(attempt.number_key)) == attempt.sequence then
-        call('DEL', keys.ringing(attempt.number_key))
+    if attempt.number_hash and call('GET', keys.ringing(attempt.number_hash)) == attempt.sequence then
+        call('DEL', keys.ringing(attempt.number_hash))
     end
 end
 
@@ -124,7 +124,7 @@ local function other_pepper(pepper)
 end
 
 local function add_pin(pin)
-    call('HSET', keys.pins, pin.number_key, cjson.encode(pin))
+    call('HSET', keys.pins, pin.number_hash, cjson.encode(pin))
     call('HINCRBY', keys.pin_number_keys, pin.key_fingerprint, 1)
 end
 

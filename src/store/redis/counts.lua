@@ -96,11 +96,11 @@ end
 
 -- Counts an attempt that begins.
 local function count(attempt)
-    add_to_window(keys.number(attempt.number_key), attempt, DAY)
-    add_to_window(keys.line(attempt.line_key), attempt, MINUTE)
+    add_to_window(keys.number(attempt.number_hash), attempt, DAY)
+    add_to_window(keys.line(attempt.line_hash), attempt, MINUTE)
     add_to_window(keys.minute, attempt, MINUTE)
     call('ZADD', keys.pending, text(attempt.deadline), attempt.sequence)
-    local pending = keys.pending_line(attempt.line_key)
+    local pending = keys.pending_line(attempt.line_hash)
     remove_old(pending, 0)
     call('ZADD', pending, text(attempt.deadline), attempt.sequence)
     call('PEXPIRE', pending, text(COUNTER_TTL))
@@ -113,8 +113,8 @@ end
 
 -- Subtracts an attempt that was withdrawn; it has ended.
 local function subtract(attempt)
-    call('ZREM', keys.number(attempt.number_key), attempt.sequence)
-    call('ZREM', keys.line(attempt.line_key), attempt.sequence)
+    call('ZREM', keys.number(attempt.number_hash), attempt.sequence)
+    call('ZREM', keys.line(attempt.line_hash), attempt.sequence)
     call('ZREM', keys.minute, attempt.sequence)
     subtract_from_day(keys.day, attempt.begun)
     if attempt.country then

@@ -7,8 +7,8 @@ local function denials_of(number)
 end
 
 local function write_denials(denials)
-    call('SET', keys.denials(denials.number_key), cjson.encode(denials))
-    call('ZADD', keys.denied, text(denials.last), denials.number_key)
+    call('SET', keys.denials(denials.number_hash), cjson.encode(denials))
+    call('ZADD', keys.denied, text(denials.last), denials.number_hash)
 end
 
 local function is_locked(denials)
@@ -25,12 +25,12 @@ end
 
 -- Counts a denial. Returns the end of the lock that it causes, if it causes one.
 local function deny(attempt, limits)
-    local denials = denials_of(attempt.number_key)
+    local denials = denials_of(attempt.number_hash)
     if is_locked(denials) then
         return
     end
     if not denials or denials.last + DENIAL_RETENTION <= now then
-        denials = {number_key = attempt.number_key, locks = 0}
+        denials = {number_hash = attempt.number_hash, locks = 0}
     end
     local recent = {}
     for _, at in ipairs(denials.recent or {}) do
@@ -68,11 +68,11 @@ local function end_attempt(attempt, owner, ending)
     local locked_until = ending.denials and deny(attempt, ending.denials)
     attempt.locked_until_at = locked_until and wall + locked_until - now or nil
     if ending.outcome == 'Verified' then
-        reset_denials(attempt.number_key)
+        reset_denials(attempt.number_hash)
     end
     write_attempt(attempt)
     call('ZREM', keys.pending, attempt.sequence)
-    call('ZREM', keys.pending_line(attempt.line_key), attempt.sequence)
+    call('ZREM', keys.pending_line(attempt.line_hash), attempt.sequence)
     call('ZREM', keys.owner(owner), attempt.sequence)
     call('ZADD', keys.ended, text(now), attempt.sequence)
     if ending.release then

@@ -2,9 +2,9 @@
 
 use std::fmt::Display;
 
-use crate::config::Site;
+use super::config::Site;
 
-/// What the keys of all sites begin with: a hash tag, so that they are in one slot of a cluster.
+/// The beginning of the keys of all sites: a hash tag, so that they are in one slot of a cluster.
 pub(super) const HASH_TAG: &str = "{phonegate}";
 
 /// A key that a site has once. In a script, `keys.NAME`.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model::BlockRecord;
 use super::{PAGE, RedisStore, malformed, parse, to_json};
-use crate::call::{CallLimit, Country, NumberKey};
+use crate::call::{CallLimit, Country, NumberHash};
 use crate::store::millis::{from_unix, milliseconds, span};
 use crate::store::{Begun, LimitStore, Limits, NewAttempt, NumberLock, Refusal, StoreError, Usage};
 
@@ -81,7 +81,7 @@ pub(super) fn begun(answer: &[String]) -> Result<Begun, StoreError> {
 /// The denials of a number. Only the scripts write them.
 #[derive(Deserialize)]
 struct DenialsRecord {
-    number_key: String,
+    number_hash: String,
     #[serde(default)]
     masked: Box<str>,
     locks: u32,
@@ -91,8 +91,8 @@ struct DenialsRecord {
 
 impl DenialsRecord {
     /// The number and its lock, if it is locked.
-    fn into_lock(self, now: i64, wall: i64) -> Option<(NumberKey, Option<NumberLock>)> {
-        let number = NumberKey::parse(&self.number_key)?;
+    fn into_lock(self, now: i64, wall: i64) -> Option<(NumberHash, Option<NumberLock>)> {
+        let number = NumberHash::parse(&self.number_hash)?;
         let lock = self.locked_from.zip(self.locked_until).filter(|(_, until)| *until > now);
         let by_wall = |time: i64| from_unix(wall.saturating_add(time).saturating_sub(now));
         let lock = lock.map(|(since, until)| NumberLock {
@@ -134,7 +134,7 @@ impl LimitStore for RedisStore {
         Ok(locks)
     }
 
-    async fn unlock(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+    async fn unlock(&self, numbers: &[NumberHash]) -> Result<bool, StoreError> {
         let numbers: Vec<_> = numbers.iter().map(ToString::to_string).collect();
         self.change(&self.scripts.unlock, to_json(&numbers)?).await
     }

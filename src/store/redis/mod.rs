@@ -6,6 +6,7 @@
 mod address;
 mod alerts;
 mod audit;
+mod config;
 mod connection;
 mod keys;
 mod limits;
@@ -16,7 +17,6 @@ mod scripts;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -30,14 +30,14 @@ use uuid::Uuid;
 use super::audit::{Query, Row, Step};
 use super::begin_queue::BeginQueue;
 use super::millis::{from_unix, milliseconds};
-use super::open::StoreType;
 use super::{
     Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
     RecordedChange, Scope, StoreError,
 };
-use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
-use crate::config::{ConfigError, NetworkConfig, StoreConfig};
+use crate::call::{Attempt, CallId, KeyFingerprint, NumberHash};
+use crate::config::{ConfigError, NetworkConfig};
 use address::Address;
+pub use config::RedisConfig;
 use connection::Connections;
 use keys::Keys;
 use limits::LimitArgs;
@@ -49,12 +49,6 @@ const BATCH: usize = 256;
 
 /// Maximum number of attempts that are read at once.
 const PAGE: u64 = 500;
-
-/// The type `redis`.
-pub(super) const TYPE: StoreType = StoreType {
-    open: |config, base| Ok(Arc::new(RedisStore::open(&config.store, &config.network, base)?)),
-    location: |_, _| Ok("the Redis of `store.url`".to_owned()),
-};
 
 /// A store in Redis.
 pub struct RedisStore {
@@ -72,9 +66,8 @@ impl RedisStore {
     ///
     /// # Errors
     /// If `store.url` cannot be read or is not safe to use, or TLS cannot be prepared.
-    pub fn open(config: &StoreConfig, network: &NetworkConfig, base: &Path) -> Result<Self, ConfigError> {
-        let missing = || ConfigError::invalid("store.url", "is missing; it says where Redis is");
-        let url = config.url.as_ref().ok_or_else(missing)?.resolve(base, "store.url")?;
+    pub fn open(config: &RedisConfig, network: &NetworkConfig, base: &Path) -> Result<Self, ConfigError> {
+        let url = config.url()?.resolve(base, "store.url")?;
         let address = Address::parse(secrecy::ExposeSecret::expose_secret(&url))?;
         let tls =
             address.is_tls.then(|| network.tls_client(("store", config.ca_file.as_deref()), None, base)).transpose()?;
@@ -223,7 +216,7 @@ impl CallStore for RedisStore {
         self.query(&command).await
     }
 
-    async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
+    async fn unblock(&self, number: NumberHash) -> Result<bool, StoreError> {
         self.run(&self.scripts.unblock, number.to_string()).await
     }
 
@@ -267,7 +260,7 @@ impl CallStore for RedisStore {
             (may_be_more, skipped_now) = self.run(&self.scripts.sweep, &[milliseconds(keep), skipped]).await?;
             skipped = skipped.saturating_add(skipped_now);
         }
-        // The attempts are swept, so an error here is no error of the sweep: the next one tries again.
+        // The attempts are swept already, so an error here does not fail the sweep: the next sweep tries again.
         let _ = self.sweep_alerts().await;
         Ok(())
     }
@@ -277,7 +270,7 @@ impl CallStore for RedisStore {
     }
 
     async fn check(&self) -> Result<String, StoreError> {
-        // This shows that scripts run and that they may write.
+        // This checks that scripts run and that they may write.
         self.renew(Owner(Uuid::nil())).await?;
         let info: String = self.query(&redis::cmd("INFO")).await?;
         let value = |name: &str| {

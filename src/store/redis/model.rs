@@ -45,17 +45,17 @@ impl Clock {
 #[derive(Serialize)]
 pub(super) struct HashedRecord {
     fingerprint: String,
-    number_key: String,
-    line_key: String,
+    number_hash: String,
+    line_hash: String,
 }
 
 /// A number's hashes by all secrets, the current one first.
 pub(super) fn hashes(number: &StoredNumber) -> Vec<HashedRecord> {
-    let current = HashedNumber { fingerprint: number.fingerprint, number: number.key, line: number.line };
+    let current = HashedNumber { fingerprint: number.fingerprint, number: number.hash, line: number.line_hash };
     let record = |hashed: &HashedNumber| HashedRecord {
         fingerprint: hashed.fingerprint.to_string(),
-        number_key: hashed.number.to_string(),
-        line_key: hashed.line.to_string(),
+        number_hash: hashed.number.to_string(),
+        line_hash: hashed.line.to_string(),
     };
     std::iter::once(&current).chain(&number.otherwise).map(record).collect()
 }

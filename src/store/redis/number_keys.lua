@@ -1,5 +1,5 @@
 -- S14: checks that a process can find every number, and records which keys it writes with. ARGV: `read`, `write` or
--- `write_any`, and the fingerprints of its keys, the current one first. Returns one that it lacks, if any.
+-- `write_any`, and the fingerprints of its keys, the current one first. Returns a key in use that the process lacks, if any.
 
 local usage, known = ARGV[1], {}
 for i = 2, #ARGV do

@@ -13,7 +13,7 @@ local function find_pin()
 end
 
 local function write_pin(pin)
-    call('HSET', keys.pins, pin.number_key, cjson.encode(pin))
+    call('HSET', keys.pins, pin.number_hash, cjson.encode(pin))
 end
 
 local function forgive_all(pin)
@@ -35,7 +35,7 @@ if operation == 'set' then
     record_key_use(used, hashes[1].fingerprint)
     local guesses = 0
     for _, hashed in ipairs(hashes) do
-        local replaced = remove_pin(hashed.number_key)
+        local replaced = remove_pin(hashed.number_hash)
         guesses = math.max(guesses, replaced and replaced.guesses or 0)
     end
     pin.guesses, pin.forgiven = guesses, guesses

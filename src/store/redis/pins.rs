@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::{RedisStore, malformed, model, parse, to_json};
-use crate::call::NumberKey;
+use crate::call::NumberHash;
 use crate::store::millis::{from_unix, milliseconds, to_unix};
 use crate::store::pins::{Guesses, PinLock};
 use crate::store::{
@@ -16,8 +16,8 @@ use crate::store::{
 /// A PIN, as JSON.
 #[derive(Serialize, Deserialize)]
 struct PinRecord {
-    number_key: String,
-    /// The fingerprint of the secret with which `number_key` was hashed.
+    number_hash: String,
+    /// The fingerprint of the secret with which `number_hash` was hashed.
     key_fingerprint: String,
     masked: Box<str>,
     hash: Box<str>,
@@ -35,7 +35,7 @@ struct PinRecord {
 impl PinRecord {
     fn new(pin: &NewPin) -> Self {
         Self {
-            number_key: pin.number.key.to_string(),
+            number_hash: pin.number.hash.to_string(),
             key_fingerprint: pin.number.fingerprint.to_string(),
             masked: pin.number.masked.clone(),
             hash: pin.hash.clone(),
@@ -51,7 +51,7 @@ impl PinRecord {
         let lock = self.locked_until.zip(self.locked_by).map(|(until, by)| PinLock { until, by });
         let (failures, left) = Guesses { begun: self.guesses, forgiven: self.forgiven, lock }.state(now);
         Some(StoredPin {
-            number: NumberKey::parse(&self.number_key)?,
+            number: NumberHash::parse(&self.number_hash)?,
             masked: self.masked,
             set_at: from_unix(self.set_at),
             failures,
@@ -75,7 +75,7 @@ impl RedisStore {
     }
 }
 
-fn hashes(numbers: &[NumberKey]) -> Result<String, StoreError> {
+fn hashes(numbers: &[NumberHash]) -> Result<String, StoreError> {
     to_json(&numbers.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
@@ -96,11 +96,11 @@ impl PinStore for RedisStore {
         is_done(&answer, "set")?.then_some(()).ok_or_else(malformed)
     }
 
-    async fn remove_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+    async fn remove_pin(&self, numbers: &[NumberHash]) -> Result<bool, StoreError> {
         is_done(&self.change_pin("remove", hashes(numbers)?, &[]).await?, "removed")
     }
 
-    async fn unlock_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+    async fn unlock_pin(&self, numbers: &[NumberHash]) -> Result<bool, StoreError> {
         is_done(&self.change_pin("unlock", hashes(numbers)?, &[]).await?, "unlocked")
     }
 
@@ -124,7 +124,7 @@ impl PinStore for RedisStore {
         Ok(pins)
     }
 
-    async fn pin_state(&self, numbers: &[NumberKey]) -> Result<PinState, StoreError> {
+    async fn pin_state(&self, numbers: &[NumberHash]) -> Result<PinState, StoreError> {
         let answer = self.change_pin("state", hashes(numbers)?, &[]).await?;
         let answer: Vec<_> = answer.iter().map(String::as_str).collect();
         Ok(match answer.as_slice() {
@@ -137,7 +137,7 @@ impl PinStore for RedisStore {
 
     async fn begin_pin_guess(
         &self,
-        numbers: &[NumberKey],
+        numbers: &[NumberHash],
         pepper: PepperFingerprint,
         limits: &PinLimits,
     ) -> Result<PinGuess, StoreError> {
@@ -155,7 +155,7 @@ impl PinStore for RedisStore {
         })
     }
 
-    async fn confirm_pin_guess(&self, numbers: &[NumberKey], compared: &PinToCompare) -> Result<bool, StoreError> {
+    async fn confirm_pin_guess(&self, numbers: &[NumberHash], compared: &PinToCompare) -> Result<bool, StoreError> {
         let more = [compared.hash.to_string(), compared.guess.to_string()];
         is_done(&self.change_pin("right", hashes(numbers)?, &more).await?, "right")
     }

@@ -79,7 +79,7 @@ impl Scripts {
     }
 }
 
-/// What a script does with the store's clock.
+/// How a script uses the store's clock.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Clock {
     /// It records the time, because it writes.

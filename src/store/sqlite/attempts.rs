@@ -9,7 +9,7 @@ use super::counters::{self, Counter};
 use super::limits;
 use super::types::{self, WallTime};
 use super::worker::Tx;
-use crate::call::{Attempt, CallId, CallLimit, Failure, NumberKey, Outcome, Progress, StoredOutcome};
+use crate::call::{Attempt, CallId, CallLimit, Failure, NumberHash, Outcome, Progress, StoredOutcome};
 use crate::store::millis::span;
 use crate::store::{AttemptState, EndRequest, Ended, LatestAttempt, Owner};
 
@@ -33,14 +33,14 @@ pub(super) fn end(tx: &Tx<'_>, end: &EndRequest) -> rusqlite::Result<Ended> {
         judged_by,
         failure.and_then(limit_name),
     ];
-    type Found = (i64, Option<NumberKey>, Option<NumberKey>, Option<Box<str>>);
+    type Found = (i64, Option<NumberHash>, Option<NumberHash>, Option<Box<str>>);
     let found: Option<Found> = tx
         .database
         .prepare_cached(
             "UPDATE attempts SET ended = ?4, ended_at = ?5, reason = ?6, text = ?7, holds_number = holds_number AND NOT ?8, codes = NULL,
                  judged_by = ?9, call_limit = ?10
              WHERE id = ?1 AND generation = ?2 AND owner = ?3 AND ended IS NULL AND (?6 IS NOT NULL OR deadline > ?4)
-             RETURNING deadline, number_key, line_key, number",
+             RETURNING deadline, number_hash, line_hash, number",
         )?
         .query_row(parameters, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
@@ -83,7 +83,7 @@ pub(super) fn use_approval(tx: &Tx<'_>, attempt: Attempt, owner: Owner) -> rusql
 pub(super) fn find(tx: &Tx<'_>, id: CallId) -> rusqlite::Result<Option<LatestAttempt>> {
     tx.database
         .prepare_cached(
-            "SELECT generation, number_key, begun, deadline, started_at, ended, ended_at, reason, text, call_limit,
+            "SELECT generation, number_hash, begun, deadline, started_at, ended, ended_at, reason, text, call_limit,
                  judged_by, ringing_at, answered_at
              FROM attempts WHERE id = ?1 AND is_latest = 1",
         )?
@@ -108,7 +108,7 @@ pub(super) fn find(tx: &Tx<'_>, id: CallId) -> rusqlite::Result<Option<LatestAtt
                 },
             };
             let attempt = types::attempt(id, row.get("generation")?);
-            Ok(LatestAttempt { attempt, number: row.get("number_key")?, state })
+            Ok(LatestAttempt { attempt, number: row.get("number_hash")?, state })
         })
         .optional()
 }
@@ -123,7 +123,7 @@ fn age(tx: &Tx<'_>, at: i64, wall_at: i64) -> i64 {
     }
 }
 
-/// Returns how long a pending attempt may still take.
+/// Returns the time left until a pending attempt's deadline.
 pub(super) fn left(tx: &Tx<'_>, row: &rusqlite::Row<'_>) -> rusqlite::Result<Duration> {
     let (begun, deadline): (i64, i64) = (row.get("begun")?, row.get("deadline")?);
     Ok(span((deadline - begun).saturating_sub(age(tx, begun, row.get("started_at")?))))

@@ -5,7 +5,7 @@ use rusqlite::{Row as Found, params};
 
 use super::types::{self, WallTime};
 use super::worker::Tx;
-use crate::call::{Attempt, NumberKey};
+use crate::call::{Attempt, NumberHash};
 use crate::store::audit::{Query, Row, RowOutcome, Step};
 use crate::store::{Block, BlockScope};
 
@@ -17,10 +17,10 @@ pub(super) fn block(tx: &Tx<'_>, block: &Block) -> rusqlite::Result<()> {
         .map(|_| ())
 }
 
-pub(super) fn unblock(tx: &Tx<'_>, number: NumberKey) -> rusqlite::Result<bool> {
+pub(super) fn unblock(tx: &Tx<'_>, number: NumberHash) -> rusqlite::Result<bool> {
     let there = tx
         .database
-        .prepare_cached("DELETE FROM blocks WHERE number_key = ?1 RETURNING coalesce(until_at, ?2 + 1) > ?2")?
+        .prepare_cached("DELETE FROM blocks WHERE number_hash = ?1 RETURNING coalesce(until_at, ?2 + 1) > ?2")?
         .query_map(params![number, tx.wall], |row| row.get(0))?
         .collect::<Result<Vec<bool>, _>>()?;
     Ok(there.contains(&true))
@@ -31,7 +31,7 @@ pub(super) fn blocks(tx: &Tx<'_>) -> rusqlite::Result<Vec<Block>> {
         .prepare_cached("SELECT * FROM blocks WHERE coalesce(until_at, ?1 + 1) > ?1 ORDER BY since_at DESC")?
         .query_map([tx.wall], |row| {
             Ok(Block {
-                number: row.get("number_key")?,
+                number: row.get("number_hash")?,
                 scope: if row.get("whole_line")? { BlockScope::Line } else { BlockScope::Number },
                 masked: row.get("number")?,
                 reason: row.get("reason")?,
@@ -54,7 +54,7 @@ pub(super) fn rows(tx: &Tx<'_>, query: &Query) -> rusqlite::Result<Vec<Row>> {
     wanted.extend(reason.as_ref().map(|reason| ("reason = ?", reason as &dyn ToSql)));
     let mut conditions: Vec<_> = wanted.iter().map(|(condition, _)| (*condition).to_owned()).collect();
     if !numbers.is_empty() {
-        conditions.push(format!("({})", vec!["? IN (number_key, line_key)"; numbers.len()].join(" OR ")));
+        conditions.push(format!("({})", vec!["? IN (number_hash, line_hash)"; numbers.len()].join(" OR ")));
         wanted.extend(numbers.iter().map(|number| ("", number as &dyn ToSql)));
     }
     let order = if *newest_first { "DESC" } else { "ASC" };
@@ -74,8 +74,8 @@ fn row(found: &Found<'_>) -> rusqlite::Result<Row> {
         attempt: types::attempt(found.get("id")?, found.get("generation")?),
         number: found.get("number")?,
         full_number: found.get("full_number")?,
-        number_key: found.get("number_key")?,
-        line_key: found.get("line_key")?,
+        number_hash: found.get("number_hash")?,
+        line_hash: found.get("line_hash")?,
         node: found.get("node")?,
         backend: found.get("backend")?,
         started: found.get::<_, WallTime>("started_at")?.0,

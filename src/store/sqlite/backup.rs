@@ -40,7 +40,7 @@ pub fn back_up(file: &Path, copy: &Path) -> Result<(), String> {
     // SQLite treats an empty file as a new one, and keeps its permissions.
     platform::create_private_file(&unfinished, Grant::CurrentUser).map_err(cannot)?;
     fill(&database, &unfinished, copy).and_then(|()| finish(&unfinished, copy)).inspect_err(|_| {
-        // The error that is returned matters more.
+        // The error that is returned is more important.
         let _ = remove_copy(&unfinished);
     })
 }
@@ -72,7 +72,7 @@ fn fill(database: &Connection, unfinished: &Path, copy: &Path) -> Result<(), Str
 }
 
 fn finish(unfinished: &Path, copy: &Path) -> Result<(), String> {
-    let named = match give_name(unfinished, copy) {
+    let named = match rename_to_unused(unfinished, copy) {
         Ok(true) => fs::remove_file(unfinished),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(already_exists(copy)),
         named => named.map(drop),
@@ -80,9 +80,9 @@ fn finish(unfinished: &Path, copy: &Path) -> Result<(), String> {
     named.and_then(|()| sync_folder_of(copy)).map_err(|error| cannot_write(copy, &error))
 }
 
-/// Gives a file another name, which no file has: a hard link never replaces a file, a rename can. Returns whether the file
-/// has both names now. It has only the new one if the file system has no hard links.
-pub(super) fn give_name(file: &Path, name: &Path) -> IoResult<bool> {
+/// Renames a file to a name that no file has: a hard link never replaces a file, but a rename can. Returns whether the
+/// file has both names now. It has only the new one if the file system has no hard links.
+pub(super) fn rename_to_unused(file: &Path, name: &Path) -> IoResult<bool> {
     match fs::hard_link(file, name) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),

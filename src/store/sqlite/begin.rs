@@ -6,23 +6,23 @@ use super::counters::{self, Counter};
 use super::types::{self, WallTime};
 use super::worker::Tx;
 use super::{limits, ownership};
-use crate::call::{CallId, CallLimit, Country, NumberKey};
+use crate::call::{CallId, CallLimit, Country, NumberHash};
 use crate::store::millis::milliseconds;
 use crate::store::{Begun, DEADLINE_GRACE, Limits, NewAttempt, Refusal, StoredNumber};
 
 /// Begins an attempt, or refuses it.
 pub(super) fn begin(tx: &Tx<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite::Result<Begun> {
     let NewAttempt { attempt, started, deadline, number, owner, node } = new;
-    let pending: Option<(i64, Option<NumberKey>)> = tx
+    let pending: Option<(i64, Option<NumberHash>)> = tx
         .database
         .prepare_cached(
-            "SELECT generation, number_key FROM attempts WHERE id = ?1 AND is_latest = 1 AND ended IS NULL",
+            "SELECT generation, number_hash FROM attempts WHERE id = ?1 AND is_latest = 1 AND ended IS NULL",
         )?
         .query_row([attempt.id], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     // S3: a repetition.
     if let Some((generation, its_number)) = pending {
-        return Ok(match its_number == Some(number.key) {
+        return Ok(match its_number == Some(number.hash) {
             true if generation == types::generation(*attempt) => Begun::New,
             true => Begun::AlreadyOwned(types::attempt(attempt.id, generation).generation),
             false => Begun::Refused(Refusal::OtherNumber),
@@ -36,15 +36,15 @@ pub(super) fn begin(tx: &Tx<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite:
     let deadline = tx.now.saturating_add(milliseconds(*deadline));
     tx.database
         .prepare_cached(
-            "INSERT INTO attempts (id, generation, is_latest, number_key, line_key, number, full_number, node, owner,
+            "INSERT INTO attempts (id, generation, is_latest, number_hash, line_hash, number, full_number, node, owner,
                  started_at, begun, deadline, holds_number, country)
              VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 1, ?12)",
         )?
         .execute(params![
             attempt.id,
             types::generation(*attempt),
-            number.key,
-            number.line,
+            number.hash,
+            number.line_hash,
             number.masked,
             number.full,
             node,
@@ -54,7 +54,7 @@ pub(super) fn begin(tx: &Tx<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite:
             deadline,
             country(number.country.as_ref()),
         ])?;
-    for (counter, at) in counted(Some(number.key), Some(number.line), number.country, tx.now, deadline) {
+    for (counter, at) in counted(Some(number.hash), Some(number.line_hash), number.country, tx.now, deadline) {
         counters::add(tx, counter, at)?;
     }
     ownership::renew(tx, *owner)?;
@@ -63,8 +63,8 @@ pub(super) fn begin(tx: &Tx<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite:
 
 /// Returns the counters that count a call, and the time by which each counts it.
 pub(super) fn counted(
-    number: Option<NumberKey>,
-    line: Option<NumberKey>,
+    number: Option<NumberHash>,
+    line: Option<NumberHash>,
     country: Option<Country>,
     begun: i64,
     deadline: i64,
@@ -92,10 +92,10 @@ fn refusal(tx: &Tx<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite::Res
         .database
         .prepare_cached(
             "SELECT reason, until_at FROM blocks
-             WHERE number_key IN (?1, ?2) AND (number_key = ?1 OR whole_line = 1) AND coalesce(until_at, ?3 + 1) > ?3
+             WHERE number_hash IN (?1, ?2) AND (number_hash = ?1 OR whole_line = 1) AND coalesce(until_at, ?3 + 1) > ?3
              ORDER BY until_at DESC NULLS FIRST LIMIT 1",
         )?
-        .query_row(params![number.key, number.line, tx.wall], |row| {
+        .query_row(params![number.hash, number.line_hash, tx.wall], |row| {
             let until: Option<WallTime> = row.get(1)?;
             Ok(Refusal::Blocked { reason: row.get(0)?, until: until.map(|WallTime(until)| until) })
         })
@@ -104,17 +104,17 @@ fn refusal(tx: &Tx<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite::Res
         return Ok(block);
     }
     // S13.
-    if let Some(after) = limits::locked_for(tx, number.key)? {
+    if let Some(after) = limits::locked_for(tx, number.hash)? {
         return Ok(Some(Refusal::Limit { limit: CallLimit::Denials, after }));
     }
     // S8: the number of an overdue call is released.
     tx.database
         .prepare_cached(
-            "UPDATE attempts SET holds_number = 0 WHERE number_key = ?1 AND holds_number = 1 AND deadline + ?2 <= ?3",
+            "UPDATE attempts SET holds_number = 0 WHERE number_hash = ?1 AND holds_number = 1 AND deadline + ?2 <= ?3",
         )?
-        .execute(params![number.key, milliseconds(DEADLINE_GRACE), tx.now])?;
-    let holding = tx.database.prepare_cached("SELECT 1 FROM attempts WHERE number_key = ?1 AND holds_number = 1")?;
-    if { holding }.exists([number.key])? {
+        .execute(params![number.hash, milliseconds(DEADLINE_GRACE), tx.now])?;
+    let holding = tx.database.prepare_cached("SELECT 1 FROM attempts WHERE number_hash = ?1 AND holds_number = 1")?;
+    if { holding }.exists([number.hash])? {
         return Ok(Some(Refusal::InProgress));
     }
     // S12.

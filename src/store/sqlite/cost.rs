@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::worker::Tx;
 use super::{attempts, begin, counters, record, schema};
 use crate::approval::tests::verified;
-use crate::call::{Attempt, CallId, CallLimit, Country, Failure, FailureReason, KeyFingerprint, NumberKey, Outcome};
+use crate::call::{Attempt, CallId, CallLimit, Country, Failure, FailureReason, KeyFingerprint, NumberHash, Outcome};
 use crate::store::{
     AttemptChange, Begun, DenialLimits, EndRequest, Limits, NewAttempt, Owner, RecordedChange, Refusal, StoredNumber,
 };
@@ -48,7 +48,7 @@ const DENIALS: DenialLimits =
 
 /// An extension of a line to which there are many pending calls.
 fn extension() -> StoredNumber {
-    StoredNumber { key: number(3).key, ..number(LINE) }
+    StoredNumber { hash: number(3).hash, ..number(LINE) }
 }
 
 /// The number of instructions of each statement.
@@ -59,10 +59,10 @@ fn tx(database: &Connection, now: i64) -> Tx<'_> {
 }
 
 fn number(n: u128) -> StoredNumber {
-    let key = NumberKey::parse(&format!("{n:032x}")).unwrap();
+    let hash = NumberHash::parse(&format!("{n:032x}")).unwrap();
     StoredNumber {
-        key,
-        line: key,
+        hash,
+        line_hash: hash,
         fingerprint: KeyFingerprint::UNKEYED,
         otherwise: Box::default(),
         masked: "+1******1212".into(),
@@ -102,7 +102,7 @@ fn filled(calls: i64) -> Connection {
     for n in 0..calls {
         let tx = tx(&database, START + n * MINUTE / calls);
         let n = u128::try_from(n).unwrap();
-        let pending = new(10_000_000 + n, StoredNumber { line: number(LINE).line, ..number(1000 + n) });
+        let pending = new(10_000_000 + n, StoredNumber { line_hash: number(LINE).line_hash, ..number(1000 + n) });
         assert_eq!(begin::begin(&tx, &pending, &ROOMY).unwrap(), Begun::New);
         let ended = new(20_000_000 + n, number(1));
         assert_eq!(begin::begin(&tx, &ended, &ROOMY).unwrap(), Begun::New);
@@ -156,7 +156,7 @@ fn scans(database: &Connection, statement: &str) -> Vec<String> {
     steps.map(Result::unwrap).filter(|step| step.starts_with("SCAN") && step != "SCAN CONSTANT ROW").collect()
 }
 
-/// Something that is done with a filled database.
+/// An operation to measure on a filled database.
 type Work = fn(&Tx<'_>);
 
 const WORKS: [(&str, Work); 11] = [
@@ -196,7 +196,7 @@ const WORKS: [(&str, Work); 11] = [
     ("read what counts for the day", |tx| assert!(counters::usage(tx).unwrap().day > 100)),
     ("give up", |tx| {
         let NewAttempt { attempt, number, .. } = new(10_000_001, number(1001));
-        let failure = Failure::new(FailureReason::CannotPlace, "Nobody was called.");
+        let failure = Failure::new(FailureReason::CannotPlace, "No call was placed.");
         let change = AttemptChange::Refused { number: Some(number), node: "here".into(), failure };
         record::record(tx, &RecordedChange { attempt, at: SystemTime::UNIX_EPOCH, change }).unwrap();
     }),
@@ -260,6 +260,6 @@ fn no_statement_of_a_call_reads_a_whole_table() {
         }
         database.execute_batch("ROLLBACK TO before; RELEASE before").unwrap();
     }
-    // A scan would be found.
+    // The check would find a scan.
     assert_ne!(scans(&database, "SELECT count(*) FROM attempts WHERE node = ?1"), [""; 0]);
 }

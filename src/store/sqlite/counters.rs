@@ -15,7 +15,7 @@ use std::time::Duration;
 use rusqlite::{OptionalExtension, params};
 
 use super::worker::Tx;
-use crate::call::{Country, HashedNumber, NumberKey};
+use crate::call::{Country, HashedNumber, NumberHash};
 use crate::store::millis::{milliseconds, span};
 use crate::store::{StoredNumber, Usage, limits};
 
@@ -36,15 +36,15 @@ const _: () = assert!(DAY_BUCKET == 600_000 && DAY == 86_400_000, "schema_5.sql 
 #[derive(Clone, Copy)]
 pub(super) enum Counter {
     /// Calls to a number, by when they began.
-    Number(NumberKey),
+    Number(NumberHash),
     /// All calls, by when they began.
     Minute,
     /// Pending calls, by their deadline.
     Pending,
     /// Calls to a line, by when they began.
-    Line(NumberKey),
+    Line(NumberHash),
     /// Pending calls to a line, by their deadline.
-    PendingOnLine(NumberKey),
+    PendingOnLine(NumberHash),
     /// All calls of a day, by when they began.
     Day,
     /// Calls to a country, by when they began.
@@ -186,16 +186,16 @@ fn country(key: &[u8]) -> Option<Country> {
 /// For each scope of counters: the scope, the columns of the key and of the time by which attempts are counted, and the
 /// window and the width of a bucket, in milliseconds.
 const RECOUNTED: [(i64, &str, &str, i64, i64); 7] = [
-    (1, "number_key", "begun", DAY, BUCKET),
+    (1, "number_hash", "begun", DAY, BUCKET),
     (2, "x''", "begun", MINUTE, BUCKET),
     (3, "x''", "deadline", 0, BUCKET),
-    (4, "line_key", "begun", MINUTE, BUCKET),
-    (5, "line_key", "deadline", 0, BUCKET),
+    (4, "line_hash", "begun", MINUTE, BUCKET),
+    (5, "line_hash", "deadline", 0, BUCKET),
     (6, "x''", "begun", DAY, DAY_BUCKET),
     (7, "CAST(country AS BLOB)", "begun", DAY, DAY_BUCKET),
 ];
 
-/// Makes the counters anew from the attempts.
+/// Recounts all counters from the attempts.
 pub(super) fn recount(tx: &Tx<'_>) -> rusqlite::Result<()> {
     tx.database.execute("DELETE FROM counters", [])?;
     for (scope, key, time, window, width) in RECOUNTED {
@@ -234,9 +234,11 @@ pub(super) fn sweep(tx: &Tx<'_>, limit: u32) -> rusqlite::Result<bool> {
     Ok(has_more)
 }
 
-/// Moves the counters of a number and of its line to their current keys.
+/// Moves the counters of a number and of its line to their current hashes.
 pub(super) fn rekey(tx: &Tx<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite::Result<()> {
-    for (scope, old, new) in [(1, old.number, number.key), (4, old.line, number.line), (5, old.line, number.line)] {
+    for (scope, old, new) in
+        [(1, old.number, number.hash), (4, old.line, number.line_hash), (5, old.line, number.line_hash)]
+    {
         tx.database
             .prepare_cached(
                 "INSERT INTO counters SELECT scope, ?2, bucket, count, latest FROM counters WHERE scope = ?3 AND key = ?1

@@ -1,49 +1,19 @@
-//! The path of the file, and opening it.
+//! Opens the file.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode};
 
 use super::errors::to_store_error;
-use super::{SqliteStore, schema};
-use crate::config::{ConfigError, ErrorKind, StoreConfig};
-use crate::platform;
-use crate::store::{OpenError, StoreError, StoreErrorCause};
+use super::schema;
+use crate::store::StoreError;
 
 /// How long SQLite waits for another process that writes.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Pause before another attempt to switch the journal.
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
-
-/// Returns the file of a store of type sqlite. Relative paths are relative to `base`.
-///
-/// # Errors
-/// If `store.path` is absent and the state folder is not known.
-pub fn file(config: &StoreConfig, base: &Path) -> Result<PathBuf, ConfigError> {
-    match &config.path {
-        Some(path) => Ok(base.join(path)),
-        None => platform::state_folder().map(|folder| folder.join("phonegate.db")).ok_or_else(|| {
-            let problem = "the user's state folder is not known (is HOME set?); name a file here";
-            ConfigError::at(ErrorKind::StateFolder, "store.path", problem)
-        }),
-    }
-}
-
-/// Opens the store of a configuration.
-pub(super) fn open_configured(config: &StoreConfig, base: &Path) -> Result<SqliteStore, OpenError> {
-    let file = file(config, base)?;
-    let unusable = |problem: &str, cause| {
-        let problem = format_args!("{}: {problem}", file.display());
-        OpenError { config: ConfigError::at(ErrorKind::StateFolder, "store.path", problem), cause }
-    };
-    if let Some(folder) = file.parent() {
-        platform::ensure_private_dir(folder)
-            .map_err(|error| unusable(&error.to_string(), Some(StoreErrorCause::FileInaccessible)))?;
-    }
-    SqliteStore::open(&file).map_err(|error| unusable(error.detail(), error.cause()))
-}
 
 /// Opens the file, and makes it if it is missing. Migrates an older schema.
 pub(super) fn open(file: &Path) -> Result<Connection, StoreError> {

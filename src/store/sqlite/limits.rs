@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, params};
 use super::SqliteStore;
 use super::counters::{self, Counter};
 use super::worker::Tx;
-use crate::call::{CallLimit, NumberKey};
+use crate::call::{CallLimit, NumberHash};
 use crate::store::denials::{DENIAL_RETENTION, NumberDenials};
 use crate::store::limits::{DAY, MINUTE};
 use crate::store::millis::{milliseconds, span};
@@ -20,7 +20,7 @@ impl LimitStore for SqliteStore {
         self.worker.read(locks).await
     }
 
-    async fn unlock(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+    async fn unlock(&self, numbers: &[NumberHash]) -> Result<bool, StoreError> {
         let numbers = numbers.to_vec();
         self.worker.write(move |tx| unlock(tx, &numbers)).await
     }
@@ -36,8 +36,8 @@ pub(super) fn exceeded(
     number: &StoredNumber,
     limits: &Limits,
 ) -> rusqlite::Result<Option<(CallLimit, Duration)>> {
-    let (to_number, line) = (Counter::Number(number.key), Counter::Line(number.line));
-    let pending_on_line = Counter::PendingOnLine(number.line);
+    let (to_number, line) = (Counter::Number(number.hash), Counter::Line(number.line_hash));
+    let pending_on_line = Counter::PendingOnLine(number.line_hash);
     let country = number.country.map(Counter::Country).zip(limits.country_per_day);
     let checked = [
         Some((CallLimit::CallsPerNumber, to_number, limits.calls_per_number, limits.per_number_window)),
@@ -58,10 +58,10 @@ pub(super) fn exceeded(
 }
 
 /// Returns how long a number is still locked.
-pub(super) fn locked_for(tx: &Tx<'_>, number: NumberKey) -> rusqlite::Result<Option<Duration>> {
+pub(super) fn locked_for(tx: &Tx<'_>, number: NumberHash) -> rusqlite::Result<Option<Duration>> {
     let until: Option<i64> = tx
         .database
-        .prepare_cached("SELECT locked_until FROM denials WHERE number_key = ?1 AND locked_until > ?2")?
+        .prepare_cached("SELECT locked_until FROM denials WHERE number_hash = ?1 AND locked_until > ?2")?
         .query_row(params![number, tx.now], |row| row.get(0))
         .optional()?;
     Ok(until.map(|until| span(until.saturating_sub(tx.now))))
@@ -70,7 +70,7 @@ pub(super) fn locked_for(tx: &Tx<'_>, number: NumberKey) -> rusqlite::Result<Opt
 /// Counts a denial. Returns the end of the lock that it causes, by the wall clock.
 pub(super) fn deny(
     tx: &Tx<'_>,
-    number: NumberKey,
+    number: NumberHash,
     masked: &str,
     limits: &DenialLimits,
 ) -> rusqlite::Result<Option<SystemTime>> {
@@ -84,11 +84,11 @@ pub(super) fn deny(
 }
 
 /// Resets the denials and locks of a number.
-pub(super) fn forgive(tx: &Tx<'_>, number: NumberKey) -> rusqlite::Result<()> {
-    tx.database.prepare_cached("DELETE FROM denials WHERE number_key = ?1")?.execute([number]).map(|_| ())
+pub(super) fn forgive(tx: &Tx<'_>, number: NumberHash) -> rusqlite::Result<()> {
+    tx.database.prepare_cached("DELETE FROM denials WHERE number_hash = ?1")?.execute([number]).map(|_| ())
 }
 
-fn unlock(tx: &Tx<'_>, numbers: &[NumberKey]) -> rusqlite::Result<bool> {
+fn unlock(tx: &Tx<'_>, numbers: &[NumberHash]) -> rusqlite::Result<bool> {
     let mut was_locked = false;
     for number in numbers {
         was_locked |= locked_for(tx, *number)?.is_some();
@@ -97,9 +97,9 @@ fn unlock(tx: &Tx<'_>, numbers: &[NumberKey]) -> rusqlite::Result<bool> {
     Ok(was_locked)
 }
 
-fn find(tx: &Tx<'_>, number: NumberKey) -> rusqlite::Result<Option<NumberDenials>> {
+fn find(tx: &Tx<'_>, number: NumberHash) -> rusqlite::Result<Option<NumberDenials>> {
     tx.database
-        .prepare_cached("SELECT recent, locks, locked_from, locked_until FROM denials WHERE number_key = ?1")?
+        .prepare_cached("SELECT recent, locks, locked_from, locked_until FROM denials WHERE number_hash = ?1")?
         .query_row([number], |row| {
             let recent = serde_json::from_str(&row.get::<_, Box<str>>("recent")?);
             let lock: (Option<i64>, Option<i64>) = (row.get("locked_from")?, row.get("locked_until")?);
@@ -112,7 +112,7 @@ fn find(tx: &Tx<'_>, number: NumberKey) -> rusqlite::Result<Option<NumberDenials
         .optional()
 }
 
-fn write(tx: &Tx<'_>, number: NumberKey, masked: &str, denials: &NumberDenials) -> rusqlite::Result<()> {
+fn write(tx: &Tx<'_>, number: NumberHash, masked: &str, denials: &NumberDenials) -> rusqlite::Result<()> {
     tx.database
         .prepare_cached("INSERT OR REPLACE INTO denials VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
         .execute(params![
@@ -131,13 +131,13 @@ fn write(tx: &Tx<'_>, number: NumberKey, masked: &str, denials: &NumberDenials) 
 fn locks(tx: &Tx<'_>) -> rusqlite::Result<Vec<NumberLock>> {
     tx.database
         .prepare_cached(
-            "SELECT number_key, number, locks, locked_from, locked_until FROM denials WHERE locked_until > ?1
+            "SELECT number_hash, number, locks, locked_from, locked_until FROM denials WHERE locked_until > ?1
              ORDER BY locked_from DESC",
         )?
         .query_map([tx.now], |row| {
             let wall = |column: &str| Ok::<_, rusqlite::Error>(in_wall_time(tx, row.get(column)?));
             Ok(NumberLock {
-                number: row.get("number_key")?,
+                number: row.get("number_hash")?,
                 masked: row.get("number")?,
                 since: wall("locked_from")?.unwrap_or(SystemTime::UNIX_EPOCH),
                 until: wall("locked_until")?.unwrap_or(SystemTime::UNIX_EPOCH),
@@ -147,13 +147,13 @@ fn locks(tx: &Tx<'_>) -> rusqlite::Result<Vec<NumberLock>> {
         .collect()
 }
 
-/// Moves the denials of a number to its current key, and adds them to those that it has there.
-pub(super) fn rekey(tx: &Tx<'_>, old: NumberKey, number: &StoredNumber) -> rusqlite::Result<()> {
+/// Moves the denials of a number to its current hash, and adds them to those that it has there.
+pub(super) fn rekey(tx: &Tx<'_>, old: NumberHash, number: &StoredNumber) -> rusqlite::Result<()> {
     let Some(moved) = find(tx, old)? else { return Ok(()) };
-    let mut denials = find(tx, number.key)?.unwrap_or_default();
+    let mut denials = find(tx, number.hash)?.unwrap_or_default();
     denials.merge(moved);
     forgive(tx, old)?;
-    write(tx, number.key, &number.masked, &denials)
+    write(tx, number.hash, &number.masked, &denials)
 }
 
 /// Removes denials that are older than [`DENIAL_RETENTION`].

@@ -18,7 +18,7 @@ const BACKUPS: usize = 3;
 /// Maximum number of files of one kind with the same second in their names.
 const NAMES_A_SECOND: u32 = 9;
 
-/// Why a copy of the file exists.
+/// Reason for a copy of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// It was copied before a migration.
@@ -81,7 +81,7 @@ pub fn new_backup(file: &Path, version: u32) -> Result<PathBuf, String> {
 /// As [`backup::back_up`].
 pub fn back_up_before_migration(file: &Path, copy: &Path) -> Result<(), String> {
     backup::back_up(file, copy).map_err(|problem| problem.trim_end_matches(ADVICE).to_owned())?;
-    // The new one stays, even if others have a later time because a clock was ahead.
+    // The new backup is kept, even if others have a later time because a clock was ahead.
     let old = list(file, Kind::Backup).into_iter().map(|(_, path)| path).filter(|path| path != copy);
     for path in old.skip(BACKUPS - 1) {
         // If it cannot be removed, the next migration tries again.

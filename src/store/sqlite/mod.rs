@@ -11,6 +11,7 @@ mod backup;
 mod begin;
 mod clock;
 mod codes;
+mod config;
 #[cfg(test)]
 mod cost;
 mod counters;
@@ -31,32 +32,24 @@ mod types;
 mod worker;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
 use super::audit::{Query, Row, Step};
-use super::open::StoreType;
 use super::{
     Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
     RecordedChange, Scope, StoreError, StoreErrorCause,
 };
-use crate::call::{Attempt, CallId, KeyFingerprint, NumberKey};
+use crate::call::{Attempt, CallId, KeyFingerprint, NumberHash};
 use crate::platform;
 pub use backup::back_up;
 use clock::Clock;
-pub use file::file;
+pub use config::SqliteConfig;
 pub use migration_backup::{SchemaVersion, back_up_before_migration, backup_files, new_backup, schema_version};
 pub use restore::{OnlyNewer, Restore};
 use worker::{Tx, Worker};
-
-/// The type `sqlite`.
-pub(super) const TYPE: StoreType = StoreType {
-    open: |config, base| Ok(Arc::new(file::open_configured(&config.store, base)?)),
-    location: |config, base| file(config, base).map(|file| file.display().to_string()),
-};
 
 /// A store in a file.
 pub struct SqliteStore {
@@ -147,7 +140,7 @@ impl CallStore for SqliteStore {
         self.worker.write(move |tx| audit::block(tx, &block)).await
     }
 
-    async fn unblock(&self, number: NumberKey) -> Result<bool, StoreError> {
+    async fn unblock(&self, number: NumberHash) -> Result<bool, StoreError> {
         self.worker.write(move |tx| audit::unblock(tx, number)).await
     }
 

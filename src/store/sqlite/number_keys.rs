@@ -19,7 +19,7 @@ fn used(tx: &Tx<'_>) -> rusqlite::Result<Used> {
         .collect()
 }
 
-/// Rekeys a number that is about to be called to its current key. Returns an error if the file has numbers that were
+/// Rekeys a number that is about to be called to its current hash. Returns an error if the file has numbers that were
 /// hashed with a key with which this number was not: they may include its blocks and limits.
 pub(super) fn rekey_number(tx: &Tx<'_>, number: &StoredNumber) -> rusqlite::Result<Option<StoreError>> {
     let used = used(tx)?;
@@ -64,29 +64,29 @@ fn note_use(tx: &Tx<'_>, used: &Used, current: KeyFingerprint) -> rusqlite::Resu
         .map(|_| ())
 }
 
-/// Moves the calls, counters, denials, blocks and the PIN of a number to its current key. Of two blocks, the one that ends
+/// Moves the calls, counters, denials, blocks and the PIN of a number to its current hash. Of two blocks, the one that ends
 /// later is kept.
 fn rekey(tx: &Tx<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite::Result<()> {
-    for (old, new) in [(old.number, number.key), (old.line, number.line)] {
+    for (old, new) in [(old.number, number.hash), (old.line, number.line_hash)] {
         tx.database
             .prepare_cached(
                 "INSERT INTO blocks SELECT ?2, whole_line, number, reason, since_at, until_at FROM blocks
-                     WHERE number_key = ?1
-                 ON CONFLICT (number_key, whole_line) DO UPDATE
+                     WHERE number_hash = ?1
+                 ON CONFLICT (number_hash, whole_line) DO UPDATE
                      SET reason = excluded.reason, since_at = excluded.since_at, until_at = excluded.until_at
                      WHERE blocks.until_at IS NOT NULL
                          AND (excluded.until_at IS NULL OR excluded.until_at > blocks.until_at)",
             )?
             .execute(params![old, new])?;
-        tx.database.prepare_cached("DELETE FROM blocks WHERE number_key = ?1")?.execute([old])?;
+        tx.database.prepare_cached("DELETE FROM blocks WHERE number_hash = ?1")?.execute([old])?;
     }
     pins::rekey(tx, old.number, number)?;
     limits::rekey(tx, old.number, number)?;
     let is_called: bool = tx
         .database
         .prepare_cached(
-            "SELECT EXISTS (SELECT 1 FROM attempts WHERE number_key = ?1)
-                 OR EXISTS (SELECT 1 FROM attempts WHERE line_key = ?2)",
+            "SELECT EXISTS (SELECT 1 FROM attempts WHERE number_hash = ?1)
+                 OR EXISTS (SELECT 1 FROM attempts WHERE line_hash = ?2)",
         )?
         .query_row(params![old.number, old.line], |row| row.get(0))?;
     if !is_called {
@@ -95,12 +95,12 @@ fn rekey(tx: &Tx<'_>, old: &HashedNumber, number: &StoredNumber) -> rusqlite::Re
     // A unique index allows one ringing call per number. If there are two, which no process permits, the old one is
     // kept.
     tx.database
-        .prepare_cached("UPDATE OR IGNORE attempts SET number_key = ?2 WHERE number_key = ?1")?
-        .execute(params![old.number, number.key])?;
+        .prepare_cached("UPDATE OR IGNORE attempts SET number_hash = ?2 WHERE number_hash = ?1")?
+        .execute(params![old.number, number.hash])?;
     // The line's other numbers, too: their calls count for the line.
     tx.database
-        .prepare_cached("UPDATE attempts SET line_key = ?2 WHERE line_key = ?1")?
-        .execute(params![old.line, number.line])?;
+        .prepare_cached("UPDATE attempts SET line_hash = ?2 WHERE line_hash = ?1")?
+        .execute(params![old.line, number.line_hash])?;
     counters::rekey(tx, old, number)
 }
 

@@ -30,7 +30,7 @@ pub(super) fn claim_orphans(tx: &Tx<'_>, owner: Owner, limit: usize, acked: bool
             .execute([owner])?;
     }
     let mut orphans = tx.database.prepare_cached(
-        "SELECT id, generation, number_key, number, begun, deadline, started_at, backend, reference, codes
+        "SELECT id, generation, number_hash, number, begun, deadline, started_at, backend, reference, codes
          FROM attempts LEFT JOIN owners USING (owner)
          WHERE ended IS NULL
              AND (owner <> ?1 AND coalesce(lease, 0) <= ?2 OR deadline + ?4 <= ?2 OR owner = ?1 AND claim_unacked = 1)
@@ -40,7 +40,7 @@ pub(super) fn claim_orphans(tx: &Tx<'_>, owner: Owner, limit: usize, acked: bool
         let placed: (Option<Box<str>>, Option<String>) = (row.get("backend")?, row.get("reference")?);
         Ok(Orphan {
             attempt: types::attempt(row.get("id")?, row.get("generation")?),
-            number: row.get("number_key")?,
+            number: row.get("number_hash")?,
             masked: row.get("number")?,
             left: attempts::left(tx, row)?,
             started: row.get::<_, WallTime>("started_at")?.0,

@@ -9,7 +9,7 @@ use super::SqliteStore;
 use super::number_keys;
 use super::types::WallTime;
 use super::worker::Tx;
-use crate::call::NumberKey;
+use crate::call::NumberHash;
 use crate::store::millis::span;
 use crate::store::pins::{Guesses, PinLock};
 use crate::store::{
@@ -24,12 +24,12 @@ impl PinStore for SqliteStore {
         self.worker.write(move |tx| set(tx, &pin)).await?.map_or(Ok(()), Err)
     }
 
-    async fn remove_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+    async fn remove_pin(&self, numbers: &[NumberHash]) -> Result<bool, StoreError> {
         let numbers = numbers.to_vec();
         self.worker.write(move |tx| remove(tx, &numbers)).await
     }
 
-    async fn unlock_pin(&self, numbers: &[NumberKey]) -> Result<bool, StoreError> {
+    async fn unlock_pin(&self, numbers: &[NumberHash]) -> Result<bool, StoreError> {
         let numbers = numbers.to_vec();
         self.worker.write(move |tx| unlock(tx, &numbers)).await
     }
@@ -38,14 +38,14 @@ impl PinStore for SqliteStore {
         self.worker.read(list).await
     }
 
-    async fn pin_state(&self, numbers: &[NumberKey]) -> Result<PinState, StoreError> {
+    async fn pin_state(&self, numbers: &[NumberHash]) -> Result<PinState, StoreError> {
         let numbers = numbers.to_vec();
         self.worker.read(move |tx| state(tx, &numbers)).await
     }
 
     async fn begin_pin_guess(
         &self,
-        numbers: &[NumberKey],
+        numbers: &[NumberHash],
         pepper: PepperFingerprint,
         limits: &PinLimits,
     ) -> Result<PinGuess, StoreError> {
@@ -53,7 +53,7 @@ impl PinStore for SqliteStore {
         self.worker.write(move |tx| begin_guess(tx, &numbers, pepper, &limits)).await?
     }
 
-    async fn confirm_pin_guess(&self, numbers: &[NumberKey], compared: &PinToCompare) -> Result<bool, StoreError> {
+    async fn confirm_pin_guess(&self, numbers: &[NumberHash], compared: &PinToCompare) -> Result<bool, StoreError> {
         let (numbers, compared) = (numbers.to_vec(), compared.clone());
         self.worker.write(move |tx| was_right(tx, &numbers, &compared)).await
     }
@@ -63,22 +63,22 @@ impl PinStore for SqliteStore {
     }
 }
 
-/// A PIN that the file has.
+/// A stored PIN, with its guesses.
 struct Found {
-    number: NumberKey,
+    number: NumberHash,
     hash: Box<str>,
     guesses: Guesses,
 }
 
-fn find(tx: &Tx<'_>, numbers: &[NumberKey]) -> rusqlite::Result<Option<Found>> {
+fn find(tx: &Tx<'_>, numbers: &[NumberHash]) -> rusqlite::Result<Option<Found>> {
     for number in numbers {
         let found = tx
             .database
             .prepare_cached(
-                "SELECT number_key, hash, guesses, forgiven, locked_until, locked_by FROM pins WHERE number_key = ?1",
+                "SELECT number_hash, hash, guesses, forgiven, locked_until, locked_by FROM pins WHERE number_hash = ?1",
             )?
             .query_row([number], |row| {
-                Ok(Found { number: row.get("number_key")?, hash: row.get("hash")?, guesses: guesses(row)? })
+                Ok(Found { number: row.get("number_hash")?, hash: row.get("hash")?, guesses: guesses(row)? })
             })
             .optional()?;
         if found.is_some() {
@@ -97,11 +97,11 @@ fn guesses(row: &Row<'_>) -> rusqlite::Result<Guesses> {
     Ok(Guesses { begun: count("guesses")?, forgiven: count("forgiven")?, lock })
 }
 
-fn write(tx: &Tx<'_>, number: NumberKey, guesses: &Guesses) -> rusqlite::Result<()> {
+fn write(tx: &Tx<'_>, number: NumberHash, guesses: &Guesses) -> rusqlite::Result<()> {
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     tx.database
         .prepare_cached(
-            "UPDATE pins SET guesses = ?2, forgiven = ?3, locked_until = ?4, locked_by = ?5 WHERE number_key = ?1",
+            "UPDATE pins SET guesses = ?2, forgiven = ?3, locked_until = ?4, locked_by = ?5 WHERE number_hash = ?1",
         )?
         .execute(params![
             number,
@@ -113,9 +113,9 @@ fn write(tx: &Tx<'_>, number: NumberKey, guesses: &Guesses) -> rusqlite::Result<
         .map(|_| ())
 }
 
-/// The error for the pepper of the file's PINs, if it is another one.
+/// Returns an error if the PINs in the file were made with another pepper.
 fn other_pepper(tx: &Tx<'_>, pepper: PepperFingerprint) -> rusqlite::Result<Option<StoreError>> {
-    // All rows have the same.
+    // All rows have the same pepper.
     let used: Option<String> =
         tx.database.prepare_cached("SELECT pepper FROM pins LIMIT 1")?.query_row([], |row| row.get(0)).optional()?;
     Ok(used.filter(|used| *used != pepper.to_string()).map(StoreError::pepper_mismatch))
@@ -125,32 +125,32 @@ fn set(tx: &Tx<'_>, pin: &NewPin) -> rusqlite::Result<Option<StoreError>> {
     if let Some(error) = other_pepper(tx, pin.pepper)? {
         return Ok(Some(error));
     }
-    // This also moves a PIN that the number has by another key.
+    // This also moves a PIN that the number has by another hash.
     if let Some(error) = number_keys::rekey_number(tx, &pin.number)? {
         return Ok(Some(error));
     }
     let NewPin { number, hash, pepper, set_at } = pin;
     tx.database
         .prepare_cached(
-            "INSERT INTO pins (number_key, key_fingerprint, number, hash, pepper, set_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT (number_key) DO UPDATE SET key_fingerprint = excluded.key_fingerprint,
+            "INSERT INTO pins (number_hash, key_fingerprint, number, hash, pepper, set_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (number_hash) DO UPDATE SET key_fingerprint = excluded.key_fingerprint,
                  number = excluded.number, hash = excluded.hash, pepper = excluded.pepper, set_at = excluded.set_at,
                  forgiven = guesses, locked_until = NULL, locked_by = NULL",
         )?
-        .execute(params![number.key, number.fingerprint, number.masked, hash, pepper, WallTime(*set_at)])?;
+        .execute(params![number.hash, number.fingerprint, number.masked, hash, pepper, WallTime(*set_at)])?;
     Ok(None)
 }
 
-fn remove(tx: &Tx<'_>, numbers: &[NumberKey]) -> rusqlite::Result<bool> {
+fn remove(tx: &Tx<'_>, numbers: &[NumberHash]) -> rusqlite::Result<bool> {
     let mut is_removed = false;
     for number in numbers {
-        let removed = tx.database.prepare_cached("DELETE FROM pins WHERE number_key = ?1")?.execute([number])?;
+        let removed = tx.database.prepare_cached("DELETE FROM pins WHERE number_hash = ?1")?.execute([number])?;
         is_removed |= removed > 0;
     }
     Ok(is_removed)
 }
 
-fn unlock(tx: &Tx<'_>, numbers: &[NumberKey]) -> rusqlite::Result<bool> {
+fn unlock(tx: &Tx<'_>, numbers: &[NumberHash]) -> rusqlite::Result<bool> {
     let Some(mut found) = find(tx, numbers)? else { return Ok(false) };
     found.guesses.forgive_all();
     write(tx, found.number, &found.guesses).map(|()| true)
@@ -159,12 +159,12 @@ fn unlock(tx: &Tx<'_>, numbers: &[NumberKey]) -> rusqlite::Result<bool> {
 fn list(tx: &Tx<'_>) -> rusqlite::Result<Vec<StoredPin>> {
     tx.database
         .prepare_cached(
-            "SELECT number_key, number, set_at, guesses, forgiven, locked_until, locked_by FROM pins ORDER BY set_at DESC",
+            "SELECT number_hash, number, set_at, guesses, forgiven, locked_until, locked_by FROM pins ORDER BY set_at DESC",
         )?
         .query_map([], |row| {
             let (failures, left) = guesses(row)?.state(tx.now);
             Ok(StoredPin {
-                number: row.get("number_key")?,
+                number: row.get("number_hash")?,
                 masked: row.get("number")?,
                 set_at: row.get::<_, WallTime>("set_at")?.0,
                 failures,
@@ -174,7 +174,7 @@ fn list(tx: &Tx<'_>) -> rusqlite::Result<Vec<StoredPin>> {
         .collect()
 }
 
-fn state(tx: &Tx<'_>, numbers: &[NumberKey]) -> rusqlite::Result<PinState> {
+fn state(tx: &Tx<'_>, numbers: &[NumberHash]) -> rusqlite::Result<PinState> {
     Ok(match find(tx, numbers)?.map(|found| found.guesses.state(tx.now)) {
         None => PinState::NotSet,
         Some((_, Some(left))) => PinState::Locked { until: wall(tx, left) },
@@ -184,7 +184,7 @@ fn state(tx: &Tx<'_>, numbers: &[NumberKey]) -> rusqlite::Result<PinState> {
 
 fn begin_guess(
     tx: &Tx<'_>,
-    numbers: &[NumberKey],
+    numbers: &[NumberHash],
     pepper: PepperFingerprint,
     limits: &PinLimits,
 ) -> rusqlite::Result<Result<PinGuess, StoreError>> {
@@ -203,21 +203,21 @@ fn begin_guess(
     Ok(Ok(answer))
 }
 
-fn was_right(tx: &Tx<'_>, numbers: &[NumberKey], compared: &PinToCompare) -> rusqlite::Result<bool> {
+fn was_right(tx: &Tx<'_>, numbers: &[NumberHash], compared: &PinToCompare) -> rusqlite::Result<bool> {
     let Some(mut found) = find(tx, numbers)?.filter(|found| found.hash == compared.hash) else { return Ok(false) };
     found.guesses.was_right(compared.guess);
     write(tx, found.number, &found.guesses).map(|()| true)
 }
 
-/// Moves the PIN of a number to its current key. If it has one there, that is kept.
-pub(super) fn rekey(tx: &Tx<'_>, old: NumberKey, number: &StoredNumber) -> rusqlite::Result<()> {
+/// Moves the PIN of a number to its current hash. If it has one there, that is kept.
+pub(super) fn rekey(tx: &Tx<'_>, old: NumberHash, number: &StoredNumber) -> rusqlite::Result<()> {
     tx.database
-        .prepare_cached("UPDATE OR IGNORE pins SET number_key = ?2, key_fingerprint = ?3 WHERE number_key = ?1")?
-        .execute(params![old, number.key, number.fingerprint])?;
-    tx.database.prepare_cached("DELETE FROM pins WHERE number_key = ?1")?.execute([old]).map(|_| ())
+        .prepare_cached("UPDATE OR IGNORE pins SET number_hash = ?2, key_fingerprint = ?3 WHERE number_hash = ?1")?
+        .execute(params![old, number.hash, number.fingerprint])?;
+    tx.database.prepare_cached("DELETE FROM pins WHERE number_hash = ?1")?.execute([old]).map(|_| ())
 }
 
-/// Returns the wall-clock time in `left` milliseconds.
+/// Returns the wall-clock time `left` milliseconds from now.
 fn wall(tx: &Tx<'_>, left: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH.checked_add(span(tx.wall.saturating_add(left))).unwrap_or(SystemTime::UNIX_EPOCH)
 }

@@ -55,8 +55,8 @@ pub(super) fn record(tx: &Tx<'_>, recorded: &RecordedChange) -> rusqlite::Result
 fn lockout(tx: &Tx<'_>, attempt: Attempt, owner: Owner, reason: FailureReason) -> rusqlite::Result<Option<Lockout>> {
     tx.database
         .prepare_cached(
-            "SELECT number_key, number, locked_until_at FROM attempts
-             WHERE id = ?1 AND generation = ?2 AND owner = ?3 AND reason = ?4 AND number_key IS NOT NULL
+            "SELECT number_hash, number, locked_until_at FROM attempts
+             WHERE id = ?1 AND generation = ?2 AND owner = ?3 AND reason = ?4 AND number_hash IS NOT NULL
                  AND locked_until_at IS NOT NULL",
         )?
         .query_row(params![attempt.id, types::generation(attempt), owner, reason.name()], |row| {

@@ -7,15 +7,15 @@ use super::attempts::limit_name;
 use super::types::{self, WallTime};
 use super::worker::Tx;
 use super::{begin, counters};
-use crate::call::{Attempt, CallId, Country, Failure, NumberKey};
+use crate::call::{Attempt, CallId, Country, Failure, NumberHash};
 use crate::store::millis::milliseconds;
 use crate::store::{RecordedChange, StoredNumber};
 
 /// An attempt that has begun although it was refused: its answer came too late.
 struct BegunAttempt {
     has_ended: bool,
-    number: Option<NumberKey>,
-    line: Option<NumberKey>,
+    number: Option<NumberHash>,
+    line: Option<NumberHash>,
     country: Option<Country>,
     /// When it began, and its deadline.
     times: Option<(i64, i64)>,
@@ -39,7 +39,7 @@ pub(super) fn record(
 fn find(tx: &Tx<'_>, attempt: Attempt) -> rusqlite::Result<Option<BegunAttempt>> {
     tx.database
         .prepare_cached(
-            "SELECT ended IS NOT NULL, number_key, line_key, country, begun, deadline FROM attempts
+            "SELECT ended IS NOT NULL, number_hash, line_hash, country, begun, deadline FROM attempts
              WHERE id = ?1 AND generation = ?2",
         )?
         .query_row(params![attempt.id, types::generation(attempt)], |row| {
@@ -81,7 +81,7 @@ fn withdraw(tx: &Tx<'_>, recorded: &RecordedChange, begun: &BegunAttempt, failur
     Ok(())
 }
 
-/// Adds a refusal for the audit, and makes it the latest attempt of its id if it is.
+/// Adds a refusal for the audit, and makes it the latest attempt of its id if no other attempt is.
 fn insert(
     tx: &Tx<'_>,
     recorded: &RecordedChange,
@@ -96,7 +96,7 @@ fn insert(
     }
     tx.database
         .prepare_cached(
-            "INSERT INTO attempts (id, generation, is_latest, number_key, line_key, number, full_number, node, started_at,
+            "INSERT INTO attempts (id, generation, is_latest, number_hash, line_hash, number, full_number, node, started_at,
                  ended_at, ended, reason, text, call_limit, country)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
@@ -104,8 +104,8 @@ fn insert(
             id,
             types::generation(recorded.attempt),
             is_latest,
-            number.map(|number| number.key),
-            number.map(|number| number.line),
+            number.map(|number| number.hash),
+            number.map(|number| number.line_hash),
             number.map(|number| &number.masked),
             number.and_then(|number| number.full.as_ref()),
             node,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::backup::{self, give_name, remove_copy, sync_folder_of, with_end};
+use super::backup::{self, remove_copy, rename_to_unused, sync_folder_of, with_end};
 use super::errors::error_text;
 use super::file::BUSY_TIMEOUT;
 use super::migration_backup::{self, Kind};
@@ -59,22 +59,33 @@ const WITH_PINS: u32 = 4;
 /// The first schema version with locks after denials, with two scopes of blocks, and with approvals that are used up.
 const WITH_LOCKS: u32 = 5;
 
-/// Copies the newer file's blocks into a schema that has one block for each number. It covers the whole line. Of two, the
-/// one that ends later is kept: it replaces the one before it.
+/// The first schema version whose column of a number's hash is `number_hash`, and not `number_key`.
+const WITH_NUMBER_HASH: u32 = 6;
+
+/// Copies the newer file's blocks into a schema that has one block for each number. It covers the whole line. Of two
+/// blocks, the one that ends later is kept, because it replaces the one written before it. OLDER_HASH and NEWER_HASH are the columns of a number's hash.
 const BLOCKS_WITHOUT_SCOPE: &str = "
-    INSERT OR REPLACE INTO main.blocks (number_key, number, reason, since_at, until_at)
-        SELECT number_key, number, reason, since_at, until_at FROM newer.blocks ORDER BY until_at ASC NULLS LAST;";
+    INSERT OR REPLACE INTO main.blocks (OLDER_HASH, number, reason, since_at, until_at)
+        SELECT NEWER_HASH, number, reason, since_at, until_at FROM newer.blocks ORDER BY until_at ASC NULLS LAST;";
 
 /// Copies the newer file's blocks, and what no restore may undo: locks, and that an approval was used up. Alerts stay in
 /// the newer file.
 const BLOCKS_AND_LOCKS: &str = "
-    INSERT INTO main.blocks (number_key, whole_line, number, reason, since_at, until_at)
-        SELECT number_key, whole_line, number, reason, since_at, until_at FROM newer.blocks;
+    INSERT INTO main.blocks (OLDER_HASH, whole_line, number, reason, since_at, until_at)
+        SELECT NEWER_HASH, whole_line, number, reason, since_at, until_at FROM newer.blocks;
     DELETE FROM main.denials;
-    INSERT INTO main.denials (number_key, number, recent, locks, locked_from, locked_until, last, last_at)
-        SELECT number_key, number, recent, locks, locked_from, locked_until, last, last_at FROM newer.denials;
+    INSERT INTO main.denials (OLDER_HASH, number, recent, locks, locked_from, locked_until, last, last_at)
+        SELECT NEWER_HASH, number, recent, locks, locked_from, locked_until, last, last_at FROM newer.denials;
     UPDATE main.attempts SET used_by = used.used_by FROM newer.attempts AS used
         WHERE used.id = attempts.id AND used.generation = attempts.generation AND used.used_by IS NOT NULL;";
+
+/// Copies the newer file's PINs.
+const PINS: &str = "
+    DELETE FROM main.pins;
+    INSERT INTO main.pins (OLDER_HASH, key_fingerprint, number, hash, pepper, set_at, guesses, forgiven, locked_until,
+            locked_by)
+        SELECT NEWER_HASH, key_fingerprint, number, hash, pepper, set_at, guesses, forgiven, locked_until, locked_by
+            FROM newer.pins;";
 
 impl Restore {
     /// Compares a file with its newest backup of an older schema. None if there is no such backup.
@@ -152,7 +163,7 @@ impl Restore {
         }
     }
 
-    /// Gives the newer file another name and replaces it by the backup, with the newer block list, PINs and locks.
+    /// Renames the newer file and replaces it by the backup, with the newer block list, PINs and locks.
     ///
     /// The backup itself stays. A process that is killed meanwhile leaves either the newer or the older file in place.
     ///
@@ -168,7 +179,7 @@ impl Restore {
             self.swap(&restoring).map_err(|error| format!("{} cannot be replaced: {error}", self.file.display()))
         });
         done.inspect_err(|_| {
-            // The error that is returned matters more.
+            // The error that is returned is more important.
             let _ = remove_copy(&restoring);
         })
     }
@@ -202,25 +213,22 @@ impl Restore {
     fn carry_over(&self, restoring: &Path) -> Result<(), String> {
         let name = self.file.to_str().ok_or_else(|| format!("{}: its name is not Unicode", self.file.display()))?;
         let database = open(restoring)?;
-        // Version 2 knows no number keys.
+        // Schema version 2 has no number keys.
         let number_keys = match self.older {
             ..3 => "",
             3.. => "INSERT OR REPLACE INTO main.number_keys SELECT fingerprint, used_at FROM newer.number_keys;",
         };
         let pins = match self.older {
             ..WITH_PINS => "",
-            WITH_PINS.. => {
-                "DELETE FROM main.pins;
-                 INSERT INTO main.pins (number_key, key_fingerprint, number, hash, pepper, set_at, guesses, forgiven,
-                         locked_until, locked_by)
-                     SELECT number_key, key_fingerprint, number, hash, pepper, set_at, guesses, forgiven,
-                         locked_until, locked_by FROM newer.pins;"
-            }
+            WITH_PINS.. => PINS,
         };
         let blocks = match self.older {
             ..WITH_LOCKS => BLOCKS_WITHOUT_SCOPE,
             WITH_LOCKS.. => BLOCKS_AND_LOCKS,
         };
+        let copies = format!("{blocks} {number_keys} {pins}")
+            .replace("OLDER_HASH", number_hash_column(self.older))
+            .replace("NEWER_HASH", number_hash_column(self.version));
         database
             .execute("ATTACH ?1 AS newer", [name])
             .and_then(|_| {
@@ -228,9 +236,7 @@ impl Restore {
                     "PRAGMA secure_delete = ON;
                      BEGIN IMMEDIATE;
                      DELETE FROM main.blocks;
-                     {blocks}
-                     {number_keys}
-                     {pins}
+                     {copies}
                      UPDATE main.clock SET now = max(now, (SELECT now FROM newer.clock));
                      COMMIT;
                      DETACH newer;",
@@ -247,12 +253,20 @@ impl Restore {
 
     fn swap(&self, restoring: &Path) -> io::Result<()> {
         // With both names, the file's path always exists.
-        let has_both = give_name(&self.file, &self.kept)?;
+        let has_both = rename_to_unused(&self.file, &self.kept)?;
         if let Err(error) = fs::rename(restoring, &self.file) {
             let undone = if has_both { fs::remove_file(&self.kept) } else { fs::rename(&self.kept, &self.file) };
             return undone.and(Err(error));
         }
         sync_folder_of(&self.file)
+    }
+}
+
+/// Returns the name that the column of a number's hash has in this schema version.
+fn number_hash_column(version: u32) -> &'static str {
+    match version {
+        ..WITH_NUMBER_HASH => "number_key",
+        WITH_NUMBER_HASH.. => "number_hash",
     }
 }
 

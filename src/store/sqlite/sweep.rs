@@ -13,7 +13,7 @@ const PAGE: u32 = 500;
 
 /// Removes some of what has expired. Returns whether there may be more.
 pub(super) fn sweep(tx: &Tx<'_>, keep: Duration) -> rusqlite::Result<bool> {
-    // One of two clocks may be ahead for a while.
+    // Either clock may be ahead for a while.
     let (old, old_by_wall) = (tx.now - milliseconds(keep), tx.wall - milliseconds(keep));
     let ended: Vec<i64> = tx
         .database

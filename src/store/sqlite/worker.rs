@@ -33,7 +33,7 @@ pub(super) struct Tx<'a> {
     pub(super) database: &'a Connection,
     /// The store's clock, in milliseconds (S10).
     pub(super) now: i64,
-    /// The wall clock, in milliseconds since 1970. Blocks end by it, because people set them.
+    /// The wall clock, in milliseconds since 1970. Blocks end by the wall clock, because people choose their ends.
     pub(super) wall: i64,
     /// Set by a job that writes codes (S18).
     pub(super) has_codes: Cell<bool>,
@@ -50,7 +50,7 @@ pub(super) struct Worker {
     ended: Mutex<Receiver<()>>,
 }
 
-/// What a job does with the database.
+/// How a job uses the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Access {
     /// It reads, and waits for no other process.
@@ -257,7 +257,7 @@ fn commit(
         counters::recount(&tx)?;
     }
     jobs.iter_mut().for_each(|job| job.work(&tx));
-    // Reading writes nothing to the disk.
+    // A read writes nothing to the disk.
     if transaction.total_changes() != changes {
         clock.record(&transaction, tx.now)?;
     }

@@ -38,7 +38,7 @@ use tokio::net::TcpStream;
 use uuid::Uuid;
 
 /// The table with the line of this backend. A real one adds its line to `phonegate::backend::BACKENDS`.
-pub const TYPES: Types = Types { backends: BACKENDS };
+pub const TYPES: Types = Types { backends: BACKENDS, stores: phonegate::store::STORES };
 const BACKENDS: &[BackendType] = &[backend_type::<ModemBankConfig>("modem_bank")];
 
 /// Time limit of a request's first reply.

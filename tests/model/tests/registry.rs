@@ -103,7 +103,7 @@ fn a_late_approval_never_approves_the_next_attempt() {
             other.end(earlier, VERIFIED, Moment::now());
         });
         registry.end(earlier, wrong_key(), Moment::now());
-        registry.release(earlier, number(1).key());
+        registry.release(earlier, number(1).hash());
         let next = begin(&registry, id(1), number(1));
         assert!(matches!(next, Begun::New(_)), "{next:?}");
         assert_eq!(registry.status(id(1)), Some(CallStatus::Pending));
@@ -132,7 +132,7 @@ fn waiting_for_an_attempt_never_returns_a_later_success() {
         let refused = begun(&registry, id(1), number(1));
         let other = Arc::clone(&registry);
         let waiting = thread::spawn(move || other.wait_for(refused, Instant::now()));
-        registry.release(refused, number(1).key());
+        registry.release(refused, number(1).hash());
         registry.end(refused, wrong_key(), Moment::now());
         let later = begun(&registry, id(1), number(2));
         registry.end(later, VERIFIED, Moment::now());
@@ -148,7 +148,7 @@ fn a_number_is_claimable_only_after_its_attempt_releases_it() {
         let other = Arc::clone(&registry);
         let ends = thread::spawn(move || {
             other.end(attempt, wrong_key(), Moment::now());
-            other.release(attempt, number(1).key());
+            other.release(attempt, number(1).hash());
         });
         let during = begin(&registry, id(2), number(1));
         ends.join().unwrap();

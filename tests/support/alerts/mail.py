@@ -14,7 +14,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 settings = json.loads(sys.argv[1])
 
 
-def tell(event):
+def emit(event):
     print(json.dumps(event), flush=True)
 
 
@@ -32,7 +32,7 @@ class Handler:
 
     async def handle_DATA(self, server, session, envelope):
         mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        tell({
+        emit({
             "session": "mail",
             "mail": mail.get_content().replace("\r\n", "\n").rstrip("\n"),
             "headers": [[name, str(value)] for name, value in mail.items()],
@@ -49,7 +49,7 @@ class Handler:
 def authenticate(server, session, envelope, mechanism, data):
     name, password = data.login.decode(), data.password.decode()
     accepted = settings["users"].get(name) == password
-    tell({"session": "login", "login": name, "accepted": accepted})
+    emit({"session": "login", "login": name, "accepted": accepted})
     # What is not handled here, the server refuses with 535.
     return AuthResult(success=accepted, handled=accepted)
 
@@ -69,7 +69,7 @@ async def serve():
     server = await loop.create_server(
         lambda: SMTP(Handler(), loop=loop, **options), "127.0.0.1", settings["port"], ssl=implicit
     )
-    tell({"ready": True})
+    emit({"ready": True})
     await server.serve_forever()
 
 

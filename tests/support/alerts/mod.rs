@@ -234,7 +234,7 @@ impl Rsyslog {
         let folder = certificate.folder.path().display().to_string();
         let own = "global(workDirectory=\"FOLDER\" processInternalMessages=\"off\")\n";
         std::fs::write(certificate.file("rsyslog.conf"), format!("{own}{config}").replace("FOLDER", &folder)).unwrap();
-        // It is installed where only root has it in the path.
+        // It is installed in a folder that is only in root's path.
         let program = "/usr/sbin/rsyslogd";
         assert!(Path::new(program).exists(), "this test needs {program}: apt-get install rsyslog rsyslog-openssl");
         let process = Command::new(program)

@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 settings = json.loads(sys.argv[1])
 
 
-def tell(event):
+def emit(event):
     print(json.dumps(event), flush=True)
 
 
@@ -28,7 +28,7 @@ class Receiver(BaseHTTPRequestHandler):
     def answer(self):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        tell({
+        emit({
             "method": self.command,
             "path": self.path,
             "headers": headers,
@@ -51,5 +51,5 @@ context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
 context.load_cert_chain(settings["certificate"], settings["key"])
 server = HTTPServer(("127.0.0.1", settings["port"]), Receiver)
 server.socket = context.wrap_socket(server.socket, server_side=True)
-tell({"ready": True})
+emit({"ready": True})
 server.serve_forever()

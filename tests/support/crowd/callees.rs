@@ -48,7 +48,7 @@ pub(super) struct Call {
     /// The response to the INVITE once the caller cancels.
     when_cancelled: Option<String>,
     is_acknowledged: bool,
-    /// Where the caller receives audio.
+    /// The address at which the caller receives audio.
     audio: SocketAddr,
     /// Packets from the first one on that was not silence.
     heard_packets: usize,

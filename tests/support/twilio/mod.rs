@@ -30,7 +30,7 @@ pub const TOKEN: &str = "hush-hush-token";
 pub const SECRET: &str = "hush-hush-secret";
 pub const FROM: &str = "+14255550100";
 
-/// What a request is about.
+/// The resource that a request is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum About {
     Start,

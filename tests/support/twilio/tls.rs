@@ -52,7 +52,7 @@ async fn accept(listener: TcpListener, config: ServerConfig, connected: mpsc::Se
         let (stream, from) = listener.accept().await.unwrap();
         let (acceptor, connected) = (acceptor.clone(), connected.clone());
         tokio::spawn(async move {
-            // A client that does not trust the certificate leaves here.
+            // A client that does not trust the certificate closes the connection here.
             let Ok(stream) = acceptor.accept(stream).await else { return };
             let _ = connected.send((stream, from)).await;
         });

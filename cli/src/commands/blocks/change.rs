@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use jiff::tz::TimeZone;
-use phonegate::call::NumberKey;
+use phonegate::call::NumberHash;
 use phonegate::store::{Block, BlockScope, KeyUse};
 
 use super::block_log::BlockLog;
@@ -19,8 +19,8 @@ pub(super) fn add(
     log: impl FnOnce() -> Result<BlockLog, CommandError>,
     json: bool,
 ) -> Result<Exit, CommandError> {
-    let NewBlock { block, older_keys, usage } = new_block(arguments, reader, json)?;
-    let existing = on_the_list(&[&[block.number], &*older_keys].concat(), reader)?;
+    let NewBlock { block, older_hashes, usage } = new_block(arguments, reader, json)?;
+    let existing = on_the_list(&[&[block.number], &*older_hashes].concat(), reader)?;
     let (same, other): (Vec<_>, Vec<_>) = existing.into_iter().partition(|there| there.scope == block.scope);
     let (replaced, other) = (last(same), last(other));
     let zone = TimeZone::system();
@@ -36,12 +36,12 @@ pub(super) fn add(
     let log = log()?;
     reader.use_number_keys(usage)?;
     reader.block_on(reader.store.block(&block))?;
-    // Unblocking an older key removes the blocks of both scopes, so the other one is moved to the current key first.
-    if let Some(other) = other.as_ref().filter(|other| older_keys.contains(&other.number)) {
+    // Unblocking an older hash removes the blocks of both scopes, so the other one is moved to the current hash first.
+    if let Some(other) = other.as_ref().filter(|other| older_hashes.contains(&other.number)) {
         reader.block_on(reader.store.block(&Block { number: block.number, ..other.clone() }))?;
     }
-    for key in older_keys {
-        reader.block_on(reader.store.unblock(key))?;
+    for hash in older_hashes {
+        reader.block_on(reader.store.unblock(hash))?;
     }
     log.added(&block, replaced.as_ref());
     if json {
@@ -75,26 +75,26 @@ pub(super) fn add(
 /// The block that `add` is to write.
 struct NewBlock {
     block: Block,
-    /// Hashes of the same number with other keys. The list may have the number under these, too.
-    older_keys: Vec<NumberKey>,
+    /// Hashes of the same number with other keys. The block list may contain the number under these keys, too.
+    older_hashes: Vec<NumberHash>,
     /// The number keys that the hash of the block may need.
     usage: KeyUse,
 }
 
 fn new_block(arguments: &Add, reader: &StoreReader, json: bool) -> Result<NewBlock, CommandError> {
     let text = arguments.number.join(" ");
-    let mut older_keys = Vec::new();
-    let (number, masked, usage) = match (arguments.call, NumberKey::parse(text.trim())) {
+    let mut older_hashes = Vec::new();
+    let (number, masked, usage) = match (arguments.call, NumberHash::parse(text.trim())) {
         // The administrator may know only the masked number.
         (Some(id), _) => {
-            let (key, masked) = reader.number_of_call(id)?;
-            (key, masked, KeyUse::WriteAny)
+            let (hash, masked) = reader.number_of_call(id)?;
+            (hash, masked, KeyUse::WriteAny)
         }
-        (None, Some(key)) => (key, of_key(key, json, reader)?, KeyUse::WriteAny),
+        (None, Some(hash)) => (hash, masked_of(hash, json, reader)?, KeyUse::WriteAny),
         (None, None) => {
             let number = reader.number(&text)?;
-            older_keys.extend(number.hashed_otherwise().iter().map(|hashed| hashed.number));
-            (number.key(), number.to_string().into(), KeyUse::Write)
+            older_hashes.extend(number.hashed_otherwise().iter().map(|hashed| hashed.number));
+            (number.hash(), number.to_string().into(), KeyUse::Write)
         }
     };
     let since = SystemTime::now();
@@ -111,13 +111,13 @@ fn new_block(arguments: &Add, reader: &StoreReader, json: bool) -> Result<NewBlo
         false => BlockScope::Line,
     };
     let block = Block { number, scope, masked, reason: arguments.reason.clone(), since, until };
-    Ok(NewBlock { block, older_keys, usage })
+    Ok(NewBlock { block, older_hashes, usage })
 }
 
-/// Returns the blocks under these keys of a number.
-fn on_the_list(keys: &[NumberKey], reader: &StoreReader) -> Result<Vec<Block>, CommandError> {
+/// Returns the blocks under these hashes of a number.
+fn on_the_list(hashes: &[NumberHash], reader: &StoreReader) -> Result<Vec<Block>, CommandError> {
     let mut blocks = reader.block_on(reader.store.blocks())?;
-    blocks.retain(|block| keys.contains(&block.number));
+    blocks.retain(|block| hashes.contains(&block.number));
     Ok(blocks)
 }
 
@@ -134,12 +134,12 @@ fn outlasts(there: &Block, new: &Block) -> bool {
     }
 }
 
-/// Returns the masked number of a key. It is known if the number was called or is blocked.
-fn of_key(key: NumberKey, json: bool, reader: &StoreReader) -> Result<Box<str>, CommandError> {
-    if let Some(masked) = reader.masked(key)? {
+/// Returns the masked number of a hash. It is known if the number was called or is blocked.
+fn masked_of(hash: NumberHash, json: bool, reader: &StoreReader) -> Result<Box<str>, CommandError> {
+    if let Some(masked) = reader.masked(hash)? {
         return Ok(masked);
     }
-    if let Some(block) = last(on_the_list(&[key], reader)?) {
+    if let Some(block) = last(on_the_list(&[hash], reader)?) {
         return Ok(block.masked);
     }
     Ok(unknown_number(json))
@@ -151,18 +151,18 @@ pub(super) fn remove(
     log: impl FnOnce() -> Result<BlockLog, CommandError>,
     json: bool,
 ) -> Result<Exit, CommandError> {
-    let keys = reader.keys(&number.text())?;
+    let hashes = reader.hashes(&number.text())?;
     let missing = || {
         CommandError::failed("the number is not on the block list")
             .hint("`phonegate blocks list` shows the list; a number with an extension has a block of its own")
             .hint("`numbers.blocked` in the configuration is a separate list")
     };
-    let blocks = on_the_list(&keys, reader)?;
+    let blocks = on_the_list(&hashes, reader)?;
     let masked = blocks.first().ok_or_else(missing)?.masked.clone();
     let log = log()?;
     let mut was_blocked = false;
-    for key in keys {
-        was_blocked |= reader.block_on(reader.store.unblock(key))?;
+    for hash in hashes {
+        was_blocked |= reader.block_on(reader.store.unblock(hash))?;
     }
     if !was_blocked {
         return Err(missing());

@@ -18,7 +18,7 @@ pub(super) fn run(reader: &StoreReader, json: bool) -> Result<Exit, CommandError
         output::note("No number is blocked.");
     } else {
         output::print_cut_table(&table(&blocks));
-        output::print("To remove a block: phonegate blocks remove KEY");
+        output::print("To remove a block: phonegate blocks remove HASH");
     }
     Ok(Exit::Done)
 }
@@ -26,7 +26,7 @@ pub(super) fn run(reader: &StoreReader, json: bool) -> Result<Exit, CommandError
 /// Returns the list as a table. The reason is the last column, because a narrow terminal cuts it.
 fn table(blocks: &[Block]) -> Table {
     let zone = TimeZone::system();
-    let mut table = output::table(["NUMBER", "BLOCKED", "SINCE", "UNTIL", "KEY", "REASON"]);
+    let mut table = output::table(["NUMBER", "BLOCKED", "SINCE", "UNTIL", "HASH", "REASON"]);
     for block in blocks {
         table.add_row([
             &*block.masked,

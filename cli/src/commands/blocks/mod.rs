@@ -32,14 +32,14 @@ Examples:
   phonegate blocks add +1 4255551212x77 --days 7                       only this extension, for a week
   phonegate blocks add +1 4255551212 --only-this-number                without its extensions
   phonegate blocks add --call 6f9619ff-8b86-d011-b42d-00c04fc964ff     the number of that call
-  phonegate blocks add 0f343b0931126a20f133d67c2b018a3b                the number of a key, from `phonegate calls --json`
+  phonegate blocks add 0f343b0931126a20f133d67c2b018a3b                the number of a hash, from `calls --json`
   phonegate blocks add +1 4255551212 --days 1 --replace                replaces a block that lasts longer
   phonegate blocks remove +1 4255551212                                its own block and the block of its line
   phonegate blocks remove 6f9619ff-8b86-d011-b42d-00c04fc964ff         the number of that call, from an event
-  phonegate blocks remove 0f343b0931126a20f133d67c2b018a3b             the number of a key, from the list
+  phonegate blocks remove 0f343b0931126a20f133d67c2b018a3b             the number of a hash, from the list
 
-A key is the hash of a number. Without privacy.number_key, anyone can find the number by hashing all numbers. Treat keys
-and the output of --json like the numbers; give others the id of a call instead.
+Without privacy.number_key, anyone can find the number of a hash by hashing all numbers. Treat hashes and the output of
+--json like the numbers; give others the id of a call instead.
 
 Exit codes:
   0  done
@@ -49,8 +49,8 @@ Exit codes:
 
 const RECORDS: &str = "\
 --json prints one object a line: event (block; removed; replaced: the block that the new one replaces; kept: a block of
-the other scope, which remains), key, number (masked), scope (number: exactly this number; line: with all its
-extensions), reason, since, until (UTC; left out: forever). A key identifies the number to anyone who hashes every
+the other scope, which remains), number_hash, number (masked), scope (number: exactly this number; line: with all its
+extensions), reason, since, until (UTC; left out: forever). A hash identifies the number to anyone who hashes every
 number: treat it like the number.";
 
 /// The default reason of a block.
@@ -78,9 +78,9 @@ pub(crate) enum BlocksCommand {
 /// The arguments of `phonegate blocks add`.
 #[derive(Args)]
 pub(crate) struct Add {
-    /// The number, such as +1 4255551212; spaces need no quotation marks. Its country need not be allowed. Or the key of
-    /// the number, which `phonegate calls --json` shows.
-    #[arg(required_unless_present = "call", value_name = "NUMBER|KEY")]
+    /// The number, such as +1 4255551212; spaces need no quotation marks. Its country need not be allowed. Or the hash
+    /// of the number, which `phonegate calls --json` shows.
+    #[arg(required_unless_present = "call", value_name = "NUMBER|HASH")]
     number: Vec<String>,
     /// Blocks the number of this call.
     #[arg(long, value_name = "ID", value_parser = CallId::parse, conflicts_with = "number")]
@@ -112,7 +112,7 @@ fn reason(text: &str) -> Result<Box<str>, &'static str> {
 #[derive(Serialize)]
 struct BlockRecord<'a> {
     event: &'static str,
-    key: String,
+    number_hash: String,
     number: &'a str,
     scope: &'static str,
     reason: &'a str,
@@ -125,7 +125,7 @@ impl<'a> BlockRecord<'a> {
     fn of(event: &'static str, block: &'a Block) -> Self {
         Self {
             event,
-            key: block.number.to_string(),
+            number_hash: block.number.to_string(),
             number: &block.masked,
             scope: match scope(block) {
                 BlockScope::Number => "number",

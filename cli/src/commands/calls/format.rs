@@ -16,8 +16,8 @@ use crate::time;
 /// Minimum width of the column of backends, in characters.
 const MIN_BACKENDS: usize = 10;
 
-/// The columns of comma-separated values, named as in [`CallRecord`]. They do not include the key, since it identifies the
-/// number and such files are given to others.
+/// The columns of comma-separated values, named as in [`CallRecord`]. They do not include the hash, since it identifies
+/// the number and such files are given to others.
 const COLUMNS: [&str; 19] = [
     "id",
     "attempt",
@@ -51,7 +51,7 @@ pub(super) struct CallRecord<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     full_number: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
+    number_hash: Option<String>,
     node: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     backend: Option<&'a str>,
@@ -94,7 +94,7 @@ impl<'a> CallRecord<'a> {
             attempt: row.attempt.generation,
             number: row.number.as_deref(),
             full_number: row.full_number.as_deref(),
-            key: row.number_key.map(|key| key.to_string()),
+            number_hash: row.number_hash.map(|hash| hash.to_string()),
             node: &row.node,
             backend: row.backend.as_deref(),
             started: time::utc(row.started),
@@ -145,7 +145,7 @@ pub(super) struct CallPrinter {
     zone: TimeZone,
     /// Width of the column of backends, in characters.
     backends: usize,
-    /// Whether a write failed: the pipe is closed, or the disk is full.
+    /// Whether a write failed, because the pipe is closed or the disk is full.
     broken: bool,
 }
 

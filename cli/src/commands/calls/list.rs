@@ -21,7 +21,7 @@ const DEFAULT_LIMIT: usize = 100;
 const DEFAULT_LIMIT_OF_FOLLOW: usize = 10;
 
 /// The arguments of `phonegate calls list`.
-#[derive(Args)]
+#[derive(Args, Default, PartialEq)]
 pub(super) struct List {
     /// Calls that began at or after this time: 2h or 7d ago, or 2026-03-01, or 2026-03-01T09:30.
     #[arg(long, value_name = "TIME", value_parser = time::parse)]
@@ -32,9 +32,9 @@ pub(super) struct List {
     /// Calls that failed for this reason.
     #[arg(long, value_name = "NAME", ignore_case = true, value_parser = reasons())]
     pub(super) reason: Option<FailureReason>,
-    /// Calls to this number; without an extension, to the whole line. Spaces need no quotation marks. Or the key of the
-    /// number, which --json shows, or the id of a call to it (a GUID with its hyphens).
-    #[arg(long, value_name = "NUMBER|KEY|ID", num_args = 1..)]
+    /// Calls to this number; without an extension, to the whole line. Spaces need no quotation marks. Or the hash of
+    /// the number, which --json shows, or the id of a call to it (a GUID with its hyphens).
+    #[arg(long, value_name = "NUMBER|HASH|ID", num_args = 1..)]
     number: Option<Vec<String>>,
     /// Calls with this id.
     #[arg(long, value_name = "ID", value_parser = CallId::parse)]
@@ -67,7 +67,7 @@ pub(super) fn run(list: &List, reader: &StoreReader, json: bool) -> Result<Exit,
     if let (Some(since), Some(until)) = (list.since, list.until) {
         time::in_order(since, until)?;
     }
-    let numbers = list.number.as_ref().map(|words| reader.keys(&words.join(" "))).transpose()?.unwrap_or_default();
+    let numbers = list.number.as_ref().map(|words| reader.hashes(&words.join(" "))).transpose()?.unwrap_or_default();
     let query =
         Query { since: list.since, until: list.until, id: list.id, numbers, reason: list.reason, ..Query::default() };
     let format = Format::of(json, list.csv)?;
@@ -93,7 +93,7 @@ pub(super) fn run(list: &List, reader: &StoreReader, json: bool) -> Result<Exit,
     Ok(Exit::Done)
 }
 
-/// What was shown.
+/// The result of listing calls.
 struct Shown {
     /// Number of calls.
     count: usize,

@@ -22,7 +22,7 @@ Examples:
   phonegate calls --since 2026-03-01 --until 2026-03-02T12:00
   phonegate calls --number +1 4255551212             to this number; without an extension, to the whole line
   phonegate calls --number 6f9619ff-8b86-d011-b42d-00c04fc964ff    to the number of that call
-  phonegate calls --number 0f343b0931126a20f133d67c2b018a3b    to the number of a key, from --json
+  phonegate calls --number 0f343b0931126a20f133d67c2b018a3b    to the number of a hash, from --json
   phonegate calls --reason NoKeyPressed --since 7d   the calls that failed for this reason
   phonegate calls --follow                           also shows new calls and outcomes, until Ctrl-C
   phonegate calls --since 90d --csv > calls.csv      for a spreadsheet
@@ -33,8 +33,8 @@ Examples:
   id        the id from the host; a repeat has the same id and another attempt
   attempt   the number of the attempt of this id, as in the log
   number    the masked number; full_number if `audit.full_numbers` keeps it
-  key       the key of the number for `phonegate blocks` (not in --csv). It identifies the number to anyone who hashes
-            every number: treat it like the number
+  number_hash    the hash of the number, for `phonegate blocks` (not in --csv). It identifies the number to anyone who
+            hashes every number: treat it like the number
   node      the machine
   backend   the backend that placed the call, or else the last one that refused it
   started, placed, ringing, answered, ended    times (UTC) of what has happened
@@ -59,7 +59,7 @@ Exit codes:
 
 /// The arguments of `phonegate calls`.
 #[derive(Args)]
-#[command(after_help = HELP, args_conflicts_with_subcommands = true)]
+#[command(after_help = HELP)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Option<CallsCommand>,
@@ -78,6 +78,9 @@ enum CallsCommand {
 
 /// Runs a command of `phonegate calls`.
 pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, CommandError> {
+    if arguments.command.is_some() && arguments.list != list::List::default() {
+        return Err(CommandError::usage("write the options of `calls list` and `calls show` after `list` or `show`"));
+    }
     let reader = StoreReader::open(&Context::load(globals.config())?)?;
     match &arguments.command {
         Some(CallsCommand::Show(show)) => show::run(show, &reader, globals.json),

@@ -102,7 +102,7 @@ fn state_folder(folder: &Path, findings: &mut Findings) {
 fn store(context: &Context, findings: &mut Findings) {
     match store_reader::check(context) {
         Ok(text) => {
-            findings.add("store", Verdict::Ok, format!("{}: {text}", context.loaded.config.store.kind.name()));
+            findings.add("store", Verdict::Ok, format!("{}: {text}", context.loaded.config.store.type_name()));
         }
         Err(error) => findings.add("store", Verdict::Failed, error.to_string()),
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::output;
 
-/// A finding about one part. Also a line of `--json`, whose names scripts depend on.
+/// A finding about one part. Also a line of `--json`, on whose names scripts depend.
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
     event: &'static str,

@@ -164,9 +164,10 @@ fn ask_library(path: &Path) -> Result<Library, String> {
     }
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
     match serde_json::from_slice(&output.stdout) {
-        Ok(Answer::Library(library)) => Ok(library),
+        // A library that answers and then ends the process is not sound.
+        Ok(Answer::Library(library)) if output.status.success() => Ok(library),
         Ok(Answer::Error { text }) => Err(text),
-        Err(_) => Err(format!("loading it ended the process ({})", output.status)),
+        Ok(Answer::Library(_)) | Err(_) => Err(format!("loading it ended the process ({})", output.status)),
     }
 }
 

@@ -66,7 +66,7 @@ Exit codes:
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// The folder of MIM's service. [default: that of the registered service FIMService, else the usual one]
+    /// The folder of MIM's service. [default: the folder of the registered service FIMService, else MIM's default]
     #[arg(long, value_name = "FOLDER")]
     service_dir: Option<PathBuf>,
     /// Writes a zip file for support, without secrets and telephone numbers. The file must not exist yet.

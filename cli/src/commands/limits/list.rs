@@ -18,7 +18,7 @@ use crate::time;
 #[derive(Serialize)]
 struct LockRecord<'a> {
     event: &'static str,
-    key: String,
+    number_hash: String,
     number: &'a str,
     since: String,
     until: String,
@@ -68,7 +68,7 @@ pub(super) fn run(limits: &LimitsConfig, reader: &StoreReader, json: bool) -> Re
     } else {
         output::print("Numbers that are locked, because their calls were not approved:");
         output::print_table(&table_of_locks(&locks));
-        output::print("To end a lock: phonegate limits unlock KEY");
+        output::print("To end a lock: phonegate limits unlock HASH");
     }
     output::print("\nCalls in the last 24 hours:");
     output::print_table(&table_of_daily_limits(&daily_limits));
@@ -93,7 +93,7 @@ fn daily_limits(limits: &LimitsConfig, usage: Usage) -> Vec<DailyLimit> {
 fn lock_record(lock: &NumberLock) -> LockRecord<'_> {
     LockRecord {
         event: "lock",
-        key: lock.number.to_string(),
+        number_hash: lock.number.to_string(),
         number: &lock.masked,
         since: time::utc(lock.since),
         until: time::utc(lock.until),
@@ -103,7 +103,7 @@ fn lock_record(lock: &NumberLock) -> LockRecord<'_> {
 
 fn table_of_locks(locks: &[NumberLock]) -> Table {
     let zone = TimeZone::system();
-    let mut table = output::table(["NUMBER", "SINCE", "UNTIL", "LOCKS IN A ROW", "KEY"]);
+    let mut table = output::table(["NUMBER", "SINCE", "UNTIL", "LOCKS IN A ROW", "HASH"]);
     for lock in locks {
         table.add_row([
             &*lock.masked,

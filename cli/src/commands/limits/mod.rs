@@ -25,7 +25,7 @@ Examples:
   phonegate limits list                                            locked numbers, and the use of the daily limits
   phonegate limits unlock +1 4255551212
   phonegate limits unlock 6f9619ff-8b86-d011-b42d-00c04fc964ff     the number of that call, from an event
-  phonegate limits unlock 0f343b0931126a20f133d67c2b018a3b         the number of a key, from the list
+  phonegate limits unlock 0f343b0931126a20f133d67c2b018a3b         the number of a hash, from the list
 
 Each unlock is a line in phonegate-tool.log, in `log.directory`, which says who made it. On Windows, it is also event
 1009 in the Event Log.
@@ -39,16 +39,16 @@ const LIST: &str = "\
 A day is the last 24 hours. A call may count for up to ten minutes longer. Refused calls do not count.
 
 --json prints one object a line:
-  lock   of a number that is locked now: key, number (masked), since, until (UTC), locks (how many in a row, this one
-         included)
+  lock   of a number that is locked now: number_hash, number (masked), since, until (UTC), locks (how many in a row,
+         this one included)
   usage  of a daily limit: limit (calls_per_day or by_country), country (of by_country), calls, cap (left out: no cap)
-A key identifies the number to anyone who hashes every number: treat it like the number.";
+A hash identifies the number to anyone who hashes every number: treat it like the number.";
 
 const UNLOCK: &str = "\
 Ends the lock, and resets the counts of denials and locks: the next lock is as short as the first one.
 
---json prints one object: event (unlocked), key, number (masked), was_locked, and the lock's since, until (UTC) and
-locks.
+--json prints one object: event (unlocked), number_hash, number (masked), was_locked, and the lock's since, until (UTC)
+and locks.
 
 Exit codes:
   0  done, also if the number was not locked

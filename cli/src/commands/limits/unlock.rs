@@ -16,7 +16,7 @@ use crate::time;
 #[derive(Serialize)]
 struct UnlockRecord<'a> {
     event: &'static str,
-    key: String,
+    number_hash: String,
     number: &'a str,
     was_locked: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,12 +33,12 @@ pub(super) fn run(
     log: impl FnOnce() -> Result<AuditLog, CommandError>,
     json: bool,
 ) -> Result<Exit, CommandError> {
-    let KnownNumber { keys, masked } = reader.known_number(&number.text())?;
+    let KnownNumber { hashes, masked } = reader.known_number(&number.text())?;
     let locks = reader.block_on(reader.store.locks())?;
-    let lock = locks.into_iter().find(|lock| keys.contains(&lock.number));
+    let lock = locks.into_iter().find(|lock| hashes.contains(&lock.number));
     let masked = lock.as_ref().map(|lock| lock.masked.clone()).or(masked).unwrap_or_else(|| unknown_number(json));
     let log = log()?;
-    let was_locked = reader.block_on(reader.store.unlock(&keys))?;
+    let was_locked = reader.block_on(reader.store.unlock(&hashes))?;
     let by = format!("by {}", platform::user_name());
     match (was_locked, &lock) {
         (true, Some(lock)) => log.write(GateEvent::Unlocked, &masked, &format!("{by}; it was: {}", describe(lock))),
@@ -51,7 +51,7 @@ pub(super) fn run(
         let lock = lock.as_ref().filter(|_| was_locked);
         output::json_line(&UnlockRecord {
             event: "unlocked",
-            key: keys.first().map(ToString::to_string).unwrap_or_default(),
+            number_hash: hashes.first().map(ToString::to_string).unwrap_or_default(),
             number: &masked,
             was_locked,
             since: lock.map(|lock| time::utc(lock.since)),

@@ -23,7 +23,7 @@ const MIM_ATTRIBUTE: &str = "msidmPhoneGatePhoneNumber";
 
 const HELP: &str = "\
 Reads numbers as a call would, by the section `numbers` of the configuration, and shows which of them may be
-called. It places no call and contacts no provider. Run it on an export of all users before PhoneGate goes spinner.
+called. It places no call and contacts no provider. Run it on an export of all users before PhoneGate goes live.
 
 Examples:
   phonegate numbers check \"+1 4255551212\" \"49 151 23456789\"      quotation marks around each number

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use phonegate::call::{GateEvent, NumberKey};
+use phonegate::call::{GateEvent, NumberHash};
 use phonegate::platform;
 use phonegate::store::StoredPin;
 
@@ -37,7 +37,7 @@ pub(super) fn set(
     super::set(&setter.into_checker(reader), &number, pin, reader)?;
     write_set(&log, &number.to_string(), replaced);
     match json {
-        true => output::json_line(&set_record(number.key(), &number.to_string(), None, replaced.is_some())),
+        true => output::json_line(&set_record(number.hash(), &number.to_string(), None, replaced.is_some())),
         false => {
             let instead = if replaced.is_some() { ", and replaces the one before" } else { "" };
             output::print(&format!("The PIN of {number} is set{instead}."));
@@ -54,11 +54,11 @@ pub(super) fn write_set(log: &AuditLog, masked: &str, replaced: Option<&StoredPi
 }
 
 /// Returns the line of `--json` about a PIN that was just set.
-pub(super) fn set_record(key: NumberKey, masked: &str, line: Option<u64>, is_replaced: bool) -> PinRecord<'_> {
+pub(super) fn set_record(hash: NumberHash, masked: &str, line: Option<u64>, is_replaced: bool) -> PinRecord<'_> {
     PinRecord {
         event: "set",
         line,
-        key: key.to_string(),
+        number_hash: hash.to_string(),
         number: masked,
         set: time::utc(SystemTime::now()),
         failures: None,
@@ -76,9 +76,9 @@ pub(super) fn reset(
     if arguments.all {
         return reset_all(reader, log, json);
     }
-    let (keys, pin) = found(&arguments.number.join(" "), reader)?;
+    let (hashes, pin) = found(&arguments.number.join(" "), reader)?;
     let log = log()?;
-    if !reader.block_on(reader.store.remove_pin(&keys))? {
+    if !reader.block_on(reader.store.remove_pin(&hashes))? {
         return Err(not_set());
     }
     write_removed(&log, &pin, json);
@@ -133,9 +133,9 @@ pub(super) fn unlock(
     log: impl FnOnce() -> Result<AuditLog, CommandError>,
     json: bool,
 ) -> Result<Exit, CommandError> {
-    let (keys, pin) = found(&number.text(), reader)?;
+    let (hashes, pin) = found(&number.text(), reader)?;
     let log = log()?;
-    if !reader.block_on(reader.store.unlock_pin(&keys))? {
+    if !reader.block_on(reader.store.unlock_pin(&hashes))? {
         return Err(not_set());
     }
     log.write(
@@ -154,12 +154,12 @@ pub(super) fn unlock(
     Ok(Exit::Done)
 }
 
-/// Finds the keys of a number, and its PIN.
-fn found(number: &str, reader: &StoreReader) -> Result<(Vec<NumberKey>, StoredPin), CommandError> {
-    let keys = reader.keys(number)?;
+/// Finds the hashes of a number, and its PIN.
+fn found(number: &str, reader: &StoreReader) -> Result<(Vec<NumberHash>, StoredPin), CommandError> {
+    let hashes = reader.hashes(number)?;
     let pins = reader.block_on(reader.store.pins())?;
-    let pin = pins.into_iter().find(|pin| keys.contains(&pin.number)).ok_or_else(not_set)?;
-    Ok((keys, pin))
+    let pin = pins.into_iter().find(|pin| hashes.contains(&pin.number)).ok_or_else(not_set)?;
+    Ok((hashes, pin))
 }
 
 fn not_set() -> CommandError {

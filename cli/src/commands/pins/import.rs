@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use csv::StringRecord;
 use phonegate::admission::Admission;
-use phonegate::approval::pins::{PinChecker, PinRules, number_keys};
-use phonegate::call::{NumberKey, PhoneNumber};
+use phonegate::approval::pins::{PinChecker, PinRules, number_hashes};
+use phonegate::call::{NumberHash, PhoneNumber};
 use phonegate::store::StoredPin;
 use phonegate_approval::secret::Pin;
 use serde_json::json;
@@ -91,7 +91,7 @@ pub(super) fn run(
 }
 
 /// The PINs that were set before the import.
-struct PreviousPins(HashMap<NumberKey, StoredPin>);
+struct PreviousPins(HashMap<NumberHash, StoredPin>);
 
 impl PreviousPins {
     fn new(pins: Vec<StoredPin>) -> Self {
@@ -99,7 +99,7 @@ impl PreviousPins {
     }
 
     fn pin(&self, number: &PhoneNumber) -> Option<&StoredPin> {
-        number_keys(number).iter().find_map(|key| self.0.get(key))
+        number_hashes(number).iter().find_map(|hash| self.0.get(hash))
     }
 }
 
@@ -128,7 +128,7 @@ fn set_all(
         change::write_set(log, &masked, before);
         replaced += usize::from(before.is_some());
         if json {
-            output::json_line(&change::set_record(number.key(), &masked, Some(line), before.is_some()));
+            output::json_line(&change::set_record(number.hash(), &masked, Some(line), before.is_some()));
         }
     }
     Ok(replaced)
@@ -146,7 +146,7 @@ fn check(text: &str, numbers: &Admission, rules: PinRules) -> Result<CheckedRows
     else {
         return Err("the first row must name the columns `number` and `pin`".to_owned());
     };
-    let mut lines: HashMap<NumberKey, u64> = HashMap::new();
+    let mut lines: HashMap<NumberHash, u64> = HashMap::new();
     let mut checked = CheckedRows::default();
     let mut row = StringRecord::new();
     while let Some(line) = rows.next(&mut row)? {
@@ -171,14 +171,14 @@ fn entry(
     pin: &str,
     numbers: &Admission,
     rules: PinRules,
-    lines: &mut HashMap<NumberKey, u64>,
+    lines: &mut HashMap<NumberHash, u64>,
 ) -> Result<Entry, String> {
     // The text of a failure shows a part of the input, which may be a PIN in the wrong column.
     let number = numbers.read(number).map_err(|failure| {
         format!("the number cannot be read ({}); `phonegate numbers check` says why", failure.reason().name())
     })?;
     let pin = rules.check(pin, &number).map_err(|refused| refused.to_string())?;
-    match lines.insert(number.key(), line) {
+    match lines.insert(number.hash(), line) {
         None => Ok(Entry { line, number, pin }),
         Some(first) => Err(format!("the number is in line {first}, too; remove one of the lines")),
     }

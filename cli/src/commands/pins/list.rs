@@ -25,7 +25,7 @@ pub(super) fn run(reader: &StoreReader, json: bool) -> Result<Exit, CommandError
 
 fn table(pins: &[StoredPin]) -> Table {
     let zone = TimeZone::system();
-    let mut table = output::table(["NUMBER", "SET", "FAILURES", "LOCKED UNTIL", "KEY"]);
+    let mut table = output::table(["NUMBER", "SET", "FAILURES", "LOCKED UNTIL", "HASH"]);
     for pin in pins {
         table.add_row([
             &*pin.masked,

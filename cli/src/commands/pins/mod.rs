@@ -9,9 +9,9 @@ mod state;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use phonegate::approval::pins::{Pepper, PinChecker, PinRules, SetPinError, number_keys};
+use phonegate::approval::pins::{Pepper, PinChecker, PinRules, SetPinError, number_hashes};
 use phonegate::call::PhoneNumber;
-use phonegate::config::{PEPPER, StoreKind};
+use phonegate::config::PEPPER;
 use phonegate::store::{PinLimits, StoredPin};
 use phonegate_approval::secret::Pin;
 use serde::Serialize;
@@ -53,9 +53,9 @@ Exit codes:
   2  wrong usage or configuration, or a number or PIN that is refused";
 
 const RECORDS: &str = "\
---json prints one object a line: event (pin; set; removed; unlocked), key, number (masked), set (UTC), failures (wrong
-PINs in a row), locked_until (UTC; left out: not locked); set also has replaced (whether there was a PIN before). A key
-identifies the number to anyone who hashes every number: treat it like the number.";
+--json prints one object a line: event (pin; set; removed; unlocked), number_hash, number (masked), set (UTC), failures
+(wrong PINs in a row), locked_until (UTC; left out: not locked); set also has replaced (whether there was a PIN before).
+A hash identifies the number to anyone who hashes every number: treat it like the number.";
 
 const IMPORT: &str = "\
 The first row of the file names its columns; two of them must be `number` and `pin`. The separator is a comma, semicolon
@@ -65,8 +65,8 @@ before you fill them: otherwise it drops the leading zeros of PINs. FILE - is st
 Every row is checked before the first PIN is set. If one is refused, no PIN is set. Each PIN takes about 20 ms. If the
 command is interrupted, run it again: it sets all PINs again.
 
---json prints one object a line: refused (line, text) for each row that cannot be used; set (line, key, number, set,
-replaced) for each PIN; imported (pins, replaced, dry_run) at the end.
+--json prints one object a line: refused (line, text) for each row that cannot be used; set (line, number_hash, number,
+set, replaced) for each PIN; imported (pins, replaced, dry_run) at the end.
 
 Exit codes:
   0  all PINs were set; with --dry-run, they can be set
@@ -122,8 +122,8 @@ pub(crate) struct Import {
 /// The arguments of `phonegate pins reset`.
 #[derive(Args)]
 pub(crate) struct Reset {
-    /// The number, or its key, which `phonegate pins list` shows, or the id of a call to it (a GUID with its hyphens).
-    #[arg(required_unless_present = "all", value_name = "NUMBER|KEY|ID")]
+    /// The number, or its hash, which `phonegate pins list` shows, or the id of a call to it (a GUID with its hyphens).
+    #[arg(required_unless_present = "all", value_name = "NUMBER|HASH|ID")]
     number: Vec<String>,
     /// Removes the PINs of all numbers, before a change of the pepper.
     #[arg(long, conflicts_with = "number")]
@@ -137,7 +137,7 @@ struct PinRecord<'a> {
     /// The line of the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<u64>,
-    key: String,
+    number_hash: String,
     number: &'a str,
     set: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,7 +153,7 @@ impl<'a> PinRecord<'a> {
         Self {
             event,
             line: None,
-            key: pin.number.to_string(),
+            number_hash: pin.number.to_string(),
             number: &pin.masked,
             set: time::utc(pin.set_at),
             failures: Some(pin.failures),
@@ -163,7 +163,7 @@ impl<'a> PinRecord<'a> {
     }
 }
 
-/// What is needed to set PINs.
+/// The inputs for setting PINs.
 struct PinSetter {
     pepper: Pepper,
     rules: PinRules,
@@ -206,14 +206,14 @@ fn set(checker: &PinChecker, number: &PhoneNumber, pin: Pin, reader: &StoreReade
 
 /// Returns the PIN of a number.
 fn of_number<'a>(pins: &'a [StoredPin], number: &PhoneNumber) -> Option<&'a StoredPin> {
-    let keys = number_keys(number);
-    pins.iter().find(|pin| keys.contains(&pin.number))
+    let hashes = number_hashes(number);
+    pins.iter().find(|pin| hashes.contains(&pin.number))
 }
 
 /// Runs a command of `phonegate pins`.
 pub(crate) fn run(command: &PinsCommand, globals: &Globals) -> Result<Exit, CommandError> {
     let context = Context::load(globals.config())?;
-    if context.loaded.config.store.kind == StoreKind::Memory {
+    if !context.loaded.config.store.is_persistent() {
         return Err(CommandError::usage(format!(
             "{}: store.type is memory, which ends with its process, so no PIN can be set in it",
             context.file.display()

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::error::CommandError;
 use crate::store_reader::StoreReader;
 
-/// The numbers of PINs.
+/// Counts of PINs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PinState {
     /// Number of PINs that are set.

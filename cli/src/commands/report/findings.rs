@@ -1,4 +1,4 @@
-//! What an administrator should look into.
+//! Findings that an administrator should look into.
 
 use phonegate::call::FailureReason;
 
@@ -30,9 +30,9 @@ impl Finding {
 
 /// Returns the findings, the most urgent first.
 pub(super) fn findings(stats: &Statistics) -> Vec<Finding> {
-    let mut found: Vec<_> = fraud(stats).into_iter().chain(defects(stats)).chain(trouble(stats)).collect();
-    found.extend(gone(stats));
-    found.extend(caps(stats));
+    let mut found: Vec<_> = fraud(stats).into_iter().chain(defects(stats)).chain(technical_failures(stats)).collect();
+    found.extend(abandoned_calls(stats));
+    found.extend(daily_limits_reached(stats));
     found.extend(locked(stats));
     found.extend(refused(stats));
     found.extend(refused_number(stats));
@@ -73,7 +73,7 @@ fn defects(stats: &Statistics) -> Option<Finding> {
 }
 
 /// The most frequent technical reason.
-fn trouble(stats: &Statistics) -> Option<Finding> {
+fn technical_failures(stats: &Statistics) -> Option<Finding> {
     let is_trouble = |reason| OutcomeKind::of(reason) == OutcomeKind::Trouble && reason != FailureReason::Internal;
     let (reason, count) = stats.reasons().into_iter().find(|(reason, _)| is_trouble(*reason))?;
     let text = format!("{} failed as {}: {}.", format::calls(count), reason.name(), format::meaning(reason));
@@ -81,7 +81,7 @@ fn trouble(stats: &Statistics) -> Option<Finding> {
 }
 
 /// Calls have not ended: a running service would have claimed them.
-fn gone(stats: &Statistics) -> Option<Finding> {
+fn abandoned_calls(stats: &Statistics) -> Option<Finding> {
     let newest = stats.gone.last()?;
     let calls = format::counted(stats.gone.len() as u64, "call has", "calls have");
     let text =
@@ -90,8 +90,8 @@ fn gone(stats: &Statistics) -> Option<Finding> {
 }
 
 /// Daily limits refused calls.
-fn caps(stats: &Statistics) -> Vec<Finding> {
-    let found = stats.limits.caps().map(|(cap, days)| {
+fn daily_limits_reached(stats: &Statistics) -> Vec<Finding> {
+    let found = stats.limits.daily_limits_reached().map(|(cap, days)| {
         let days = format::counted(days.len() as u64, "day", "days");
         let text = format!("{} was reached on {days}. Is it too low, or is it an attack?", name(cap));
         let command = calls_command(stats, &format!("--reason {}", FailureReason::Throttled.name()));

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use jiff::ZonedDateTime;
 use jiff::civil::Date;
-use phonegate::call::{CallId, CallLimit, Country, Failure, NumberKey};
+use phonegate::call::{CallId, CallLimit, Country, Failure, NumberHash};
 use phonegate::store::Row;
 
 /// Maximum number of locked numbers that are named.
@@ -22,7 +22,7 @@ pub(super) enum DailyLimit {
 
 /// A number that was locked after denials.
 pub(super) struct Locked {
-    /// The last call that locked it. Commands find the number by this id, since its key would reveal the number.
+    /// The last call that locked it. Commands find the number by this id, since its hash would reveal the number.
     pub(super) newest: CallId,
     pub(super) masked: Box<str>,
     /// How often it was locked.
@@ -37,10 +37,10 @@ pub(super) struct Locked {
 #[derive(Default)]
 pub(super) struct LimitStatistics {
     refused: HashMap<CallLimit, u64>,
-    /// When each cap refused its first call of a day.
-    caps: BTreeMap<DailyLimit, BTreeMap<Date, ZonedDateTime>>,
-    locked: HashMap<NumberKey, Locked>,
-    denials: HashMap<NumberKey, u64>,
+    /// When each daily limit refused its first call of a day.
+    daily_limits_reached: BTreeMap<DailyLimit, BTreeMap<Date, ZonedDateTime>>,
+    locked: HashMap<NumberHash, Locked>,
+    denials: HashMap<NumberHash, u64>,
     /// Numbers that are locked when the report is made.
     pub(super) locked_now: u64,
 }
@@ -56,20 +56,25 @@ impl LimitStatistics {
                 _ => None,
             };
             if let (Some(cap), Some(time)) = (cap, time) {
-                let first = self.caps.entry(cap).or_default().entry(time.date()).or_insert_with(|| time.clone());
+                let first = self
+                    .daily_limits_reached
+                    .entry(cap)
+                    .or_default()
+                    .entry(time.date())
+                    .or_insert_with(|| time.clone());
                 if *time < *first {
                     *first = time.clone();
                 }
             }
         }
-        let Some(key) = row.number_key else { return };
+        let Some(hash) = row.number_hash else { return };
         if failure.reason().is_denial() {
-            *self.denials.entry(key).or_default() += 1;
+            *self.denials.entry(hash).or_default() += 1;
         }
         if let (Some(until), Some(masked)) = (row.locked_until, &row.number) {
             let (newest, since) = (row.attempt.id, row.ended.unwrap_or(row.started));
-            let locks = self.locked.get(&key).map_or(0, |locked| locked.locks) + 1;
-            self.locked.insert(key, Locked { newest, masked: masked.clone(), locks, since, until });
+            let locks = self.locked.get(&hash).map_or(0, |locked| locked.locks) + 1;
+            self.locked.insert(hash, Locked { newest, masked: masked.clone(), locks, since, until });
         }
     }
 
@@ -79,14 +84,14 @@ impl LimitStatistics {
     }
 
     /// Returns the daily limits that were reached, and the first refusal of each day.
-    pub(super) fn caps(&self) -> impl Iterator<Item = (DailyLimit, Vec<&ZonedDateTime>)> {
-        self.caps.iter().map(|(cap, days)| (*cap, days.values().collect()))
+    pub(super) fn daily_limits_reached(&self) -> impl Iterator<Item = (DailyLimit, Vec<&ZonedDateTime>)> {
+        self.daily_limits_reached.iter().map(|(cap, days)| (*cap, days.values().collect()))
     }
 
     /// Returns the numbers that were locked and their denials, those that were locked most often first.
     pub(super) fn locked(&self) -> Vec<(&Locked, u64)> {
-        let denials = |key| self.denials.get(key).copied().unwrap_or_default();
-        let mut locked: Vec<_> = self.locked.iter().map(|(key, locked)| (locked, denials(key))).collect();
+        let denials = |hash| self.denials.get(hash).copied().unwrap_or_default();
+        let mut locked: Vec<_> = self.locked.iter().map(|(hash, locked)| (locked, denials(hash))).collect();
         locked.sort_by_key(|(locked, denials)| (Reverse((locked.locks, *denials, locked.since)), &locked.masked));
         locked
     }

@@ -38,7 +38,7 @@ pub(super) fn refused(stats: &Statistics) -> Markup {
                         }
                     } }
                 }
-                @for (cap, days) in stats.limits.caps() { p.after { (reached(cap, &days)) } }
+                @for (cap, days) in stats.limits.daily_limits_reached() { p.after { (reached(cap, &days)) } }
                 p.after { "What counts now: " code { "phonegate limits list" } }
             }
         }

@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     let now = SystemTime::now();
     let until = arguments.until.unwrap_or(now);
     time::in_order(arguments.since, until)?;
-    // The future is not a time without calls.
+    // A time in the future would be shown as a time without calls.
     let until = if arguments.since < now { until.min(now) } else { until };
     let beyond = || CommandError::usage("--since or --until is outside of the supported years");
     let from = time::zoned(arguments.since, &zone).ok_or_else(beyond)?;
@@ -109,7 +109,7 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     Ok(Exit::Done)
 }
 
-/// Where the page is written to.
+/// The destination of the page.
 #[derive(PartialEq, Eq)]
 enum Target {
     Stdout,

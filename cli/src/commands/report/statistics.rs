@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::{RoundMode, Unit, ZonedDateTime, ZonedDateTimeRound};
-use phonegate::call::{CallId, CallLimit, Failure, FailureReason, NumberKey};
+use phonegate::call::{CallId, CallLimit, Failure, FailureReason, NumberHash};
 use phonegate::store::{Row, RowOutcome};
 
 use super::limits::LimitStatistics;
@@ -112,7 +112,7 @@ pub(super) const WATCHED: usize = 8;
 
 /// A number whose calls were refused, or reported as fraud.
 pub(super) struct Suspect {
-    /// The last of these calls. Commands find the number by this id, since its key would reveal the number.
+    /// The last of these calls. Commands find the number by this id, since its hash would reveal the number.
     pub(super) newest: CallId,
     pub(super) masked: Box<str>,
     pub(super) refused: u64,
@@ -136,7 +136,7 @@ pub(super) struct Statistics {
     pub(super) hours: [[u64; 24]; 7],
     pub(super) backends: BTreeMap<Box<str>, Tally>,
     pub(super) nodes: BTreeMap<Box<str>, Tally>,
-    suspects: HashMap<NumberKey, Suspect>,
+    suspects: HashMap<NumberHash, Suspect>,
     pub(super) limits: LimitStatistics,
     /// Calls that have not ended although their process is gone.
     pub(super) gone: Vec<CallId>,
@@ -240,7 +240,7 @@ impl Statistics {
     }
 
     fn count_suspect(&mut self, row: &Row, kind: Option<OutcomeKind>) {
-        let (Some(key), Some(masked)) = (row.number_key, &row.number) else { return };
+        let (Some(hash), Some(masked)) = (row.number_hash, &row.number) else { return };
         let (refused, fraud) = match kind {
             Some(OutcomeKind::Refused) => (1, 0),
             Some(OutcomeKind::Fraud) => (0, 1),
@@ -248,7 +248,7 @@ impl Statistics {
         };
         let newest = row.attempt.id;
         let new = || Suspect { newest, masked: masked.clone(), refused: 0, fraud: 0 };
-        let suspect = self.suspects.entry(key).or_insert_with(new);
+        let suspect = self.suspects.entry(hash).or_insert_with(new);
         suspect.newest = newest;
         suspect.refused += refused;
         suspect.fraud += fraud;

@@ -9,7 +9,7 @@ mod svg;
 use std::time::{Duration, SystemTime};
 
 use jiff::ZonedDateTime;
-use phonegate::call::{Attempt, CallId, Failure, FailureReason, NumberKey};
+use phonegate::call::{Attempt, CallId, Failure, FailureReason, NumberHash};
 use phonegate::store::{Row, RowOutcome};
 use uuid::Uuid;
 
@@ -32,8 +32,8 @@ fn row(started: &str, outcome: RowOutcome) -> Row {
         attempt: Attempt { id, generation: 1 },
         number: Some("+1******1212".into()),
         full_number: None,
-        number_key: NumberKey::parse(&"0".repeat(32)),
-        line_key: NumberKey::parse(&"0".repeat(32)),
+        number_hash: NumberHash::parse(&"0".repeat(32)),
+        line_hash: NumberHash::parse(&"0".repeat(32)),
         node: "MIM01".into(),
         backend: Some("trunk".into()),
         started,
@@ -86,10 +86,10 @@ fn each_reason_has_its_kind_of_outcome() {
 
 /// A call to the n-th number.
 fn to_number(n: u128, outcome: RowOutcome) -> Row {
-    let key = NumberKey::parse(&format!("{n:032x}"));
+    let hash = NumberHash::parse(&format!("{n:032x}"));
     Row {
-        number_key: key,
-        line_key: key,
+        number_hash: hash,
+        line_hash: hash,
         number: Some(format!("+1******{n:04}").into()),
         ..row("2026-03-01T12:00", outcome)
     }
@@ -120,7 +120,7 @@ fn reported_numbers_come_before_refused_ones() {
     ] {
         assert!(place.contains(words), "{words} in {place}");
     }
-    // Why they were refused is not known from one number.
+    // A single number does not show why calls were refused.
     assert!(!page.contains("--reason Throttled"), "{page}");
 }
 
@@ -131,7 +131,7 @@ fn the_page_says_why_few_calls_were_approved() {
         (0..verified).for_each(|_| stats.count(&row("2026-03-01T12:00", RowOutcome::Verified)));
         for (reason, count) in others {
             (0..*count)
-                .for_each(|_| stats.count(&Row { number_key: None, ..row("2026-03-01T12:00", failed(*reason)) }));
+                .for_each(|_| stats.count(&Row { number_hash: None, ..row("2026-03-01T12:00", failed(*reason)) }));
         }
         page(&stats, &time("2026-03-02T08:00"))
     };
@@ -146,11 +146,11 @@ fn the_page_says_why_few_calls_were_approved() {
     ] {
         assert!(page.contains(words) && !page.contains("Nothing stands out"), "{words} in {page}");
     }
-    // Half of them is as many as elsewhere, and of a few calls nothing is said.
+    // A share of one half is normal, and a few calls allow no conclusion.
     for page in [few(13, &[(FailureReason::Unreachable, 13)]), few(0, &[(FailureReason::Unreachable, 19)])] {
         assert!(page.contains("Nothing stands out"), "{page}");
     }
-    // A reason that has a finding already gets no other one.
+    // A reason that already has a finding gets no second one.
     let page = few(0, &[(FailureReason::CannotPlace, 100)]);
     assert_eq!(page.matches("phonegate calls --reason CannotPlace").count(), 1, "{page}");
 }
@@ -183,7 +183,7 @@ fn an_empty_table_is_not_shown() {
         backend: None,
         placed: None,
         number: None,
-        number_key: None,
+        number_hash: None,
         ..row("2026-03-01T12:00", invalid)
     });
     let page = page(&stats, &time("2026-03-02T08:00"));

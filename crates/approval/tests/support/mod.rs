@@ -116,7 +116,7 @@ pub struct Call {
     pub checks: usize,
 }
 
-/// What is fixed in a simulation.
+/// The constants of a simulation.
 #[derive(Clone, Copy)]
 pub struct Setting<'a> {
     pub attempts: &'a Attempts,
@@ -211,7 +211,7 @@ struct Speaking {
 }
 
 impl Game<'_> {
-    /// Does what the state machine says. Returns whether the call is over.
+    /// Performs the outputs of the state machine. Returns whether the call has ended.
     fn obey(&mut self) -> bool {
         while let Some(output) = self.ivr.poll_output() {
             match output {

@@ -4,7 +4,7 @@ use phonegate_approval::policy::{Method, Policy};
 
 use super::{PIN, Press, attempts, play, pressed};
 
-/// What a machine that does not listen presses.
+/// The keys of a machine that does not listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recording {
     /// `#` every 100 ms, from the answer on.

@@ -6,7 +6,7 @@ use phonegate_approval::policy::Method;
 
 use super::{Call, PIN, Press, Prompt};
 
-/// What a `#` is worth.
+/// The effect of a `#`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Worth {
     Approval,
@@ -17,7 +17,8 @@ pub enum Worth {
 const PAUSE: u64 = 3_000;
 const UNTIL_HEARD: u64 = 1_000;
 
-/// What the key at `index`, which is `#`, must be worth in a call in which all keys up to it were pressed.
+/// Returns the effect that the key at `index`, which is `#`, must have in a call in which all keys up to it were
+/// pressed.
 pub fn worth(method: Method, fraud_key: char, call: &Call, keys: &[Press], index: usize) -> Worth {
     let before = |index: usize| index.checked_sub(1).map(|before| keys[before]);
     // Whether the key at `index` begins: after `#`, after a pause, or as the first one.

@@ -5,7 +5,7 @@ mod country;
 mod event;
 mod failure;
 mod limit;
-mod number_key;
+mod number_hash;
 #[cfg(feature = "rusqlite")]
 mod sql;
 
@@ -24,7 +24,7 @@ pub use country::Country;
 pub use event::{CallEvent, GateEvent};
 pub use failure::{Failure, FailureReason};
 pub use limit::CallLimit;
-pub use number_key::{HashedNumber, KeyFingerprint, NumberKey};
+pub use number_hash::{HashedNumber, KeyFingerprint, NumberHash};
 
 /// The id of a request: the host's GUID. Never nil.
 ///
@@ -165,7 +165,7 @@ impl PhoneNumber {
     }
 
     /// Returns the hash with the current key.
-    pub fn key(&self) -> NumberKey {
+    pub fn hash(&self) -> NumberHash {
         self.hashed.number
     }
 
@@ -180,8 +180,8 @@ impl PhoneNumber {
     }
 
     /// Returns whether this is a hash of the number, with any key of the configuration.
-    pub fn is_known_as(&self, key: NumberKey) -> bool {
-        self.hashed.number == key || self.hashed_otherwise.iter().any(|hashed| hashed.number == key)
+    pub fn is_known_as(&self, hash: NumberHash) -> bool {
+        self.hashed.number == hash || self.hashed_otherwise.iter().any(|hashed| hashed.number == hash)
     }
 }
 
@@ -253,7 +253,7 @@ pub enum Progress {
     Answered,
 }
 
-/// How a call ended, as it was judged in this process.
+/// The outcome of a call that was judged in this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The user approved. Only `crates/approval` can create an [`Approval`].
@@ -262,7 +262,7 @@ pub enum Outcome {
     Failed(Failure),
 }
 
-/// How a call ended, as it was recorded.
+/// The recorded outcome of a call, which another process may have judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredOutcome {
     /// The user approved.

@@ -1,17 +1,17 @@
-//! Conversions of ids and hashes to and from columns of SQLite, for the store. They are here because Rust allows such
-//! an implementation only beside the type or beside the trait.
+//! Conversions of ids and hashes to and from columns of SQLite, for the store. They are in this crate because Rust
+//! allows such an implementation only in the crate of the type or of the trait.
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-use super::{CallId, KeyFingerprint, NumberKey};
+use super::{CallId, KeyFingerprint, NumberHash};
 
-impl ToSql for NumberKey {
+impl ToSql for NumberHash {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
         Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.as_bytes())))
     }
 }
 
-impl FromSql for NumberKey {
+impl FromSql for NumberHash {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         <[u8; 16]>::column_result(value).map(Self::from_bytes)
     }

@@ -14,7 +14,7 @@ use crate::{Change, DeployError, Progress, failpoint, service};
 use files::{Undo, remove_leftovers};
 pub(crate) use lock::Lock;
 
-/// What an installation leaves behind.
+/// The result of an installation.
 pub struct Applied {
     /// Replaced files that another process still uses. A later installation removes them.
     pub in_use: Vec<PathBuf>,

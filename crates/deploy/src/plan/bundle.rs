@@ -1,4 +1,5 @@
-//! The files that install copies, this program and the library beside it, and the checks that they can be trusted.
+//! The files that install copies, which are this program and the library in its folder, and the checks that they can be
+//! trusted.
 //!
 //! Install runs as an administrator. An account that can write to the folder that it runs from, or installs into, could
 //! otherwise become an administrator and approve calls.
@@ -12,7 +13,7 @@ use super::library_hash;
 use super::options::Options;
 use crate::{DeployError, failpoint};
 
-/// This program, and the library beside it.
+/// This program, and the library in its folder.
 pub(super) struct Bundle {
     pub(super) tool: Vec<u8>,
     pub(super) library: Vec<u8>,

@@ -1,8 +1,8 @@
-//! The calls' part of a plan: a library with another schema upgrades their file, so that file is copied first.
+//! The calls' part of a plan: a library with a newer schema migrates their file, so the file is copied first.
 
 use std::path::Path;
 
-use phonegate::config::{Loaded, StoreKind};
+use phonegate::config::Loaded;
 use phonegate::store;
 
 use crate::change::StateFolder;
@@ -14,10 +14,8 @@ use crate::{Change, DeployError};
 /// # Errors
 /// If the file cannot be read, or was written by a newer version.
 pub(super) fn back_up(loaded: &Loaded, file: &Path, state: Option<&Change>) -> Result<Option<Change>, DeployError> {
-    if loaded.config.store.kind != StoreKind::Sqlite {
-        return Ok(None);
-    }
     let calls = store::sqlite_file(&loaded.config.store, &loaded.base).map_err(|error| error.in_file(file))?;
+    let Some(calls) = calls else { return Ok(None) };
     // Nothing is used from a folder that another account could have written to.
     let is_unsafe = |state: &Change| match state {
         Change::StateFolder { path, state: StateFolder::Unsafe(_) } => calls.starts_with(path),

@@ -17,9 +17,9 @@ use crate::{Change, DeployError, Progress, is_same_file};
 
 const STARTER: &str = include_str!("starter.json");
 
-/// Where the configuration comes from.
+/// The source of the configuration.
 pub(super) enum Source {
-    /// The service's folder has one, which stays.
+    /// The file that is already in the service's folder, which is kept.
     Kept,
     /// A file that is copied into the service's folder.
     Copied(PathBuf),
@@ -47,7 +47,8 @@ impl Source {
             },
             _ if path.exists() => Ok(Self::Kept),
             Some(named) => Ok(Self::Copied(named.to_owned())),
-            // The environment variable and the file beside this program are ignored: other accounts may control them.
+            // The environment variable and the file in this program's folder are ignored: other accounts may control
+            // them.
             None => Ok(Self::Starter),
         }
     }
@@ -89,7 +90,7 @@ pub(super) fn starter(path: &Path, country: Option<&DefaultCountry>, notes: &mut
     }
 }
 
-/// Returns a warning if there is a configuration beside this program, which is not used.
+/// Returns a warning if there is a configuration in this program's folder, which is not used.
 fn unused_configuration() -> Option<String> {
     let unused = std::env::current_exe().ok()?.with_file_name(config::FILE_NAME);
     unused.exists().then(|| {
@@ -98,7 +99,7 @@ fn unused_configuration() -> Option<String> {
     })
 }
 
-/// What the plan of a configuration needs to know.
+/// The inputs of the plan of a configuration.
 pub(super) struct Planner<'a> {
     pub(super) options: &'a Options<'a>,
     pub(super) site: &'a Site,

@@ -34,13 +34,13 @@ pub use options::Options;
 use site::Site;
 use work_folder::WorkFolder;
 
-/// What an installation finds and would change.
+/// The findings and changes of an installation that is planned.
 pub struct Plan {
     /// The folder of MIM's service.
     pub folder: PathBuf,
-    /// What was found, in order.
+    /// The findings, in order.
     pub findings: Vec<Finding>,
-    /// What works, but should be corrected.
+    /// Warnings: what works, but should be corrected.
     pub warnings: Vec<String>,
     /// The changes, in the order in which they are made.
     pub changes: Vec<Change>,

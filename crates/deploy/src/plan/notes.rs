@@ -1,4 +1,4 @@
-//! What a plan finds.
+//! The findings of a plan.
 
 /// One finding of a plan.
 pub struct Finding {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// What to install, and how.
+/// The options of an installation.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options<'a> {
     /// The folder of MIM's service. `None`: the folder of the registered service, else the default one.

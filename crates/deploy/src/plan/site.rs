@@ -10,7 +10,7 @@ use super::options::Options;
 use crate::find::ServiceFolder;
 use crate::{DeployError, permissions, service};
 
-/// Where and for which account to install.
+/// The folder to install into, and the account of MIM's service.
 pub(super) struct Site {
     pub(super) folder: PathBuf,
     /// `None` if the service is not registered.

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use phonegate::config::{Loaded, StoreConfig, StoreKind};
+use phonegate::config::Loaded;
 use phonegate::gate::{Gate, LogTo};
 use phonegate::registry::Registry;
+use phonegate::store::MemoryConfig;
 
 use super::notes::Notes;
 use crate::{DeployError, Progress};
@@ -37,7 +38,7 @@ pub(super) fn run(
     loaded.config.log.directory = Some(work.join("log"));
     // Checked separately, with the permissions as they will be after the installation.
     loaded.config.strict_permissions = false;
-    loaded.config.store = StoreConfig { kind: StoreKind::Memory, ..StoreConfig::default() };
+    loaded.config.store = MemoryConfig {}.into();
     loaded.config.metrics.textfile = None;
     let log_to = LogTo::file(LOG_FILE);
     let gate = Gate::start_beside_service(loaded, Arc::new(Registry::new(KEEP_FINISHED)), log_to).map_err(|error| {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use phonegate::config::{self, FILE_NAME, StoreKind};
+use phonegate::config::{self, FILE_NAME};
 use phonegate::store::{self, Restore};
 
 use super::outcome::Left;
@@ -15,13 +15,13 @@ use crate::DeployError;
 pub(super) fn plan(folder: &Path) -> Result<Restore, DeployError> {
     let path = folder.join(FILE_NAME);
     let loaded = config::load(&path, &phonegate::TYPES)?;
-    if loaded.config.store.kind != StoreKind::Sqlite {
+    let file = store::sqlite_file(&loaded.config.store, &loaded.base).map_err(|error| error.in_file(&path))?;
+    let Some(file) = file else {
         return Err(DeployError::usage(format!(
             "{}: store.type is not sqlite, so there is no file of calls to restore",
             path.display()
         )));
-    }
-    let file = store::sqlite_file(&loaded.config.store, &loaded.base).map_err(|error| error.in_file(&path))?;
+    };
     if !file.exists() {
         return Err(DeployError::failed(format!(
             "there is no file {}, so there are no calls to restore",

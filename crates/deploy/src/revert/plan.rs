@@ -12,7 +12,7 @@ use crate::find::ServiceFolder;
 use crate::plan::installed_files;
 use crate::{DeployError, event_source, is_same_file, settings, shim};
 
-/// What to revert, and how.
+/// The options of a reversal.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options<'a> {
     /// The folder of MIM's service. `None`: the folder of the registered service, else the default one.
@@ -27,11 +27,11 @@ pub struct Options<'a> {
     pub logs: &'a [&'a str],
 }
 
-/// What a reversal would do.
+/// The changes of a planned reversal.
 pub struct Plan {
     /// How the calls are restored.
     pub calls: Option<Restore>,
-    /// What works, but should be noticed.
+    /// Warnings: what works, but should be known to the administrator.
     pub warnings: Vec<String>,
     pub(super) folder: PathBuf,
     pub(super) settings: Option<SettingsRestore>,
@@ -64,7 +64,7 @@ pub struct Step<'a> {
     pub description: String,
 }
 
-/// What a step does.
+/// The action of a step.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum StepKind {
     Settings,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use phonegate::config::{self, FILE_NAME};
-use phonegate::store;
+use phonegate::store::{self, SqliteConfig};
 
 use crate::path::with_suffix;
 
@@ -14,8 +14,9 @@ pub(super) fn paths(folder: &Path, state: Option<PathBuf>, logs: &[&str], warnin
     let config = folder.join(FILE_NAME);
     let (log_folder, calls) = match config::load(&config, &phonegate::TYPES) {
         Ok(loaded) => {
+            let calls = loaded.config.store.settings::<SqliteConfig>().and_then(|store| store.path.clone());
             let resolved = |path: Option<PathBuf>| path.map(|path| loaded.base.join(path));
-            (resolved(loaded.config.log.directory), resolved(loaded.config.store.path))
+            (resolved(loaded.config.log.directory.clone()), resolved(calls))
         }
         Err(error) if config.exists() => {
             warnings.push(format!("{error}\nLogs and calls that it keeps elsewhere are not removed"));
@@ -24,7 +25,7 @@ pub(super) fn paths(folder: &Path, state: Option<PathBuf>, logs: &[&str], warnin
         Err(_) => (None, None),
     };
     let calls = calls.into_iter().flat_map(|file| {
-        // SQLite keeps two files beside the database.
+        // SQLite keeps two more files in the database's folder.
         ["", "-wal", "-shm"].map(|suffix| with_suffix(&file, suffix)).into_iter().chain(store::backup_files(&file))
     });
     let is_log = |path: &PathBuf| {

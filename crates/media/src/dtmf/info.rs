@@ -32,8 +32,9 @@ pub enum InfoError {
     NotAccepted,
 }
 
-/// Returns whether INFO requests may press digits in a call with this media: only if the peer takes no telephone events,
-/// and, if the audio is encrypted, only if the signalling is too (TLS). Else a forged request would be the easier way in.
+/// Returns whether INFO requests may press digits in a call with this media: only if the peer takes no telephone
+/// events, and, if the audio is encrypted, only if the signalling is too (TLS). Otherwise a forged request would be the
+/// easier attack.
 pub fn accepts_info(media: &RemoteMedia, is_signalling_tls: bool) -> bool {
     media.event_types.is_empty() && (media.key.is_none() || is_signalling_tls)
 }

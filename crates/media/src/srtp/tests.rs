@@ -81,7 +81,7 @@ fn sources_extension_and_padding_are_opened() {
     }
 }
 
-/// The library returns such packets without a look at their tag.
+/// The library returns such packets without checking their tag.
 #[test]
 fn rtcp_that_is_not_encrypted_is_refused() {
     let (mut local, mut peer) = strong_ends();
@@ -184,7 +184,7 @@ fn a_new_key_replaces_the_old_one() {
     assert_eq!(local.open_rtp(&late), Err(SrtpError::NotAuthentic), "the old key");
     let new = rekeyed.protect_rtp(&packet(7, 50)).unwrap();
     assert_eq!(local.open_rtp(&new), Ok(packet(7, 50)));
-    // The same key again, and the old one: what came stays known.
+    // The same key again, and the old one: the received packets stay known.
     local.set_peer_key(&peer_key(&other, SUITES[0])).unwrap();
     assert_eq!(local.open_rtp(&new), Err(SrtpError::Replayed));
     local.set_peer_key(&peer_key(&keys(11), SUITES[0])).unwrap();

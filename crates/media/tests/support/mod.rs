@@ -45,9 +45,9 @@ pub struct Call {
     pub now: Duration,
     /// What was reported; `?` is an unclear press.
     pub digits: String,
-    /// Where the peer sends from.
+    /// The address from which the peer sends.
     pub from: SocketAddr,
-    /// What the peer sends next.
+    /// The SSRC of the peer's next packet.
     pub ssrc: u32,
     pub sequence: u16,
     pub timestamp: u32,

@@ -122,7 +122,7 @@ fn proxy_and_server_are_both_answered_in_each_request() {
     let mut call = Call::new();
     call.refused(Proxy, &challenge("proxy", "p", "qop=auth")).unwrap();
     call.refused(Server, &challenge("server", "s", "algorithm=SHA-256, qop=auth")).unwrap();
-    // The proxy's nonce was used once already, before the server challenged.
+    // The proxy's nonce was used once before the server challenged.
     for (proxy_count, server_count) in [("00000002", "00000001"), ("00000003", "00000002"), ("00000004", "00000003")] {
         let authorizations = call.authorizations();
         assert!(
@@ -218,7 +218,7 @@ fn new_nonce_is_answered_with_and_without_stale() {
     }
 }
 
-/// A request that carried no answer, or that of an older nonce, says nothing about the password.
+/// A request without credentials, or with those for an older nonce, does not show whether the password is right.
 #[test]
 fn requests_that_cross_do_not_make_the_password_wrong() {
     let (one, two) = (challenge("r", "1", "qop=auth"), challenge("r", "2", "qop=auth"));
@@ -325,7 +325,7 @@ fn stronger_challenge_replaces_weaker_ones_of_its_kind() {
     assert_eq!(call.authenticator.required_algorithm(Server), Some(Algorithm::Sha256));
 }
 
-/// An attacker who adds a challenge of another realm to a response gets no answer to it.
+/// An attacker who adds a challenge of another realm to a response gets no credentials for it.
 #[test]
 fn weaker_realm_beside_a_stronger_one_is_not_answered() {
     let (sha, md5) = (challenge("r", "1", "algorithm=SHA-256"), challenge("evil", "2", "algorithm=MD5"));

@@ -176,7 +176,7 @@ proptest! {
                 for text in texts.into_iter().flatten() {
                     prop_assert!(text.quoted().len() <= MAX_CHALLENGE_LENGTH * 2);
                     prop_assert!(!text.quoted().iter().any(|byte| byte.is_ascii_control() && *byte != b'\t'));
-                    // What an answer puts between quotation marks is one quoted string, with the same value.
+                    // A value that credentials put between quotation marks is one quoted string, with the same value.
                     let again = [b"Digest nonce=n, realm=\"", text.quoted(), b"\""].concat();
                     if again.len() <= MAX_CHALLENGE_LENGTH {
                         prop_assert_eq!(read(&again).map(|again| again.realm), Ok(text.clone()));

@@ -1,4 +1,4 @@
-//! Hostile servers: whatever they send, no answer is ever weaker than one before, and every request ends.
+//! Hostile servers: whatever they send, no credentials are weaker than earlier ones, and every request ends.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ struct Header {
     value: Vec<u8>,
 }
 
-/// What happens in a call.
+/// An event of a call.
 #[derive(Clone, Debug)]
 enum Step {
     Response(Vec<Header>),
@@ -63,7 +63,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..60)
 }
 
-/// Reads an answer as a server would: by the parser of challenges, which has the same grammar.
+/// Reads credentials as a server would: by the parser of challenges, which has the same grammar.
 fn algorithm_of(answer: &Authorization) -> Algorithm {
     Challenge::read_all(answer.value()).remove(0).unwrap().algorithm()
 }
@@ -147,7 +147,7 @@ proptest! {
     }
 }
 
-/// Every order of five challenges, each in a response of its own: what is answered only grows stronger.
+/// Every order of five challenges, each in a response of its own: the algorithm of the credentials only grows stronger.
 #[test]
 fn every_order_of_challenges_only_grows_stronger() {
     let offers = [

@@ -4,8 +4,8 @@ use crate::message::{Message, NameAddr, Uri, header};
 
 /// Returns whether a response to an INVITE for `target` reports that the call is forwarded: by its status 181, by
 /// Diversion (RFC 5806), or by History-Info (RFC 7044). An entry of History-Info counts if it names another user than
-/// `target`, a mapped target (`mp`) or a reason: others only show the call's way to the called phone. A header that cannot
-/// be read counts.
+/// `target`, a mapped target (`mp`) or a reason: others only show the call's path to the called phone. A header that
+/// cannot be read counts.
 pub(super) fn reports_forwarding(response: &Message, target: &str) -> bool {
     if response.status() == Some(181) || response.has_header(header::DIVERSION) {
         return true;

@@ -57,7 +57,7 @@ impl MessageError {
     }
 }
 
-/// What is wrong with a header.
+/// The problem of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum HeaderProblem {

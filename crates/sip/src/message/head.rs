@@ -8,7 +8,7 @@ use super::error::{HeaderProblem, MessageError};
 use super::header::{self, Header};
 use super::scan;
 
-/// Finds the empty line that ends the headers, from `start` on. Returns where the body begins.
+/// Finds the empty line that ends the headers, from `start` on. Returns the position at which the body begins.
 ///
 /// A line ends with CR LF or with LF alone.
 pub(crate) fn find_end(bytes: &[u8], start: usize) -> Option<usize> {
@@ -51,7 +51,7 @@ pub(crate) fn unfold(head: &mut [u8]) {
     }
 }
 
-/// Where a header is in the message.
+/// The position of a header in the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HeaderRange {
     name: Range<usize>,
@@ -64,7 +64,7 @@ impl HeaderRange {
     }
 }
 
-/// Returns where the lines of an unfolded head are, without their ends.
+/// Returns the positions of the lines of an unfolded head, without their ends.
 pub(crate) fn lines(head: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let mut start = Some(0_usize);
     std::iter::from_fn(move || {
@@ -78,7 +78,7 @@ pub(crate) fn lines(head: &[u8]) -> impl Iterator<Item = Range<usize>> {
     })
 }
 
-/// Returns where name and value are in the line, or `None` if it is no header. Such a line is ignored.
+/// Returns the positions of name and value in the line, or `None` if it is not a header line. Such a line is ignored.
 pub(crate) fn header_in(head: &[u8], line: Range<usize>) -> Option<HeaderRange> {
     let text = head.get(line.clone())?;
     let colon = memchr(b':', text)?;

@@ -76,7 +76,7 @@ enum State {
     Accepted,
 }
 
-/// What to do with a response.
+/// How to handle a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResponseAction {
     /// Nothing: it is a retransmission.
@@ -89,7 +89,7 @@ pub(crate) enum ResponseAction {
     Acknowledge,
 }
 
-/// What to do when a timer is due.
+/// The action when a timer is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TimeoutAction {
     /// Nothing yet.

@@ -12,7 +12,7 @@ use crate::net::text::{Text, header};
 const FOREIGN: &str = "203.0.113.66";
 
 /// Headers of a dialog that name a host which is not the trunk's.
-const ASTRAY: &[&[&str]] = &[
+const FOREIGN_HOSTS: &[&[&str]] = &[
     &["Contact: <sip:callee@203.0.113.66:5099>"],
     &["Contact: <sip:callee@evil.example.com>"],
     &["Contact: <sip:callee@192.0.2.7;maddr=203.0.113.66>"],
@@ -25,7 +25,7 @@ const ASTRAY: &[&[&str]] = &[
 /// The network fails the test if a request goes to another host than the flow's.
 #[test]
 fn no_request_follows_a_foreign_contact_or_route() {
-    for lines in ASTRAY {
+    for lines in FOREIGN_HOSTS {
         both(|scenario| {
             let (call, invite) = scenario.invite();
             let challenge = "Proxy-Authenticate: Digest realm=\"trunk\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"";
@@ -53,7 +53,7 @@ fn no_request_follows_a_foreign_contact_or_route() {
     }
 }
 
-/// A Via says where a response goes, but nothing goes to a host that the request did not come from.
+/// A Via names the destination of a response, but nothing is sent to a host from which the request did not come.
 #[test]
 fn no_response_follows_a_foreign_via() {
     for via in [

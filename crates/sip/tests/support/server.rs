@@ -47,7 +47,7 @@ pub fn outbound_call() -> OutboundCall {
     }
 }
 
-/// What the server counts.
+/// The counts of the server.
 #[derive(Default)]
 pub struct Server {
     /// Messages in both directions.

@@ -1,4 +1,4 @@
-//! What waits in memory and in the store, and what is left at shutdown.
+//! Alerts that wait in memory and in the store, and alerts that remain at shutdown.
 
 use super::*;
 
@@ -20,7 +20,7 @@ async fn alerts_wait_in_memory_while_the_store_is_unreachable() {
     scene.store.disconnect();
     for n in 0..300 {
         scene.raise(AlertKind::Fraud, &format!("number {n}"));
-        // So that the task takes the first one out of the channel.
+        // Waits until the task has taken the first one out of the channel.
         tokio::task::yield_now().await;
     }
     sleep(Duration::from_secs(3600)).await;

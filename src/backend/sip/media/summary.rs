@@ -10,7 +10,7 @@ use crate::call::{Failure, FailureReason, Outcome};
 /// Timestamp units of G.711 in a millisecond.
 const UNITS_PER_MS: u32 = CLOCK_RATE / 1_000;
 
-/// What was sent and received in a call.
+/// The counts of what was sent and received in a call.
 pub(in crate::backend::sip) struct MediaSummary {
     pub(super) received: Summary,
     /// Packets sent.

@@ -82,7 +82,7 @@ impl Speech {
         }
         let zero = self.sentence(Piece::Digit(0));
         let said = |word: &str| match word.trim_end_matches(',') {
-            // German has a capital letter.
+            // In German, the digit is a noun with a capital letter.
             found if found.to_lowercase() == zero => word.replace(found, self.sentence(Piece::Digit(digit))),
             _ => word.to_owned(),
         };
@@ -98,7 +98,7 @@ pub(in super::super) struct Languages {
 
 impl Languages {
     /// # Errors
-    /// A language that a flow cannot speak, such as one that has only an administrator's own recordings.
+    /// The configuration has a language that a flow cannot speak, such as one with custom recordings only.
     pub(in super::super) fn new(config: &PromptsConfig) -> Result<Self, ConfigError> {
         let known = known();
         let named = |path: String, tag: &str| {

@@ -5,13 +5,13 @@ use super::*;
 /// Inputs beyond this are not tried: the longest sequence is shorter, but for repeated pauses.
 const MAX_DEPTH: usize = 60;
 
-/// What the walk knows of an attempt without the machine.
+/// The state of an attempt as the walk tracks it, independently of the machine.
 #[derive(Clone, Debug, Default)]
 struct Facts {
     /// How often it was published, ceded, mirrored or rejected.
     reported: usize,
     may_ring: bool,
-    /// Whether a backend has its line, or may have.
+    /// Whether a backend has placed its call, or may have.
     is_placed: bool,
     store_confirmed: bool,
     /// The failure that the store was asked to end it with last.
@@ -21,7 +21,7 @@ struct Facts {
     is_ceded: bool,
 }
 
-/// A machine, what it asked for last, and what is known of its attempt.
+/// A machine, its last action, and the tracked state of its attempt.
 #[derive(Clone, Debug)]
 struct Node {
     machine: AttemptMachine,
@@ -81,7 +81,7 @@ fn answers(action: &Action) -> Vec<Input> {
 }
 
 impl Facts {
-    /// Learns from the answer to an action.
+    /// Updates the tracked state from the answer to an action.
     fn learn(&mut self, action: &Action, input: &Input) {
         match input {
             Input::Placed => {
@@ -111,7 +111,7 @@ impl Facts {
         }
     }
 
-    /// Checks the promises for the next action.
+    /// Checks the guarantees for the next action.
     fn check(&mut self, action: &Action, machine: &AttemptMachine, now: Conditions) {
         let may_release = !self.may_ring || now.is_deadline_passed;
         let outlives = machine.backend().is_some_and(|index| machine.backends[index].outlives_process);
@@ -157,7 +157,7 @@ impl Facts {
     }
 }
 
-/// Walks from a machine through all that it reaches, and returns how many states that were.
+/// Walks from a machine through all states that it reaches, and returns their number.
 fn walk(mut machine: AttemptMachine, facts: Facts) -> usize {
     let action = machine.start();
     let mut nodes = vec![(Node { machine, action, facts }, 0)];

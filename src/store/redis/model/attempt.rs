@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Clock, id, owner};
 use crate::call::{
-    Attempt, CallId, CallLimit, CallRef, Country, Failure, FailureReason, NumberKey, Outcome, Progress, StoredOutcome,
+    Attempt, CallId, CallLimit, CallRef, Country, Failure, FailureReason, NumberHash, Outcome, Progress, StoredOutcome,
 };
 use crate::store::millis::{from_unix, span, to_unix};
 use crate::store::{AttemptState, LatestAttempt, Lockout, NewAttempt, Orphan, Row, RowOutcome, StoredNumber};
@@ -24,9 +24,9 @@ pub(in crate::store::redis) struct AttemptRecord {
     #[serde(flatten)]
     key: AttemptKey,
     #[serde(skip_serializing_if = "Option::is_none")]
-    number_key: Option<String>,
+    number_hash: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    line_key: Option<String>,
+    line_hash: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     masked: Option<Box<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,8 +149,8 @@ impl AttemptRecord {
     fn row(attempt: Attempt, started: SystemTime, node: &str, number: Option<&StoredNumber>) -> Self {
         Self {
             key: AttemptKey::of(attempt),
-            number_key: number.map(|number| number.key.to_string()),
-            line_key: number.map(|number| number.line.to_string()),
+            number_hash: number.map(|number| number.hash.to_string()),
+            line_hash: number.map(|number| number.line_hash.to_string()),
             masked: number.map(|number| number.masked.clone()),
             full_number: number.and_then(|number| number.full.clone()),
             country: number.and_then(|number| number.country).map(|country| country.as_str().into()),
@@ -171,8 +171,8 @@ impl AttemptRecord {
         Self { ending, ..Self::row(attempt, at, node, number) }
     }
 
-    fn number(&self) -> Option<NumberKey> {
-        NumberKey::parse(self.number_key.as_deref()?)
+    fn number(&self) -> Option<NumberHash> {
+        NumberHash::parse(self.number_hash.as_deref()?)
     }
 
     pub(in crate::store::redis) fn into_latest(self, clock: Clock) -> Option<LatestAttempt> {
@@ -224,8 +224,8 @@ impl AttemptRecord {
         Some(Row {
             sequence: self.sequence.parse().ok()?,
             attempt: self.key.attempt()?,
-            number_key: self.number(),
-            line_key: self.line_key.as_deref().and_then(NumberKey::parse),
+            number_hash: self.number(),
+            line_hash: self.line_hash.as_deref().and_then(NumberHash::parse),
             number: self.masked,
             full_number: self.full_number,
             node: self.node,

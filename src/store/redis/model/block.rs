@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::NumberKey;
+use crate::call::NumberHash;
 use crate::store::millis::{from_unix, to_unix};
 use crate::store::{Block, BlockScope};
 
 /// A block of the block list.
 #[derive(Serialize, Deserialize)]
 pub(in crate::store::redis) struct BlockRecord {
-    number_key: String,
+    number_hash: String,
     /// Whether the block covers exactly the number.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     number_only: bool,
@@ -23,7 +23,7 @@ pub(in crate::store::redis) struct BlockRecord {
 impl BlockRecord {
     pub(in crate::store::redis) fn new(block: &Block) -> Self {
         Self {
-            number_key: block.number.to_string(),
+            number_hash: block.number.to_string(),
             number_only: block.scope == BlockScope::Number,
             masked: block.masked.clone(),
             reason: block.reason.clone(),
@@ -35,14 +35,14 @@ impl BlockRecord {
     /// Its field in the hash of blocks.
     pub(in crate::store::redis) fn field(&self) -> String {
         match self.number_only {
-            true => format!("{}:number", self.number_key),
-            false => self.number_key.clone(),
+            true => format!("{}:number", self.number_hash),
+            false => self.number_hash.clone(),
         }
     }
 
     pub(in crate::store::redis) fn into_block(self) -> Option<Block> {
         Some(Block {
-            number: NumberKey::parse(&self.number_key)?,
+            number: NumberHash::parse(&self.number_hash)?,
             scope: if self.number_only { BlockScope::Number } else { BlockScope::Line },
             masked: self.masked,
             reason: self.reason,

@@ -139,12 +139,12 @@ fn a_restored_file_has_the_newer_blocks_pins_and_locks() {
     let newer = Connection::open(&file).unwrap();
     add_call(&newer, 2);
     add_block(&newer, 2);
-    newer.execute("DELETE FROM blocks WHERE number_key = ?1", [[1; 16]]).unwrap();
+    newer.execute("DELETE FROM blocks WHERE number_hash = ?1", [[1; 16]]).unwrap();
     newer.execute("UPDATE clock SET now = 77", []).unwrap();
     add_pin(&newer, 2);
-    newer.execute("DELETE FROM pins WHERE number_key = ?1", [[1; 16]]).unwrap();
+    newer.execute("DELETE FROM pins WHERE number_hash = ?1", [[1; 16]]).unwrap();
     add_lock(&newer, 2);
-    newer.execute("DELETE FROM denials WHERE number_key = ?1", [[1; 16]]).unwrap();
+    newer.execute("DELETE FROM denials WHERE number_hash = ?1", [[1; 16]]).unwrap();
     newer.execute("UPDATE attempts SET used_by = x'07'", []).unwrap();
     let restore = Restore::plan(&file).unwrap().unwrap();
     assert_eq!((restore.version, restore.older), (version + 1, version));
@@ -163,19 +163,19 @@ fn a_restored_file_has_the_newer_blocks_pins_and_locks() {
     );
     let restored = open(&file).unwrap();
     let blocks: (Vec<u8>, bool) = restored
-        .query_row("SELECT number_key, whole_line FROM blocks", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row("SELECT number_hash, whole_line FROM blocks", [], |row| Ok((row.get(0)?, row.get(1)?)))
         .unwrap();
     let now: i64 = restored.query_row("SELECT now FROM clock", [], |row| row.get(0)).unwrap();
     assert_eq!((blocks, now), ((vec![2; 16], false), 77), "a block of exactly a number stays one");
     let locks: (Vec<u8>, u32, i64) = restored
-        .query_row("SELECT number_key, locks, locked_until FROM denials", [], |row| {
+        .query_row("SELECT number_hash, locks, locked_until FROM denials", [], |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })
         .unwrap();
     assert_eq!(locks, (vec![2; 16], 3, 99), "no number is unlocked, and one that was unlocked stays so");
     let used: Vec<u8> = restored.query_row("SELECT used_by FROM attempts", [], |row| row.get(0)).unwrap();
     assert_eq!(used, [7], "an approval stays used up");
-    let pins = restored.query_row("SELECT number_key, locked_until FROM pins", [], |row| {
+    let pins = restored.query_row("SELECT number_hash, locked_until FROM pins", [], |row| {
         Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Option<i64>>(1)?))
     });
     assert_eq!(pins.unwrap(), (vec![2; 16], Some(99)), "a removed PIN stays removed, and a lock stays");
@@ -207,12 +207,12 @@ fn blocks_of_version_4_become_those_of_a_line_and_come_back() {
     drop(older);
     let newer = open(&file).unwrap();
     let block = |row: &rusqlite::Row<'_>| {
-        let (key, whole_line): ([u8; 16], i64) = (row.get("number_key")?, row.get("whole_line")?);
+        let (hash, whole_line): ([u8; 16], i64) = (row.get("number_hash")?, row.get("whole_line")?);
         let texts: (String, String) = (row.get("number")?, row.get("reason")?);
-        Ok((key[0], whole_line, texts.0, texts.1, row.get::<_, i64>("since_at")?, row.get("until_at")?))
+        Ok((hash[0], whole_line, texts.0, texts.1, row.get::<_, i64>("since_at")?, row.get("until_at")?))
     };
     let migrated: Vec<(u8, i64, String, String, i64, Option<i64>)> = {
-        let mut blocks = newer.prepare("SELECT * FROM blocks ORDER BY number_key").unwrap();
+        let mut blocks = newer.prepare("SELECT * FROM blocks ORDER BY number_hash").unwrap();
         blocks.query_map([], block).unwrap().map(Result::unwrap).collect()
     };
     let expected = |n, until| (n, 1, "+1******1212".to_owned(), "stolen".to_owned(), 5, until);
@@ -231,6 +231,34 @@ fn blocks_of_version_4_become_those_of_a_line_and_come_back() {
     assert_eq!(restored, [(1, None, 5), (2, None, 5), (3, Some(7), 5), (4, Some(8), 5)]);
 }
 
+/// The column of a number's hash has another name before version 6.
+#[test]
+fn a_restored_version_5_has_the_newer_blocks_pins_and_locks() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("calls.db");
+    let mut older = Connection::open(&file).unwrap();
+    schema::make_version(&mut older, 5).unwrap();
+    add_block(&older, 1);
+    drop(older);
+    let newer = open(&file).unwrap();
+    let migrated: Vec<u8> = newer.query_row("SELECT number_hash FROM blocks", [], |row| row.get(0)).unwrap();
+    assert_eq!(migrated, [1; 16]);
+    newer.execute("DELETE FROM blocks", []).unwrap();
+    add_block(&newer, 2);
+    add_pin(&newer, 3);
+    add_lock(&newer, 4);
+    let restore = Restore::plan(&file).unwrap().unwrap();
+    assert_eq!((restore.older, restore.version), (5, schema::newest()));
+    drop(newer);
+    restore.carry_out().unwrap();
+    let restored = Connection::open(&file).unwrap();
+    for (table, n) in [("blocks", 2), ("pins", 3), ("denials", 4)] {
+        let sql = format!("SELECT number_key FROM {table}");
+        let hash: Vec<u8> = restored.query_row(&sql, [], |row| row.get(0)).unwrap();
+        assert_eq!(hash, [n; 16], "{table}");
+    }
+}
+
 #[test]
 fn a_restore_of_a_schema_without_locks_counts_those_it_loses() {
     let folder = tempfile::tempdir().unwrap();
@@ -240,10 +268,10 @@ fn a_restore_of_a_schema_without_locks_counts_those_it_loses() {
     drop(older);
     let newer = open(&file).unwrap();
     (1..=3).for_each(|n| add_lock(&newer, n));
-    // One has ended, and one number has denials and no lock.
-    newer.execute("UPDATE denials SET locked_until = 77 WHERE number_key = ?1", [[2; 16]]).unwrap();
+    // One block has ended, and one number has denials but no lock.
+    newer.execute("UPDATE denials SET locked_until = 77 WHERE number_hash = ?1", [[2; 16]]).unwrap();
     newer
-        .execute("UPDATE denials SET locked_until = NULL, locked_from = NULL WHERE number_key = ?1", [[3; 16]])
+        .execute("UPDATE denials SET locked_until = NULL, locked_from = NULL WHERE number_hash = ?1", [[3; 16]])
         .unwrap();
     newer.execute("UPDATE clock SET now = 77", []).unwrap();
     let restore = Restore::plan(&file).unwrap().unwrap();

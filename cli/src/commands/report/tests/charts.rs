@@ -41,7 +41,7 @@ fn drawn(stats: &Statistics) -> String {
     page(stats, &time("2026-03-12T08:00"))
 }
 
-/// Whether two places are one, as far as an eye can tell.
+/// Returns whether two positions look the same on the page.
 #[track_caller]
 fn is_at(place: f64, expected: f64, what: &str) {
     assert!((place - expected).abs() < 0.3, "{what}: at {place}, and not at {expected}");
@@ -54,7 +54,7 @@ fn scale(chart: &Element) -> (f64, f64) {
         chart.all("text.tick").into_iter().filter(|tick| tick.attribute("text-anchor") == "end").collect();
     assert!(lines.len() == labels.len() && lines.len() > 2, "{chart:?}");
     for (line, label) in lines.iter().zip(&labels) {
-        assert!((line - label.length("y")).abs() < 6.0, "{} is beside its line", label.text);
+        assert!((line - label.length("y")).abs() < 6.0, "{} is next to its line", label.text);
     }
     let calls = |n: usize| labels[n].text.parse::<f64>().unwrap();
     let last = lines.len() - 1;
@@ -191,7 +191,7 @@ fn histograms_have_bars_and_marks() {
         row.answered = Some(row.started + Duration::from_secs(answered));
         row.ended = Some(row.started + Duration::from_secs(ended));
         (0..calls).for_each(|_| stats.count(&row));
-        // Whoever did not approve counts for the answer alone.
+        // A call that was not approved counts for the answer only.
         (0..calls).for_each(|_| stats.count(&Row { outcome: failed(FailureReason::WrongKey), ..row.clone() }));
     }
     let page = drawn(&stats);

@@ -1,4 +1,4 @@
-//! What the page says is worth a look, and by which commands.
+//! The findings on the page, and the commands that they name.
 
 use phonegate::call::FailureReason::{
     AlreadyInProgress, FraudReported, Internal, InvalidNumber, Throttled, Unreachable,
@@ -30,14 +30,14 @@ fn many_refused_calls_to_many_numbers_are_a_finding() {
     assert!(page.contains(words) && !page.contains("Nothing stands out"), "{page}");
     assert!(page.contains("phonegate calls --reason Throttled --since 2026-03-01T00:00 --until 2026-03-02T00:00"));
 
-    // A few, or a small part of many, are as everywhere.
+    // A few refusals, or a small share of many calls, are normal.
     for calm in [
         page_with(&[(RowOutcome::Verified, 20), (failed(AlreadyInProgress), 19)]),
         page_with(&[(RowOutcome::Verified, 61), (failed(AlreadyInProgress), 20)]),
     ] {
         assert!(calm.contains("Nothing stands out"), "{calm}");
     }
-    let invalid = Row { number: None, number_key: None, ..row("2026-03-01T12:00", failed(InvalidNumber)) };
+    let invalid = Row { number: None, number_hash: None, ..row("2026-03-01T12:00", failed(InvalidNumber)) };
     let mut stats = super::stats("2026-03-01T00:00", "2026-03-02T00:00");
     (0..20).for_each(|_| stats.count(&invalid));
     let page = super::page(&stats, &time("2026-03-02T08:00"));
@@ -45,7 +45,7 @@ fn many_refused_calls_to_many_numbers_are_a_finding() {
 }
 
 #[test]
-fn a_defect_is_a_finding_beside_a_more_frequent_reason() {
+fn a_defect_is_a_finding_despite_a_more_frequent_reason() {
     let page = page_with(&[(failed(FailureReason::CannotPlace), 9), (failed(Internal), 1)]);
     for words in
         ["1 call failed because of a defect in PhoneGate (Internal). Please report it", "9 calls failed as CannotPlace"]

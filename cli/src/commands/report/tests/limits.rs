@@ -1,4 +1,4 @@
-//! What the page says about limits and locks.
+//! The limits and locks that the page shows.
 
 use phonegate::call::{CallLimit, Country};
 

@@ -18,7 +18,7 @@ pub(super) struct Element {
     children: Vec<Element>,
 }
 
-/// What something drawn covers.
+/// The rectangle that a shape covers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Area {
     pub(super) left: f64,
@@ -85,7 +85,7 @@ impl Element {
         found.flatten().collect()
     }
 
-    /// The only one of these.
+    /// The only element of this kind.
     #[track_caller]
     pub(super) fn one(&self, what: &str) -> &Self {
         let all = self.all(what);
@@ -106,7 +106,7 @@ impl Element {
         self.attribute(name).trim_end_matches('%').parse().unwrap()
     }
 
-    /// What a rectangle covers.
+    /// The area that a rectangle covers.
     pub(super) fn area(&self) -> Area {
         let [left, top, width, height] = ["x", "y", "width", "height"].map(|name| self.length(name));
         Area { left, top, right: left + width, bottom: top + height }
@@ -122,7 +122,7 @@ impl Element {
     }
 }
 
-/// Where the pen is in turn.
+/// The successive positions of the pen.
 pub(super) fn corners(drawing: &str) -> (Vec<f64>, Vec<f64>) {
     let (mut x, mut y) = (Vec::new(), Vec::new());
     let (mut at_x, mut at_y) = (0.0, 0.0);
@@ -150,7 +150,7 @@ impl Area {
         self.bottom - self.top
     }
 
-    /// Is it between the left and the right edge of the other one?
+    /// Returns whether it is between the left and the right edge of the other one.
     pub(super) fn is_over(&self, other: &Self) -> bool {
         other.left <= self.left && self.right <= other.right
     }

@@ -34,7 +34,7 @@ fn sines(parts: &[(f32, f32)], milliseconds: usize) -> Vec<f32> {
     (0..milliseconds * 8).map(|n| parts.iter().map(|part| value(n, part)).sum()).collect()
 }
 
-/// Whether a tone is heard in these samples, in packets of 20 ms.
+/// Returns whether a tone is detected in these samples, in packets of 20 ms.
 fn is_heard(codec: Codec, samples: &[f32]) -> bool {
     let encode = match codec {
         Codec::Pcmu => encode_ulaw,

@@ -1,4 +1,4 @@
-//! A check of digest answers (RFC 7616, 3.4) that shares no code with the agent's.
+//! A check of digest credentials (RFC 7616, 3.4) that shares no code with the agent's.
 
 use md5::Digest as _;
 
@@ -11,7 +11,7 @@ pub struct Issued {
     pub qop: bool,
 }
 
-/// Reads the parameters of a challenge or an answer, without quotes.
+/// Reads the parameters of a challenge or of credentials, without quotes.
 pub fn params(value: &str) -> Vec<(String, String)> {
     let mut params = Vec::new();
     let mut rest = value.trim().strip_prefix("Digest").unwrap_or_default();
@@ -52,7 +52,7 @@ impl Issued {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// Returns what is wrong with an answer to this challenge.
+    /// Returns what is wrong with credentials for this challenge.
     pub fn check(&self, answer: &str, method: &str, uri: &str, user: &str, password: &str) -> Result<(), String> {
         let params = params(answer);
         let get = |name| param(&params, name);

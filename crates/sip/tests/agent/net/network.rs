@@ -9,7 +9,7 @@ use phonegate_sip::message::{Limits, Message};
 
 use super::inspect::Inspector;
 
-/// What the network does to messages.
+/// The faults of the network.
 #[derive(Clone, Copy, Debug)]
 pub struct Conditions {
     /// Percentage of datagrams that are lost.
@@ -129,7 +129,7 @@ impl Network {
     /// Closes a flow as the driver does when its connection ends. What is under way on it is lost, but for a piece of the
     /// next message to the agent.
     pub fn close(&mut self, link: usize) {
-        self.remark("the connection closes");
+        self.trace_line("the connection closes");
         let is_next = |delivery: &&Delivery| matches!(delivery, Delivery::ToAgent { link: of, .. } if *of == link);
         if let Some(Delivery::ToAgent { bytes, .. }) = self.queue.values().find(is_next)
             && self.links[link].flow.transport != Transport::Udp
@@ -165,7 +165,7 @@ impl Network {
             Health::Good | Health::Failing => {
                 self.carry(link, true, bytes, |link, bytes| Delivery::ToAgent { link, source, bytes });
             }
-            Health::Dead | Health::Closed => self.remark("lost: the connection is dead"),
+            Health::Dead | Health::Closed => self.trace_line("lost: the connection is dead"),
         }
     }
 
@@ -195,13 +195,13 @@ impl Network {
         }
     }
 
-    /// Returns what the agent holds.
+    /// Returns the agent's resource usage.
     pub fn usage(&self) -> Usage {
         self.agent.usage()
     }
 
     /// Adds a line to the trace.
-    pub fn remark(&mut self, text: &str) {
+    pub fn trace_line(&mut self, text: &str) {
         self.trace.push((self.now, "--", text.as_bytes().to_vec()));
     }
 
@@ -316,9 +316,9 @@ impl Network {
                 let make = move |link, bytes| Delivery::ToPeer { link, destination, bytes };
                 self.carry(index, false, bytes, make);
             }
-            Health::Dead => self.remark("lost: the connection is dead"),
+            Health::Dead => self.trace_line("lost: the connection is dead"),
             Health::Failing => {
-                self.remark("could not be sent");
+                self.trace_line("could not be sent");
                 self.agent.handle_send_failure(self.now, id);
             }
             Health::Closed => panic!("the agent sends on a flow that was closed"),
@@ -330,10 +330,10 @@ impl Network {
         let Conditions { loss, doubling, delay: (least, most), .. } = self.conditions;
         let mut copies = 1;
         if is_datagram && self.random.u8(0..100) < loss {
-            self.remark("lost");
+            self.trace_line("lost");
             copies = 0;
         } else if is_datagram && self.random.u8(0..100) < doubling {
-            self.remark("doubled");
+            self.trace_line("doubled");
             copies = 2;
         }
         for _ in 0..copies {

@@ -103,7 +103,7 @@ impl Pbx {
         self.tasks.first_key_value().map(|(&(at, _), _)| at)
     }
 
-    /// Does what is due.
+    /// Performs the actions that are due.
     pub fn wake(&mut self, now: Duration) {
         self.now = now;
         while self.next_wake().is_some_and(|at| at <= now) {

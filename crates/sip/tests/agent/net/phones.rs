@@ -15,7 +15,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// How long an unanswered phone rings. Long, so that the agent has to end it.
 const RING_TIME: Duration = Duration::from_secs(1_200);
 
-/// What a phone does.
+/// The state of a phone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
     Idle,
@@ -138,7 +138,7 @@ impl Pbx {
         self.after(RING_TIME, Task::Stop(c, p));
     }
 
-    /// Says that a phone rings, and again each minute.
+    /// Reports that a phone rings, and again each minute.
     pub(super) fn announce(&mut self, c: usize, p: usize) {
         let call = &mut self.calls[c];
         let is_first = call.phones[p].rseq == 0;

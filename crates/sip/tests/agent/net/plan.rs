@@ -37,7 +37,7 @@ const ROUTES: &[&[&str]] = &[
     &["<sip:far.example.net>", "<sip:strict@192.0.2.7:5070>"],
 ];
 
-/// Which features a seed has: a bit for each of [`FEATURES`].
+/// The features of a seed: a bit for each of [`FEATURES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features(pub u32);
 

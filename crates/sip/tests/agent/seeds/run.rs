@@ -208,11 +208,11 @@ impl Run {
             Action::HangUp(index) => {
                 let id = self.calls[index].id;
                 self.calls[index].hung_up = Some(self.net.now);
-                self.net.remark("the caller hangs up");
+                self.net.trace_line("the caller hangs up");
                 self.net.act(|agent, now| agent.hang_up(now, id));
             }
             Action::Calm => {
-                self.net.remark("the network is good from now on");
+                self.net.trace_line("the network is good from now on");
                 self.net.conditions = Conditions::GOOD;
                 self.calm = Some(self.net.now);
                 self.pbx.recover(self.net.now);
@@ -271,7 +271,7 @@ impl Run {
 
     /// The PBX loses its memory, and its connections.
     fn crash(&mut self) {
-        self.net.remark("the PBX crashes");
+        self.net.trace_line("the PBX crashes");
         self.pbx.crash();
         self.is_down = true;
         if self.transport != Transport::Udp {
@@ -286,7 +286,7 @@ impl Run {
     }
 
     fn restart(&mut self) {
-        self.net.remark("the PBX is back");
+        self.net.trace_line("the PBX is back");
         self.is_down = false;
         if self.transport != Transport::Udp {
             let old: Vec<FlowId> = self.net.links.iter().map(|link| link.id).collect();

@@ -1,4 +1,4 @@
-//! Sources: whose packets count, and that the secrets of a call cannot be guessed from another.
+//! Sources whose packets count, and a check that the secrets of one call do not reveal those of another.
 
 use super::*;
 

@@ -145,7 +145,7 @@ impl Run {
     }
 }
 
-/// What a number of seeds must see, so that they try what they are meant to try.
+/// The kinds of events that a number of seeds must cause, so that the test covers what it should.
 pub const EVENT_KINDS: &[&str] = &[
     "answered",
     "offer",

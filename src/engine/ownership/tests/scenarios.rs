@@ -1,4 +1,4 @@
-//! What follows what, for the attempts that matter most.
+//! The sequences of actions for the most important attempts.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn name(action: &Action) -> String {
     }
 }
 
-/// Passes the inputs to a machine. Each must return the action beside it.
+/// Passes the inputs to a machine. Each must return the action that is listed with it.
 fn follows(mut machine: AttemptMachine, start: &str, steps: Vec<(Input, Conditions, &str)>) {
     assert_eq!(name(&machine.start()), start);
     for (input, now, expected) in steps {
@@ -39,7 +39,7 @@ fn placed() -> Vec<(Input, Conditions, &'static str)> {
     vec![(Input::Begun, CALM, "Place(0)"), (Input::Placed, CALM, "Follow")]
 }
 
-/// What follows once the outcome of a placed call is published.
+/// The steps after the outcome of a placed call is published.
 fn cleaned_up() -> Vec<(Input, Conditions, &'static str)> {
     vec![
         (Input::Done, CALM, "LogSummary"),

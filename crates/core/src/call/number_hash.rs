@@ -11,17 +11,17 @@ const NUMBER: &str = "phonegate number\0";
 /// A hash of a number: the first 16 bytes of an HMAC-SHA-256 with `privacy.number_key`, or of a SHA-256 without it. The
 /// latter is personal data all the same: hashing every number shows which one it is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct NumberKey([u8; 16]);
+pub struct NumberHash([u8; 16]);
 
-impl NumberKey {
+impl NumberHash {
     /// Returns the first 16 bytes of a longer hash.
     pub fn of_hash(hash: &[u8]) -> Self {
-        let mut key = [0; 16];
-        key.iter_mut().zip(hash).for_each(|(key, byte)| *key = *byte);
-        Self(key)
+        let mut first = [0; 16];
+        first.iter_mut().zip(hash).for_each(|(first, byte)| *first = *byte);
+        Self(first)
     }
 
-    /// Returns the key with these bytes.
+    /// Returns the hash with these bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
@@ -40,13 +40,13 @@ impl NumberKey {
 }
 
 /// Writes 32 hexadecimal digits.
-impl fmt::Display for NumberKey {
+impl fmt::Display for NumberHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
-impl fmt::Debug for NumberKey {
+impl fmt::Debug for NumberHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -99,9 +99,9 @@ pub struct HashedNumber {
     /// The fingerprint of the secret.
     pub fingerprint: KeyFingerprint,
     /// The number with its extension.
-    pub number: NumberKey,
+    pub number: NumberHash,
     /// Its line, which all its extensions share.
-    pub line: NumberKey,
+    pub line: NumberHash,
 }
 
 impl HashedNumber {
@@ -110,7 +110,7 @@ impl HashedNumber {
         fingerprint: KeyFingerprint,
         e164: &str,
         extension: Option<&str>,
-        hash: impl Fn(&[&str]) -> NumberKey,
+        hash: impl Fn(&[&str]) -> NumberHash,
     ) -> Self {
         let line = hash(&[NUMBER, e164]);
         let number = extension.map_or(line, |extension| hash(&[NUMBER, e164, "x", extension]));
@@ -122,7 +122,7 @@ impl HashedNumber {
         Self::new(KeyFingerprint::UNKEYED, e164, extension, |parts| {
             let mut digest = Sha256::new();
             parts.iter().for_each(|part| digest.update(part));
-            NumberKey::of_hash(&digest.finalize())
+            NumberHash::of_hash(&digest.finalize())
         })
     }
 }
