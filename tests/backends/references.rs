@@ -140,7 +140,7 @@ fn a_text_that_is_no_reference_cannot_be_hung_up() {
         }
         let own = backend.place(1, 1, NUMBER).unwrap();
         let cut = own.as_str().get(1..).unwrap();
-        let two_lines = format!("{}\nEND", own.as_str());
+        let two_lines = format!("END\n{}", own.as_str());
         for text in ["", "/", "..", "?", "x#0", cut, &two_lines] {
             let hung_up = backend.runtime.block_on(backend.backend.hang_up(&CallRef::new(text)));
             assert!(hung_up.is_err(), "{text:?}");
