@@ -15,7 +15,7 @@ fn a_process_that_locks_the_file_blocks_no_call() {
     assert_eq!(gate.snapshot(id(1)).status, CallStatus::Pending);
     let (status, text) = gate.ends(id(1));
     assert_eq!(status, CallStatus::Failed);
-    assert!(text.starts_with("No phone was called: the store cannot be reached: "), "{text}");
+    assert!(text.starts_with("No call was placed: the store cannot be reached: "), "{text}");
     assert!(text.ends_with("(CannotPlace, code 117)"), "{text}");
     other.execute_batch("ROLLBACK").unwrap();
     let mut n = 1;

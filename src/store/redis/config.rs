@@ -35,7 +35,7 @@ impl RedisConfig {
     /// # Errors
     /// If it is absent.
     pub(super) fn url(&self) -> Result<&Secret, ConfigError> {
-        let missing = "is missing: where is Redis? rediss://user:password@host:6380";
+        let missing = "is missing; example: rediss://user:password@host:6380";
         self.url.as_ref().ok_or_else(|| ConfigError::invalid("store.url", missing))
     }
 }
