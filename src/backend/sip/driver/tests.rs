@@ -1,4 +1,5 @@
 //! The settings that the driver gives to its user agent.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use phonegate_sip::agent::{Flow, Transport};
 use serde_json::json;
