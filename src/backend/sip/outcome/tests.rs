@@ -1,5 +1,5 @@
 //! What the end of a call means, in the code and in docs/backends.md.
-#![allow(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::panic, clippy::indexing_slicing, clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 
 use super::*;
 
