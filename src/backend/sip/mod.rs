@@ -2,23 +2,23 @@
 //!
 //! # The path of a call
 //!
-//! 1. `place` ([`placing`]) takes the trunks in their order, and resolves the servers of each by DNS ([`target`]). It skips
-//!    servers that do not respond ([`health`]), and sends an INVITE to the next one through the [`driver`]. It returns
-//!    ([`outbound_call`]) at the first provisional response above 100, which counts as ringing, at the 2xx, or at the end.
+//! 1. `place` (`placing`) takes the trunks in their order, and resolves the servers of each by DNS (`target`). It skips
+//!    servers that do not respond (`health`), and sends an INVITE to the next one through the `driver`. It returns
+//!    (`outbound_call`) at the first provisional response above 100, which counts as ringing, at the 2xx, or at the end.
 //!
-//!    Between 1 and 2: [`driver`]`::datagrams` -> `UserAgent` -> `State::dispatch` -> `CallHandle::next`.
-//! 2. A final response other than 2xx becomes a failure in [`outcome`], which also decides what may be tried next. A 486,
+//!    Between 1 and 2, each response goes from `driver::datagrams` to `UserAgent`, `State::dispatch` and `CallHandle::next`.
+//! 2. A final response other than 2xx becomes a failure in `outcome`, which also decides what may be tried next. A 486,
 //!    for example, becomes [`FailureReason::Unreachable`], and no other server or backend is tried: a phone may have rung.
 //!    So `place` returns a reference to a call that has ended, and `follow` returns its failure: the number is released at
 //!    once, not at the deadline.
-//! 3. `follow` ([`call`]) waits for the 2xx, applies its SDP answer ([`media`]), and runs the dialogue ([`ivr`]).
-//! 4. [`ivr`] plays prompts, and passes digits to `phonegate_approval`, which alone decides what they mean. [`Approver`] turns its
+//! 3. `follow` (`call`) waits for the 2xx, applies its SDP answer (`media`), and runs the dialogue (`ivr`).
+//! 4. `ivr` plays prompts, and passes digits to `phonegate_approval`, which alone decides what they mean. [`Approver`] turns its
 //!    result into [`Outcome::Verified`]. Nothing else in this module can approve a call.
 //! 5. `clean_up` plays the farewell, and hangs up.
 //!
 //! # What is trusted
 //!
-//! Over UDP, only datagrams from addresses of the trunk are parsed ([`trust`]). `phonegate_sip` checks that a message
+//! Over UDP, only datagrams from addresses of the trunk are parsed (`trust`). `phonegate_sip` checks that a message
 //! belongs to its call, and `phonegate_media` that a packet belongs to the negotiated audio. The text of a peer is shown
 //! only sanitized.
 

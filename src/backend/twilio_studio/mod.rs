@@ -1,7 +1,7 @@
 //! Calls by a flow in Twilio Studio, by outbound HTTPS only.
 //!
 //! A call is an Execution of the flow. Its parameters are what the flow says, and a nonce. The flow reports what was
-//! pressed in variables of the Execution's context, and PhoneGate judges it. [`flow`] generates the flow.
+//! pressed in variables of the Execution's context, and PhoneGate judges it. `flow` generates the flow.
 //! The API: <https://www.twilio.com/docs/studio/rest-api/v2/execution>.
 
 mod api;

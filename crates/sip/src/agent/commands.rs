@@ -96,7 +96,7 @@ impl UserAgent {
         self.remove_if_finished(call);
     }
 
-    /// Follows a redirection over a flow to the server that [`CallEvent::Redirected`] named.
+    /// Follows a redirection over a flow to the server that [`CallEvent::Redirected`](super::CallEvent::Redirected) named.
     ///
     /// # Errors
     /// The flow is closed or less secure than that of the INVITE, or the call is not waiting for a redirection to be
@@ -145,8 +145,8 @@ impl UserAgent {
         Ok(id)
     }
 
-    /// Removes the contact of a registration. [`RegistrationEvent::Ended`] follows, within 128 times T1 if the
-    /// registrar does not respond: the agent waits for a pending request first, because that could arrive after the
+    /// Removes the contact of a registration. [`RegistrationEvent::Ended`](super::RegistrationEvent::Ended)
+    /// follows, within 128 times T1 if the registrar does not respond: the agent waits for a pending request first, because that could arrive after the
     /// removal.
     pub fn unregister(&mut self, now: Duration, registration: RegistrationId) {
         self.advance(now);
