@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use libfuzzer_sys::fuzz_target;
 use phonegate_sip::auth::{
-    Algorithm, Authorization, Authenticator, Challenge, ChallengeKind, Credentials, MAX_CHALLENGE_LENGTH, MAX_REALMS,
+    Algorithm, Authenticator, Authorization, Challenge, ChallengeKind, Credentials, MAX_CHALLENGE_LENGTH, MAX_REALMS,
     MAX_ROUNDS, RequestAuth, RequestParts,
 };
 
@@ -74,7 +74,8 @@ impl Call {
     fn challenged(&mut self, headers: &[(ChallengeKind, &[u8])]) {
         for (kind, value) in headers {
             let read = Challenge::read_all(value).into_iter().flatten();
-            self.offered.extend(read.map(|challenge| (kind.authorization_header(), challenge.realm(), challenge.algorithm())));
+            self.offered
+                .extend(read.map(|challenge| (kind.authorization_header(), challenge.realm(), challenge.algorithm())));
         }
         let before = self.last.clone();
         let result = self.authenticator.challenged(&mut self.request, headers.iter().copied());

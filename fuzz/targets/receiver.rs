@@ -7,7 +7,7 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
 use phonegate_media::dtmf::DigitEvent;
-use phonegate_media::receiver::{Protection, Receiver, STREAM_SILENCE, Reception};
+use phonegate_media::receiver::{Protection, Receiver, Reception, STREAM_SILENCE};
 use phonegate_media::rtp::{RtpHeader, RtpPacket};
 use phonegate_media::sdp::{Encryption, LocalSession, RemoteMedia};
 

@@ -146,8 +146,8 @@ impl UserAgent {
     }
 
     /// Removes the contact of a registration. [`RegistrationEvent::Ended`](super::RegistrationEvent::Ended)
-    /// follows, within 128 times T1 if the registrar does not respond: the agent waits for a pending request first, because that could arrive after the
-    /// removal.
+    /// follows, within 128 times T1 if the registrar does not respond: the agent waits for a pending request first,
+    /// because that could arrive after the removal.
     pub fn unregister(&mut self, now: Duration, registration: RegistrationId) {
         self.advance(now);
         if let Some(registration) = self.registrations.get_mut(&registration) {
