@@ -102,7 +102,10 @@ impl Farm {
 
     /// Uses Redis as a node does, on a connection of its own.
     fn ask<T>(&self, question: impl AsyncFnOnce(&RedisStore) -> T) -> T {
-        let config = serde_json::from_value(self.config()["store"].clone()).unwrap();
+        let mut settings = self.config()["store"].clone();
+        // The settings of the type that `type` names.
+        settings.as_object_mut().unwrap().remove("type");
+        let config = serde_json::from_value(settings).unwrap();
         let store = RedisStore::open(&config, &NetworkConfig::default(), Path::new("")).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(question(&store))

@@ -31,7 +31,7 @@ fn rejection(rejection: &Rejection, may_have_rung: bool) -> (Failure, NextAttemp
 fn meaning(status: u16) -> (FailureReason, &'static str, NextAttempt) {
     match status {
         486 | 600 => (FailureReason::Unreachable, "The line is busy", NextAttempt::Nothing),
-        408 | 480 | 487 => (FailureReason::Unreachable, "Nobody answered", NextAttempt::Nothing),
+        408 | 480 | 487 => (FailureReason::Unreachable, "The call was not answered", NextAttempt::Nothing),
         603 | 607 | 608 => (FailureReason::Unreachable, "The call was rejected", NextAttempt::Nothing),
         403 => (FailureReason::Unreachable, "The call was rejected", NextAttempt::AnotherBackend),
         404 | 410 | 484 | 485 | 604 => {
