@@ -184,7 +184,7 @@ fn an_unsafe_state_folder_is_refused_and_replaced() {
 
     let ran = site.install(&[]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.stdout.contains("rename it aside and make a new one"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("rename it and create a new one"), "{}", ran.stdout);
     assert!(fs::read_dir(site.state()).unwrap().next().is_none());
     let ran = site.run(&["check"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
