@@ -164,8 +164,11 @@ impl Core {
     /// Retransmits the request of a transaction.
     pub(crate) fn retransmit(&mut self, key: ClientKey) {
         let Some((_, transaction)) = self.clients.get(&key) else { return };
-        let Some(request) = transaction.request().map(|request| request.as_bytes().to_vec()) else { return };
         let (flow, destination) = (transaction.flow, transaction.destination);
+        let request = transaction.request_bytes().to_vec();
+        if request.is_empty() {
+            return;
+        }
         // While a queue is full, a retransmission is skipped, as if the network had lost it.
         let sent = if self.is_congested() { None } else { self.send(flow, destination, request) };
         if let (Some(id), Some((_, transaction))) = (sent, self.clients.get_mut(&key)) {

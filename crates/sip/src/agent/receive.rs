@@ -116,14 +116,13 @@ fn handle_response(agent: &mut UserAgent, response: &Message, essentials: &Essen
     };
     let (now, timers) = (agent.core.now, agent.core.config.timers);
     let Some((_, transaction)) = agent.core.client(key) else { return };
-    if !transaction.request().is_some_and(|request| is_response_to(request, essentials)) {
+    let Some(request) = transaction.request().filter(|request| is_response_to(request, essentials)) else {
         count(&mut agent.core.drops.unmatched);
         return;
-    }
+    };
     let action = transaction.handle_response(now, status, &timers);
     if action == ResponseAction::DeliverAndAcknowledge
-        && let Some(invite) = transaction.request()
-        && let Ok(ack) = ack_or_cancel(invite, &Method::Ack, Some(response))
+        && let Ok(ack) = ack_or_cancel(&request, &Method::Ack, Some(response))
     {
         transaction.set_ack(ack);
     }

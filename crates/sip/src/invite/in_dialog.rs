@@ -228,7 +228,7 @@ impl Call {
             fork.timer = timer;
         }
         if is_invite {
-            let invite = core.client(request.key).and_then(|(_, client)| client.request().cloned());
+            let invite = core.client(request.key).and_then(|(_, client)| client.request());
             self.acknowledge_success(core, request.fork, invite.as_ref(), essentials.cseq.number);
             if answer.is_some() && self.is_established(request.fork) {
                 self.emit(core, CallEvent::SdpAnswer(answer));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::agent::config::TimerValues;
 use crate::agent::flow::{FlowId, TransmitId};
+use crate::invite::own_message;
 use crate::message::{Message, Method};
 
 /// Begins every branch of RFC 3261 (8.1.1.7).
@@ -46,8 +47,9 @@ impl ClientKey {
 pub(crate) struct ClientTransaction {
     pub(crate) flow: FlowId,
     pub(crate) destination: SocketAddr,
-    /// `None` if it could not be written.
-    request: Option<Message>,
+    /// Empty if it could not be written. Kept as bytes: transactions stay for 64*T1 after each call, and a parsed message
+    /// needs more memory than parsing it for a few responses is worth.
+    request: Vec<u8>,
     /// The ACK of the final response to an INVITE, unless that is a 2xx. Empty until then.
     ack: Vec<u8>,
     is_invite: bool,
@@ -115,7 +117,7 @@ impl ClientTransaction {
             flow,
             destination,
             is_invite: request.as_ref().is_some_and(|request| request.method() == Some(&Method::Invite)),
-            request,
+            request: request.map(|request| request.as_bytes().to_vec()).unwrap_or_default(),
             ack: Vec::new(),
             is_reliable,
             state: State::Waiting,
@@ -129,9 +131,14 @@ impl ClientTransaction {
         }
     }
 
-    /// Returns the request, if it could be written.
-    pub(crate) fn request(&self) -> Option<&Message> {
-        self.request.as_ref()
+    /// Parses the request. Returns `None` if it could not be written.
+    pub(crate) fn request(&self) -> Option<Message> {
+        own_message(&self.request)
+    }
+
+    /// Returns the request as it was sent. Empty if it could not be written.
+    pub(crate) fn request_bytes(&self) -> &[u8] {
+        &self.request
     }
 
     /// Returns the ACK of the final response. Empty if there is none.
