@@ -12,8 +12,8 @@ use crate::clock::Moment;
 
 /// A call that this process drives or mirrors.
 ///
-/// Dropping it ends the call here, if the call has not ended before: at the end of its task, by a panic, or when the runtime ends. A
-/// call that this process drives fails; one that it mirrors goes on in the other process.
+/// Dropping it ends the call here, if the call has not ended before: at the end of its task, by a panic, or when the
+/// runtime ends. A call that this process drives fails; one that it mirrors goes on in the other process.
 pub(crate) struct CallGuard {
     parts: Arc<Parts>,
     call: Arc<ActiveCall>,

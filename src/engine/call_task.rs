@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use super::Parts;
 use super::active_calls::ActiveCall;
 use super::failures::{defect, not_begun};
-use super::ownership::{Action, AttemptMachine, BackendTraits, ClaimedCall, Conditions, Input};
+use super::ownership::{Action, AttemptMachine, ClaimedCall, Conditions, Input};
 use super::publisher::step;
 use crate::call::{Call, CallEvent, CallRef, Failure, Outcome};
 use crate::clock::Moment;
@@ -46,7 +46,7 @@ pub(super) struct CallTask<'a> {
 impl<'a> CallTask<'a> {
     /// The task of a call that this process begins.
     pub(super) fn new(parts: &'a Parts, call: &'a ActiveCall, request: &'a Call) -> Self {
-        let machine = AttemptMachine::new(traits(parts));
+        let machine = AttemptMachine::new(Arc::clone(&parts.backend_traits));
         Self { request: Some(request), ..Self::with_machine(parts, call, machine) }
     }
 
@@ -63,7 +63,7 @@ impl<'a> CallTask<'a> {
                 }
             }
         };
-        let machine = AttemptMachine::claimed(traits(parts), claimed);
+        let machine = AttemptMachine::claimed(Arc::clone(&parts.backend_traits), claimed);
         Self { placed, ..Self::with_machine(parts, call, machine) }
     }
 
@@ -226,12 +226,4 @@ async fn begin(parts: &Parts, call: &ActiveCall, request: &Call) -> Result<(Begu
         return Err(failure);
     }
     parts.store.begin(request).await.map_err(|error: StoreError| not_begun(&error))
-}
-
-fn traits(parts: &Parts) -> Arc<[BackendTraits]> {
-    let traits = parts.backends.iter().map(|named| BackendTraits {
-        name: Arc::clone(&named.name),
-        outlives_process: named.backend.outlives_its_process(),
-    });
-    traits.collect()
 }

@@ -60,6 +60,7 @@ use failures::interrupted;
 pub(crate) use lookup::Lookup;
 use lookup::Lookups;
 use notices::Notices;
+use ownership::BackendTraits;
 use publisher::{Publisher, step};
 pub(crate) use store_client::StorePolicy;
 use store_client::{StoreClient, StoreProbe};
@@ -76,6 +77,8 @@ pub(crate) struct Engine {
 /// The state that all tasks of an engine share.
 struct Parts {
     backends: Vec<NamedBackend>,
+    /// What the machine of each call knows of `backends`.
+    backend_traits: Arc<[BackendTraits]>,
     registry: Arc<Registry>,
     store: Arc<StoreClient>,
     publisher: Publisher,
@@ -107,8 +110,10 @@ impl Engine {
         };
         let store = Arc::new(StoreClient::open(store, policy, &runtime, probe));
         let publisher = Publisher::new(Arc::clone(&registry), Arc::clone(&store), log.clone(), metrics.clone());
+        let backend_traits = backends.iter().map(BackendTraits::of).collect();
         let parts = Arc::new(Parts {
             backends,
+            backend_traits,
             registry,
             store,
             publisher,

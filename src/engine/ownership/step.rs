@@ -5,7 +5,7 @@ use std::sync::Arc;
 use phonegate_approval::verdict::Approval;
 
 use super::super::failures::{deadline_passed, interrupted};
-use crate::backend::PlaceError;
+use crate::backend::{NamedBackend, PlaceError};
 use crate::call::{Failure, Outcome};
 use crate::store::{AttemptState, StoreError};
 
@@ -44,6 +44,12 @@ pub(in crate::engine) struct BackendTraits {
     pub(in crate::engine) name: Arc<str>,
     /// Whether its calls go on when their process ends.
     pub(in crate::engine) outlives_process: bool,
+}
+
+impl BackendTraits {
+    pub(in crate::engine) fn of(named: &NamedBackend) -> Self {
+        Self { name: Arc::clone(&named.name), outlives_process: named.backend.outlives_its_process() }
+    }
 }
 
 /// What the store has recorded about the placing of a claimed attempt.
