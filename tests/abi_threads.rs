@@ -259,12 +259,12 @@ unsafe extern "C" fn call_from_within(caller: *mut c_void, _: i32, message: *con
 #[test]
 fn a_callback_may_place_calls_but_not_start_or_end_the_gate() {
     let abi = Arc::new(Abi::load(&approves()));
-    let (results, told) = channel();
+    let (results, received) = channel();
     let caller = Caller { abi: Arc::clone(&abi), results };
     // SAFETY: the caller lives until the callback is taken back.
     assert_eq!(unsafe { abi.set_log_callback(Some(call_from_within), user_data(&caller)) }, OK);
     abi.initiate(Some(NUMBER), Some(&fresh_id()), Some(c"{\"outer\":1}"));
-    let [begun, status, initialized, ended, set] = told.recv_timeout(EVENT_TIMEOUT).unwrap();
+    let [begun, status, initialized, ended, set] = received.recv_timeout(EVENT_TIMEOUT).unwrap();
     assert!(begun == PENDING || begun == SUCCESS);
     assert_eq!(status, SUCCESS);
     assert_eq!([initialized, ended, set], [ResultCode::InCallback.code(); 3]);

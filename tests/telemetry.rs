@@ -162,8 +162,8 @@ fn dropped_lines_are_counted_and_reported() {
     assert!(log.close(support::EVENT_TIMEOUT));
     let lines = lines.lock().unwrap();
     let arrived = lines.iter().filter(|line| line["event"] == "configuration").count() as u64;
-    let told = lines.iter().filter(|line| line["event"] == "lines_dropped");
-    let dropped: u64 = told.map(|line| line["count"].as_u64().unwrap()).sum();
+    let reports = lines.iter().filter(|line| line["event"] == "lines_dropped");
+    let dropped: u64 = reports.map(|line| line["count"].as_u64().unwrap()).sum();
     assert!(dropped > 0 && arrived < written);
     assert_eq!(arrived + dropped, written);
 }
@@ -218,8 +218,8 @@ fn calls_continue_without_a_log_and_missing_lines_are_reported() {
     let text = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<Value> =
         text.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect();
-    let told = lines.iter().find(|line| line["event"] == "lines_dropped").expect("the loss is reported");
-    assert!(told["count"].as_u64().unwrap() >= 20, "{told}");
+    let report = lines.iter().find(|line| line["event"] == "lines_dropped").expect("the loss is reported");
+    assert!(report["count"].as_u64().unwrap() >= 20, "{report}");
 }
 
 #[test]
@@ -227,9 +227,8 @@ fn a_failing_disk_loses_no_line_of_the_callback_and_is_counted() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("phonegate.log");
     std::os::unix::fs::symlink("/dev/full", &file).unwrap();
-    let (told, teller) = channel();
-    let teller = Mutex::new(teller);
-    let (sender, told) = (Mutex::new(told), teller);
+    let (sender, passed) = channel();
+    let (sender, passed) = (Mutex::new(sender), Mutex::new(passed));
     let tee: phonegate::telemetry::Tee =
         Arc::new(move |_, line: &str| sender.lock().unwrap().send(line.to_owned()).unwrap());
     let log = Log::start(
@@ -239,12 +238,12 @@ fn a_failing_disk_loses_no_line_of_the_callback_and_is_counted() {
     .unwrap();
     let write = || log.write(&LogEntry::new(GateEvent::Configuration));
     (0..20).for_each(|_| write());
-    let received: Vec<String> = told.lock().unwrap().iter().take(20).collect();
+    let received: Vec<String> = passed.lock().unwrap().iter().take(20).collect();
     assert!(received.iter().all(|line| line.contains(r#""event":"configuration""#)), "{received:?}");
     std::fs::remove_file(&file).unwrap();
     write();
     assert!(log.close(support::EVENT_TIMEOUT));
-    assert_eq!(told.lock().unwrap().try_iter().count(), 1);
+    assert_eq!(passed.lock().unwrap().try_iter().count(), 1);
     let text = std::fs::read_to_string(&file).unwrap();
     let lines: Vec<Value> =
         text.lines().filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -260,7 +259,7 @@ fn missing_lines_are_reported_at_the_end_of_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("phonegate.log");
     std::os::unix::fs::symlink("/dev/full", &file).unwrap();
-    let (sender, told) = channel();
+    let (sender, passed) = channel();
     let sender = Mutex::new(sender);
     let tee: phonegate::telemetry::Tee = Arc::new(move |_, _: &str| sender.lock().unwrap().send(()).unwrap());
     let log = Log::start(
@@ -269,13 +268,13 @@ fn missing_lines_are_reported_at_the_end_of_the_log() {
     )
     .unwrap();
     (0..20).for_each(|_| log.write(&LogEntry::new(GateEvent::Configuration)));
-    assert_eq!(told.iter().take(20).count(), 20);
+    assert_eq!(passed.iter().take(20).count(), 20);
     std::fs::remove_file(&file).unwrap();
     assert!(log.close(support::EVENT_TIMEOUT));
     let text = std::fs::read_to_string(&file).unwrap_or_default();
     let line: Value = serde_json::from_str(text.trim()).unwrap_or_default();
     assert_eq!((&line["event"], &line["count"]), (&json!("lines_dropped"), &json!(20)), "{text}");
-    assert_eq!(told.try_iter().count(), 0);
+    assert_eq!(passed.try_iter().count(), 0);
 }
 
 #[test]
@@ -284,7 +283,7 @@ fn the_systems_log_gets_few_events_at_every_level() {
         BackendDown, BackendUp, CapReached, Defect, FraudReported, LockedOut, NotConfigured, Started, Unlocked,
         UnsafePermissions,
     };
-    let (sender, told) = channel();
+    let (sender, passed) = channel();
     let system: SystemLog = Box::new(move |event| sender.send((event.id, event.strings.clone())).unwrap());
     let folder = tempfile::tempdir().unwrap();
     let file = Some((folder.path(), "phonegate.log", 1_000_000));
@@ -312,7 +311,7 @@ fn the_systems_log_gets_few_events_at_every_level() {
     write(LogEntry::new(GateEvent::Unlocked));
     write(LogEntry::new(GateEvent::Defect));
     assert!(log.close(support::EVENT_TIMEOUT));
-    let told: Vec<_> = told.iter().collect();
+    let passed: Vec<_> = passed.iter().collect();
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let expected = [
         (Started, words(&["words"])),
@@ -326,7 +325,7 @@ fn the_systems_log_gets_few_events_at_every_level() {
         (Unlocked, words(&["+1******1212", "words"])),
         (Defect, words(&["words", CALL])),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(passed, expected);
     let text = std::fs::read_to_string(folder.path().join("phonegate.log")).unwrap();
     assert_eq!(text.lines().count(), 1, "the file has its level still: {text}");
 }
