@@ -38,8 +38,7 @@ const RATIO: f32 = 6.3;
 /// A tone of 46 ms or less is never detected; a clean one of 64 ms or more always is. Memory use is constant.
 #[derive(Clone, Debug)]
 pub struct ToneDetector {
-    rows: [Filter; 4],
-    columns: [Filter; 4],
+    filters: Filters,
     /// Sum of the squares of the samples in the current block, and the number of samples.
     energy: f32,
     samples: u8,
@@ -64,13 +63,17 @@ struct Peak {
     power: f32,
 }
 
-/// Measures the power of one frequency in a block (Goertzel algorithm).
-#[derive(Clone, Copy, Debug)]
-struct Filter {
-    coefficient: f32,
-    previous: f32,
-    before: f32,
+/// Measures the power of each frequency in a block (Goertzel algorithm): first the rows, then the columns. The compiler
+/// turns the arrays into vector registers.
+#[derive(Clone, Debug)]
+struct Filters {
+    coefficients: [f32; FREQUENCIES],
+    previous: [f32; FREQUENCIES],
+    before: [f32; FREQUENCIES],
 }
+
+/// Frequencies of a keypad.
+const FREQUENCIES: usize = ROWS.len() + COLUMNS.len();
 
 impl Default for ToneDetector {
     fn default() -> Self {
@@ -81,15 +84,7 @@ impl Default for ToneDetector {
 impl ToneDetector {
     /// Creates a detector.
     pub fn new() -> Self {
-        Self {
-            rows: ROWS.map(Filter::new),
-            columns: COLUMNS.map(Filter::new),
-            energy: 0.0,
-            samples: 0,
-            latest: None,
-            blocks: 0,
-            has_heard: false,
-        }
+        Self { filters: Filters::new(), energy: 0.0, samples: 0, latest: None, blocks: 0, has_heard: false }
     }
 
     /// Processes the payload of the next packet.
@@ -110,7 +105,7 @@ impl ToneDetector {
 
     fn add(&mut self, sample: f32) {
         self.energy += sample * sample;
-        self.rows.iter_mut().chain(&mut self.columns).for_each(|filter| filter.add(sample));
+        self.filters.add(sample);
         self.samples = self.samples.saturating_add(1);
         if self.samples >= BLOCK {
             let tone = self.judge_block();
@@ -125,7 +120,8 @@ impl ToneDetector {
 
     /// Returns the tone in the block, if any, and resets the filters.
     fn judge_block(&mut self) -> Option<Tone> {
-        let (row, column) = (Peak::take(&mut self.rows), Peak::take(&mut self.columns));
+        let (rows, columns) = self.filters.take_powers();
+        let (row, column) = (Peak::find(rows), Peak::find(columns));
         let tone = Tone { row: row?, column: column? };
         let length = f32::from(BLOCK);
         // A sine of amplitude A has the power (A · length / 2)², and its squares the sum A² · length / 2.
@@ -148,9 +144,8 @@ impl Tone {
 }
 
 impl Peak {
-    /// Returns the strongest frequency of a group if it is clearly stronger than the others. Resets the filters.
-    fn take(group: &mut [Filter; 4]) -> Option<Self> {
-        let powers = group.each_mut().map(Filter::take_power);
+    /// Returns the strongest frequency of a group if it is clearly stronger than the others.
+    fn find(powers: [f32; 4]) -> Option<Self> {
         let (index, power) = powers.into_iter().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b))?;
         let is_alone = powers.into_iter().enumerate().all(|(other, weaker)| other == index || weaker * RATIO <= power);
         is_alone.then_some(Self { index, power })
@@ -162,21 +157,33 @@ fn is_within(a: f32, b: f32, ratio: f32) -> bool {
     a <= b * ratio && b <= a * ratio
 }
 
-impl Filter {
-    fn new(frequency: f32) -> Self {
-        let coefficient = 2.0 * (std::f32::consts::TAU * frequency / SAMPLE_RATE).cos();
-        Self { coefficient, previous: 0.0, before: 0.0 }
+impl Filters {
+    fn new() -> Self {
+        let coefficient = |frequency: f32| 2.0 * (std::f32::consts::TAU * frequency / SAMPLE_RATE).cos();
+        let [a, b, c, d] = ROWS.map(coefficient);
+        let [e, f, g, h] = COLUMNS.map(coefficient);
+        let zero = [0.0; FREQUENCIES];
+        Self { coefficients: [a, b, c, d, e, f, g, h], previous: zero, before: zero }
     }
 
     fn add(&mut self, sample: f32) {
-        let next = sample + self.coefficient * self.previous - self.before;
-        (self.previous, self.before) = (next, self.previous);
+        let filters = self.coefficients.iter().zip(&mut self.previous).zip(&mut self.before);
+        for ((coefficient, previous), before) in filters {
+            let next = sample + coefficient * *previous - *before;
+            (*previous, *before) = (next, *previous);
+        }
     }
 
-    /// Returns the power of the frequency since the last call, and resets the filter.
-    fn take_power(&mut self) -> f32 {
-        let (previous, before) = (std::mem::take(&mut self.previous), std::mem::take(&mut self.before));
-        previous * previous + before * before - self.coefficient * previous * before
+    /// Returns the powers of the rows and of the columns since the last call, and resets the filters.
+    fn take_powers(&mut self) -> ([f32; 4], [f32; 4]) {
+        let [previous, before] = [&mut self.previous, &mut self.before].map(std::mem::take);
+        let filters = self.coefficients.iter().zip(previous).zip(before);
+        let mut powers = [0.0; FREQUENCIES];
+        for (power, ((coefficient, previous), before)) in powers.iter_mut().zip(filters) {
+            *power = previous * previous + before * before - coefficient * previous * before;
+        }
+        let [a, b, c, d, e, f, g, h] = powers;
+        ([a, b, c, d], [e, f, g, h])
     }
 }
 
