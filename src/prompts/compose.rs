@@ -74,16 +74,18 @@ impl Composition {
         self.len
     }
 
-    /// Returns the start of each piece, in samples from the beginning.
-    pub fn starts(&self) -> impl Iterator<Item = usize> {
-        self.recordings.iter().map(|(start, _)| *start)
+    /// Returns the start of a piece, in samples from the beginning. `None` after the last piece.
+    pub fn start(&self, piece: usize) -> Option<usize> {
+        self.recordings.get(piece).map(|(start, _)| *start)
     }
 
-    /// Copies the samples from position `from` on into `out`, and fills the rest with silence.
-    pub fn read(&self, from: usize, out: &mut [i16]) {
+    /// Copies the samples from position `from` on into `out`, and fills the rest with silence. Looks at no piece before
+    /// `piece`, which is 0 or a piece that begins at `from` or before.
+    pub fn read(&self, piece: usize, from: usize, out: &mut [i16]) {
         out.fill(0);
         let to = from.saturating_add(out.len());
-        for (start, recording) in &*self.recordings {
+        let pieces = self.recordings.iter().skip(piece).take_while(|(start, _)| *start < to);
+        for (start, recording) in pieces {
             let (begin, end) = (from.max(*start), to.min(start.saturating_add(recording.len())));
             if begin >= end {
                 continue;
@@ -97,7 +99,7 @@ impl Composition {
     /// Returns all samples.
     pub fn to_vec(&self) -> Vec<i16> {
         let mut samples = vec![0; self.len];
-        self.read(0, &mut samples);
+        self.read(0, 0, &mut samples);
         samples
     }
 }

@@ -1,5 +1,5 @@
 //! Everything that differs by operating system: the path of this library, the folder for state, permissions, how to
-//! keep the library loaded, and three features of Windows: sealed secrets, the Event Log and a proxy for the machine.
+//! keep the library loaded, sockets for audio, and three features of Windows: sealed secrets, the Event Log and a proxy for the machine.
 //!
 //! This is the lowest crate of the workspace: it imports no other one.
 
@@ -15,6 +15,7 @@
 )]
 
 mod library;
+mod media_socket;
 mod permissions;
 #[cfg(unix)]
 mod unix;
@@ -44,6 +45,7 @@ pub use windows::{
 };
 
 pub use library::LibraryVersion;
+pub use media_socket::MediaSocket;
 pub use permissions::{Exposure, Grant, HOST_SERVICE};
 
 /// Returns the machine's name, which identifies a node of a farm.

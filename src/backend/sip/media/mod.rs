@@ -22,7 +22,7 @@ use phonegate_media::rtp::{CLOCK_RATE, MAX_PACKET, PACKET_MILLISECONDS};
 use phonegate_media::sdp::{Encryption, LocalKeys, LocalSession, MasterKey, RemoteMedia, SdpError};
 use phonegate_media::session::MediaSession;
 use phonegate_media::srtp::SrtpError;
-use tokio::net::UdpSocket;
+use phonegate_os::MediaSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -34,7 +34,7 @@ pub(super) use summary::MediaSummary;
 
 use crate::backend::sip::MediaEncryption;
 use crate::prompts::Composition;
-use sender::Sender;
+use sender::{Destination, Sender};
 use ticker::Tick;
 
 /// Average number of ticks between two RTCP reports: 5 s (RFC 3550, section 6.2).
@@ -81,8 +81,8 @@ pub(super) enum MediaError {
 }
 
 struct CallMedia {
-    rtp: UdpSocket,
-    rtcp: UdpSocket,
+    rtp: MediaSocket,
+    rtcp: MediaSocket,
     /// Released after the sockets above are closed.
     _ports: ports::Pair,
     is_signalling_tls: bool,
@@ -91,16 +91,21 @@ struct CallMedia {
     state: Mutex<State>,
 }
 
+/// What each tick needs is together here, so that the calls of a busy gate fit into the processor's cache.
 struct State {
-    local: LocalSession,
-    session: MediaSession,
-    /// `None` before the first SDP answer. Until then, nothing is sent, and received packets are dropped.
-    remote: Option<RemoteMedia>,
     sender: Sender,
     /// Ticks until the next report.
     until_report: u32,
     /// Digits count if their press began at or after this time. `None`: no digits count.
     digits_since: Option<Duration>,
+    negotiation: Box<Negotiation>,
+}
+
+struct Negotiation {
+    local: LocalSession,
+    session: MediaSession,
+    /// `None` before the first SDP answer. Until then, nothing is sent, and received packets are dropped.
+    remote: Option<RemoteMedia>,
 }
 
 impl Media {
@@ -118,12 +123,10 @@ impl Media {
         let id = u64::from_be_bytes(random::bytes()?);
         let local = LocalSession::new(SocketAddr::new(address, ports.rtp()), id, encryption);
         let state = Mutex::new(State {
-            local,
-            session,
-            remote: None,
             sender,
             until_report: until_next_report() / 2,
             digits_since: None,
+            negotiation: Box::new(Negotiation { local, session, remote: None }),
         });
         let opened = Instant::now();
         let shared = Arc::new(CallMedia { rtp, rtcp, _ports: ports, is_signalling_tls, learns_port, opened, state });
@@ -135,7 +138,7 @@ impl Media {
 
     /// Writes the SDP offer for this side's INVITE, or in response to a re-INVITE without an offer.
     pub(super) fn offer(&self) -> String {
-        self.shared.state.lock().local.offer()
+        self.shared.state.lock().negotiation.local.offer()
     }
 
     /// Applies the SDP answer to this side's offer. From the first one on, audio is sent and received, unless the call is on
@@ -145,7 +148,7 @@ impl Media {
     /// The answer cannot be used. The session does not change.
     pub(super) fn accept_answer(&self, sdp: &[u8]) -> Result<(), MediaError> {
         let mut state = self.shared.state.lock();
-        let remote = state.local.check_answer(sdp)?;
+        let remote = state.negotiation.local.check_answer(sdp)?;
         state.apply(remote)
     }
 
@@ -156,11 +159,11 @@ impl Media {
     /// The offer cannot be used. The session does not change.
     pub(super) fn answer_offer(&self, sdp: &[u8]) -> Result<String, MediaError> {
         let mut state = self.shared.state.lock();
-        let offer = state.local.check_offer(sdp)?;
-        if state.remote.is_some() {
+        let offer = state.negotiation.local.check_offer(sdp)?;
+        if state.negotiation.remote.is_some() {
             state.apply(offer.remote().clone())?;
         }
-        Ok(state.local.answer(&offer))
+        Ok(state.negotiation.local.answer(&offer))
     }
 
     /// Applies an offer that the peer made before the 2xx, instead of a first SDP answer. Several phones may ring, and each
@@ -170,13 +173,13 @@ impl Media {
     /// As [`Media::accept_answer`].
     pub(super) fn accept_early_offer(&self, sdp: &[u8]) -> Result<(), MediaError> {
         let mut state = self.shared.state.lock();
-        let offer = state.local.check_offer(sdp)?;
+        let offer = state.negotiation.local.check_offer(sdp)?;
         state.apply(offer.remote().clone())
     }
 
     /// Marks the call as established. Digits in early media never count.
     pub(super) fn set_answered(&self) {
-        self.shared.state.lock().session.set_answered();
+        self.shared.state.lock().negotiation.session.set_answered();
     }
 
     /// Returns whether the peer holds the call: it does not send audio, or does not receive it.
@@ -204,7 +207,7 @@ impl Media {
     /// does not accept telephone events.
     pub(super) fn send_digits(&self, digits: &str) -> Option<oneshot::Receiver<()>> {
         let mut state = self.shared.state.lock();
-        state.remote.as_ref()?.event_type?;
+        state.negotiation.remote.as_ref()?.event_type?;
         Some(state.sender.playout.send_digits(digits))
     }
 
@@ -220,7 +223,7 @@ impl Media {
     pub(super) fn receive_info(&self, content_type: &str, body: &[u8]) -> Result<DigitPress, InfoError> {
         let now = self.now();
         let state = self.shared.state.lock();
-        let digit = state.session.receive_info(content_type, body, self.shared.is_signalling_tls)?;
+        let digit = state.negotiation.session.receive_info(content_type, body, self.shared.is_signalling_tls)?;
         Ok(DigitPress { digit: digit.as_char(), began: now.saturating_sub(info_duration(body)) })
     }
 
@@ -228,7 +231,7 @@ impl Media {
     pub(super) fn summary(&self) -> MediaSummary {
         let state = self.shared.state.lock();
         MediaSummary {
-            received: state.session.summary(),
+            received: state.negotiation.session.summary(),
             sent: state.sender.packets(),
             is_on_hold: state.is_on_hold(),
             learns_port: self.shared.learns_port,
@@ -241,14 +244,18 @@ impl Drop for Media {
         self.task.abort();
         self.shared.report(true);
         // The aborted task keeps the sockets open until the runtime drops it. Until then, nothing more is sent.
-        self.shared.state.lock().remote = None;
+        self.shared.state.lock().stop();
     }
 }
 
 impl CallMedia {
     /// Returns the time of the session.
     fn now(&self) -> Duration {
-        CLOCK_START.saturating_add(self.opened.elapsed())
+        self.at(Instant::now())
+    }
+
+    fn at(&self, instant: Instant) -> Duration {
+        CLOCK_START.saturating_add(instant.saturating_duration_since(self.opened))
     }
 
     /// Sends an RTCP report, with a BYE if it is the last one.
@@ -278,7 +285,7 @@ impl CallMedia {
             let mut buffer = [0; MAX_PACKET];
             loop {
                 let Ok((length, from)) = self.rtcp.recv_from(&mut buffer).await else { continue };
-                self.state.lock().session.receive_rtcp(from, buffer.get(..length).unwrap_or_default());
+                self.state.lock().negotiation.session.receive_rtcp(from, buffer.get(..length).unwrap_or_default());
             }
         };
         tokio::join!(audio, reports);
@@ -286,10 +293,9 @@ impl CallMedia {
 }
 
 impl Tick for CallMedia {
-    fn tick(&self, is_late: bool) {
-        let now = self.now();
+    fn tick(&self, now: Instant, is_late: bool) {
         let mut state = self.state.lock();
-        let packet = state.next_packet(now, is_late);
+        let packet = state.next_packet(self.at(now), is_late, self.learns_port);
         state.until_report = state.until_report.saturating_sub(1);
         let is_report_due = state.until_report == 0;
         if is_report_due {
@@ -314,30 +320,41 @@ fn until_next_report() -> u32 {
 
 impl State {
     fn apply(&mut self, remote: RemoteMedia) -> Result<(), MediaError> {
-        self.session.set_remote(&remote)?;
-        self.remote = Some(remote);
+        self.negotiation.session.set_remote(&remote)?;
+        self.sender.set_destination(Some(Destination::from(&remote)));
+        self.negotiation.remote = Some(remote);
         Ok(())
     }
 
+    /// Sends and receives nothing from now on.
+    fn stop(&mut self) {
+        self.sender.set_destination(None);
+        self.negotiation.remote = None;
+    }
+
     fn is_on_hold(&self) -> bool {
-        self.remote.as_ref().is_some_and(RemoteMedia::is_on_hold)
+        self.negotiation.remote.as_ref().is_some_and(RemoteMedia::is_on_hold)
     }
 
     /// Returns the packet of this tick, and its destination.
-    fn next_packet(&mut self, now: Duration, is_late: bool) -> Option<(Vec<u8>, SocketAddr)> {
-        let remote = self.remote.as_ref()?;
+    fn next_packet(&mut self, now: Duration, is_late: bool, learns_port: bool) -> Option<(Vec<u8>, SocketAddr)> {
+        let destination = self.sender.destination()?;
         if is_late {
             self.sender.pause();
             return None;
         }
-        let packet = self.sender.next_packet(now, remote)?;
-        let to = self.session.learned_source().unwrap_or(remote.rtp);
-        Some((self.session.protect_rtp(packet).ok()?, to))
+        let mut packet = self.sender.next_packet(now)?;
+        let session = &mut self.negotiation.session;
+        if destination.is_encrypted {
+            packet = session.protect_rtp(packet).ok()?;
+        }
+        let learned = if learns_port { session.learned_source() } else { None };
+        Some((packet, learned.unwrap_or(destination.address)))
     }
 
     /// Handles a received packet. Returns its digit, if it counts.
     fn on_packet(&mut self, now: Duration, from: SocketAddr, packet: &[u8]) -> Option<DigitPress> {
-        let (digit, began) = match self.session.receive_rtp(now, from, packet)? {
+        let (digit, began) = match self.negotiation.session.receive_rtp(now, from, packet)? {
             DigitEvent::Digit { digit, began } => (digit.as_char(), began),
             DigitEvent::Unclear { began } => (UNCLEAR_DIGIT, began),
             // An unknown event may have been the fraud key.
@@ -349,10 +366,11 @@ impl State {
 
     fn report(&mut self, is_last: bool) -> Option<(Vec<u8>, SocketAddr)> {
         // A peer on hold may name the unspecified address. A packet to it would loop back to this machine.
-        let to = self.remote.as_ref()?.rtcp.filter(|to| !to.ip().is_unspecified())?;
-        let block = self.session.reception_report();
+        let Negotiation { session, remote, .. } = &mut *self.negotiation;
+        let to = remote.as_ref()?.rtcp.filter(|to| !to.ip().is_unspecified())?;
+        let block = session.reception_report();
         let report = rtcp::write(self.sender.ssrc(), self.sender.info(), block, is_last);
-        Some((self.session.protect_rtcp(report).ok()?, to))
+        Some((session.protect_rtcp(report).ok()?, to))
     }
 }
 

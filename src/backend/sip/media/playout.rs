@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use audio_codec_algorithms::{encode_alaw, encode_ulaw};
@@ -35,6 +36,22 @@ const DIGIT_VOLUME: u8 = 10;
 
 /// Maximum unhandled events of one recording. A prompt has fewer pieces.
 const MAX_EVENTS: usize = 64;
+
+/// The code of each sample in a codec, by the bits of the sample. Looking codes up is faster than computing them.
+struct CodeTable(Box<[u8]>);
+
+static PCMU: LazyLock<CodeTable> = LazyLock::new(|| CodeTable::new(encode_ulaw));
+static PCMA: LazyLock<CodeTable> = LazyLock::new(|| CodeTable::new(encode_alaw));
+
+impl CodeTable {
+    fn new(encode: impl Fn(i16) -> u8) -> Self {
+        Self((0..=u16::MAX).map(|bits| encode(bits.cast_signed())).collect())
+    }
+
+    fn encode(&self, sample: i16) -> u8 {
+        self.0.get(usize::from(sample.cast_unsigned())).copied().unwrap_or_default()
+    }
+}
 
 /// Returns the number of packets in this time.
 const fn packets(milliseconds: u32) -> u16 {
@@ -74,7 +91,8 @@ enum Observer {
 }
 
 enum Content {
-    Recording(Composition),
+    /// A recording, and the number of its pieces that have begun.
+    Recording(Composition, usize),
     Digit(u8),
     Pause(u16),
 }
@@ -101,7 +119,7 @@ impl Playout {
     pub(super) fn play(&mut self, recording: Composition) -> mpsc::Receiver<PlaybackEvent> {
         let (sender, events) = mpsc::channel(MAX_EVENTS);
         let observer = Observer::Playback(sender);
-        self.queue.push_back(QueuedItem { content: Content::Recording(recording), sent: 0, observer });
+        self.queue.push_back(QueuedItem { content: Content::Recording(recording, 0), sent: 0, observer });
         events
     }
 
@@ -133,24 +151,24 @@ impl Playout {
     /// Returns the payload of the next packet, which is sent now. If the peer does not accept telephone events, digits are
     /// sent as silence.
     pub(super) fn next(&mut self, now: Duration, codec: Codec, accepts_events: bool) -> Frame {
-        let encode = match codec {
-            Codec::Pcmu => encode_ulaw,
-            Codec::Pcma => encode_alaw,
+        let codes: &CodeTable = match codec {
+            Codec::Pcmu => &PCMU,
+            Codec::Pcma => &PCMA,
         };
-        let silence = || Frame::Audio([encode(0); FRAME]);
+        let silence = || Frame::Audio([codes.encode(0); FRAME]);
         let Some(item) = self.queue.front_mut() else { return silence() };
         let frames = item.content.frames();
-        let frame = match &item.content {
-            Content::Recording(recording) => {
+        let frame = match &mut item.content {
+            Content::Recording(recording, begun) => {
                 let mut samples = [0; FRAME];
                 let from = item.sent * FRAME;
-                recording.read(from, &mut samples);
+                recording.read(begun.saturating_sub(1), from, &mut samples);
                 if let Observer::Playback(events) = &item.observer {
                     // If the receiver was dropped, the dialogue has ended.
-                    progress(recording, from..from + FRAME)
+                    progress(recording, begun, from..from + FRAME)
                         .for_each(|progress| _ = events.try_send(PlaybackEvent { at: now, progress }));
                 }
-                Frame::Audio(samples.map(encode))
+                Frame::Audio(samples.map(|sample| codes.encode(sample)))
             }
             Content::Digit(code) if accepts_events => {
                 let sent = u16::try_from(item.sent).unwrap_or(u16::MAX);
@@ -182,20 +200,25 @@ impl Playout {
     }
 }
 
-/// Returns the progress that sending these samples of a recording makes.
-fn progress(recording: &Composition, samples: Range<usize>) -> impl Iterator<Item = PlaybackProgress> {
+/// Returns the progress that sending these samples of a recording makes. `begun` counts the pieces that have begun.
+fn progress(
+    recording: &Composition,
+    begun: &mut usize,
+    samples: Range<usize>,
+) -> impl Iterator<Item = PlaybackProgress> {
     let second = usize::try_from(UNTIL_HEARD.as_secs()).unwrap_or_default() * SAMPLE_RATE as usize;
-    let is_heard = recording.starts().next().is_some_and(|first| samples.contains(&(first + second)));
-    let begun = recording.starts().enumerate().filter(move |(_, at)| samples.contains(at));
-    begun
-        .map(|(index, _)| PlaybackProgress::PieceBegan(index))
-        .chain(is_heard.then_some(PlaybackProgress::FirstSecondSent))
+    let is_heard = recording.start(0).is_some_and(|first| samples.contains(&(first + second)));
+    let before = *begun;
+    while recording.start(*begun).is_some_and(|start| start < samples.end) {
+        *begun += 1;
+    }
+    (before..*begun).map(PlaybackProgress::PieceBegan).chain(is_heard.then_some(PlaybackProgress::FirstSecondSent))
 }
 
 impl Content {
     fn frames(&self) -> usize {
         match self {
-            Self::Recording(recording) => recording.samples().div_ceil(FRAME).max(1),
+            Self::Recording(recording, _) => recording.samples().div_ceil(FRAME).max(1),
             Self::Digit(_) => usize::from(DIGIT_FRAMES + END_PACKETS - 1),
             Self::Pause(frames) => usize::from(*frames),
         }

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use phonegate_os::MediaSocket;
 use socket2::SockRef;
-use tokio::net::UdpSocket;
 
 use super::ticker::Ticker;
 use super::{CallMedia, random};
@@ -51,7 +51,7 @@ impl Ports {
     }
 
     /// Binds a free pair on `address`. The search starts at a random pair, so that a port is not reused immediately.
-    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<(Pair, UdpSocket, UdpSocket), String> {
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<(Pair, MediaSocket, MediaSocket), String> {
         let start = u32::from_be_bytes(random::bytes()?) % u32::from(self.pairs);
         for step in 0..self.pairs {
             let index = (start + u32::from(step)) % u32::from(self.pairs);
@@ -90,9 +90,8 @@ fn is_taken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
 }
 
-fn bind(address: IpAddr, port: u16) -> io::Result<UdpSocket> {
+fn bind(address: IpAddr, port: u16) -> io::Result<MediaSocket> {
     let socket = std::net::UdpSocket::bind((address, port))?;
     mark(SockRef::from(&socket), address, TrafficClass::Audio);
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket)
+    MediaSocket::new(socket)
 }

@@ -1,10 +1,11 @@
 //! The RTP stream of this side (RFC 3550). Sequence numbers and timestamps are continuous, whatever its content.
 
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use phonegate_media::rtcp::SenderInfo;
 use phonegate_media::rtp::RtpHeader;
-use phonegate_media::sdp::RemoteMedia;
+use phonegate_media::sdp::{Codec, RemoteMedia};
 
 use super::playout::{FRAME, Frame, Playout};
 use super::random;
@@ -12,9 +13,32 @@ use super::random;
 /// Seconds from the NTP epoch (1900) to the Unix epoch (1970).
 const NTP_TO_UNIX: u64 = 2_208_988_800;
 
+/// Where the stream goes, and how it is sent: what a tick needs of a [`RemoteMedia`].
+#[derive(Clone, Copy)]
+pub(super) struct Destination {
+    pub(super) address: SocketAddr,
+    pub(super) is_encrypted: bool,
+    codec: Codec,
+    event_type: Option<u8>,
+    receives: bool,
+}
+
+impl From<&RemoteMedia> for Destination {
+    fn from(remote: &RemoteMedia) -> Self {
+        Self {
+            address: remote.rtp,
+            is_encrypted: remote.key.is_some(),
+            codec: remote.codec,
+            event_type: remote.event_type,
+            receives: remote.direction.receives,
+        }
+    }
+}
+
 /// The stream of this side in one call.
 pub(super) struct Sender {
     pub(super) playout: Playout,
+    destination: Option<Destination>,
     ssrc: u32,
     sequence: u16,
     timestamp: u32,
@@ -33,6 +57,7 @@ impl Sender {
     pub(super) fn new() -> Result<Self, String> {
         Ok(Self {
             playout: Playout::default(),
+            destination: None,
             ssrc: u32::from_be_bytes(random::bytes()?),
             // In the lower half, so that SRTP receivers estimate the rollover counter as 0 at first (RFC 3711, 3.3.1).
             sequence: u16::from_be_bytes(random::bytes()?) & 0x7fff,
@@ -47,6 +72,15 @@ impl Sender {
         self.ssrc
     }
 
+    /// Sets where the stream goes. `None`: nothing is sent.
+    pub(super) fn set_destination(&mut self, destination: Option<Destination>) {
+        self.destination = destination;
+    }
+
+    pub(super) fn destination(&self) -> Option<Destination> {
+        self.destination
+    }
+
     /// Returns the number of packets sent.
     pub(super) fn packets(&self) -> u32 {
         self.packets
@@ -58,17 +92,18 @@ impl Sender {
         self.marker = true;
     }
 
-    /// Returns the next packet. `None` while the peer does not receive audio.
-    pub(super) fn next_packet(&mut self, now: Duration, remote: &RemoteMedia) -> Option<Vec<u8>> {
-        if !remote.direction.receives {
+    /// Returns the next packet. `None` while there is no destination, or the peer does not receive audio.
+    pub(super) fn next_packet(&mut self, now: Duration) -> Option<Vec<u8>> {
+        let Destination { codec, event_type, receives, .. } = self.destination?;
+        if !receives {
             self.pause();
             return None;
         }
         self.timestamp = self.timestamp.wrapping_add(FRAME as u32);
-        let frame = self.playout.next(now, remote.codec, remote.event_type.is_some());
+        let frame = self.playout.next(now, codec, event_type.is_some());
         let (payload_type, timestamp, marker) = match &frame {
-            Frame::Audio(_) => (remote.codec.payload_type(), self.timestamp, std::mem::take(&mut self.marker)),
-            Frame::Event { first, age, .. } => (remote.event_type?, self.timestamp.wrapping_sub(*age), *first),
+            Frame::Audio(_) => (codec.payload_type(), self.timestamp, std::mem::take(&mut self.marker)),
+            Frame::Event { first, age, .. } => (event_type?, self.timestamp.wrapping_sub(*age), *first),
         };
         let payload = match &frame {
             Frame::Audio(audio) => audio.as_slice(),

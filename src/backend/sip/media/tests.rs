@@ -9,6 +9,7 @@ use phonegate_media::sdp::{Codec, TELEPHONE_EVENT};
 use phonegate_media::srtp::Srtp;
 use proptest::prelude::*;
 use serde_json::json;
+use tokio::net::UdpSocket;
 use tokio::time::{sleep, timeout};
 
 use super::*;
