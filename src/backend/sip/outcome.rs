@@ -21,9 +21,29 @@ pub(super) enum NextAttempt {
 
 /// Returns the failure of a rejected call, and what may be tried next.
 fn rejection(rejection: &Rejection, may_have_rung: bool) -> (Failure, NextAttempt) {
-    let (reason, sentence, next) = meaning(rejection.status);
+    let (reason, sentence, next) = meaning(effective_status(rejection.status, rejection.q850));
     let failure = Failure::new(reason, format_args!("{sentence}: the trunk answered {}.", reply(rejection)));
     (failure, if may_have_rung { NextAttempt::Nothing } else { next })
+}
+
+/// Returns the status with the meaning of a final response: for a 5xx with one of these Q.850 causes, the status of that
+/// cause (RFC 3398, section 7.2.4.1), because the telephone network ended the call and the trunk works.
+///
+/// Causes that a trunk also reports when it fails itself, such as 27 and 31, change nothing. docs/backends.md has this
+/// table for administrators.
+fn effective_status(status: u16, q850: Option<u16>) -> u16 {
+    match (status, q850) {
+        (500..=599, Some(1)) => 404,
+        (500..=599, Some(17)) => 486,
+        (500..=599, Some(18)) => 408,
+        // RFC 3398 has no status for 16 (normal clearing), because it usually follows an answer.
+        (500..=599, Some(16 | 19 | 20)) => 480,
+        // RFC 3398 has 603 for a rejection by the user.
+        (500..=599, Some(21)) => 603,
+        (500..=599, Some(22)) => 410,
+        (500..=599, Some(28)) => 484,
+        _ => status,
+    }
 }
 
 /// Returns what a final response means if no phone has rung: the failure, and what may be tried next. docs/backends.md has
