@@ -118,6 +118,35 @@ fn every_final_response_has_its_reason_and_its_text() {
     }
 }
 
+/// Asterisk, for example, answers 403 to a wrong password.
+#[test]
+fn a_403_before_ringing_names_its_likely_causes() {
+    let password =
+        " Perhaps the user name or password is wrong, or calls to this number are not allowed. (Unreachable, code 102)";
+    let no_password = " Perhaps the trunk requires a user name and password, or calls from this address or to this number \
+                       are not allowed. (Unreachable, code 102)";
+    for (has_password, rings, causes) in [
+        (true, false, password),
+        (false, false, no_password),
+        (true, true, " (Unreachable, code 102)"),
+        (false, true, " (Unreachable, code 102)"),
+    ] {
+        let mut steps = vec![Step::Invite];
+        steps.extend(rings.then_some(RINGS));
+        steps.extend([Step::Answer(403, "Forbidden", ""), Step::Ack]);
+        let callee = Callee::start(&steps, 1);
+        let mut trunk = callee.trunk();
+        if has_password {
+            trunk["username"] = json!("mim");
+            trunk["password"] = json!("wrong");
+        }
+        let gate = gate(trunk);
+        let expected = format!("The call was rejected: the trunk answered 403 Forbidden.{causes}");
+        assert_eq!(ending(&gate), Some((FailureReason::Unreachable, expected)), "rings: {rings}");
+        callee.finish();
+    }
+}
+
 /// The trunk works: the telephone network reports what the called party did.
 #[test]
 fn a_5xx_with_a_cause_of_the_network_has_the_meaning_of_the_cause() {

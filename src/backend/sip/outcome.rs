@@ -20,10 +20,25 @@ pub(super) enum NextAttempt {
 }
 
 /// Returns the failure of a rejected call, and what may be tried next.
-fn rejection(rejection: &Rejection, may_have_rung: bool) -> (Failure, NextAttempt) {
+fn rejection(rejection: &Rejection, may_have_rung: bool, has_credentials: bool) -> (Failure, NextAttempt) {
     let (reason, sentence, next) = meaning(effective_status(rejection.status, rejection.q850));
-    let failure = Failure::new(reason, format_args!("{sentence}: the trunk answered {}.", reply(rejection)));
+    let hint = if may_have_rung { "" } else { hint(rejection.status, has_credentials) };
+    let failure = Failure::new(reason, format_args!("{sentence}: the trunk answered {}.{hint}", reply(rejection)));
     (failure, if may_have_rung { NextAttempt::Nothing } else { next })
+}
+
+/// Returns the likely causes of a final response before a phone rang, as a sentence after a blank.
+///
+/// Registrars such as Asterisk answer 403 to wrong credentials, instead of another challenge.
+fn hint(status: u16, has_credentials: bool) -> &'static str {
+    match (status, has_credentials) {
+        (403, true) => " Perhaps the user name or password is wrong, or calls to this number are not allowed.",
+        (403, false) => {
+            " Perhaps the trunk requires a user name and password, or calls from this address or to this number are not \
+             allowed."
+        }
+        _ => "",
+    }
 }
 
 /// Returns the status with the meaning of a final response: for a 5xx with one of these Q.850 causes, the status of that
@@ -84,11 +99,12 @@ fn meaning(status: u16) -> (FailureReason, &'static str, NextAttempt) {
     }
 }
 
-/// Returns the failure of a call that has ended, and what may be tried next.
-pub(super) fn end(ended: &Ended) -> (Failure, NextAttempt) {
+/// Returns the failure of a call that has ended, and what may be tried next. `has_credentials`: the trunk's configuration
+/// has a password.
+pub(super) fn end(ended: &Ended, has_credentials: bool) -> (Failure, NextAttempt) {
     let next = |next| if ended.may_have_rung { NextAttempt::Nothing } else { next };
     let (reason, text) = match &ended.cause {
-        EndCause::Rejected(rejected) => return rejection(rejected, ended.may_have_rung),
+        EndCause::Rejected(rejected) => return rejection(rejected, ended.may_have_rung, has_credentials),
         EndCause::RedirectRejected(refused) => (FailureReason::CannotPlace, redirect_refused(refused)),
         EndCause::AuthenticationFailed(refused, error @ AuthError::WeakerAlgorithm { .. }) => (
             FailureReason::NotConfigured,
@@ -150,7 +166,8 @@ fn redirect_refused(refused: &Rejection) -> String {
 /// Returns the failure of an established call after its last event. `None`: see [`flooded`].
 pub(super) fn failure_after_answer(last: Option<CallEvent>) -> Failure {
     match last {
-        Some(CallEvent::Ended(ended)) => end(&ended).0,
+        // Credentials no longer matter.
+        Some(CallEvent::Ended(ended)) => end(&ended, false).0,
         _ => flooded(),
     }
 }
