@@ -219,7 +219,7 @@ fn a_backend_that_goes_down_and_up_is_reported_once_each() {
         std::fs::write(&file, text.replace(";0;", ";1;")).unwrap();
         assert_eq!(gate.ends(id(n)).0, CallStatus::Success);
     }
-    let log = gate.log();
+    let log = gate.end();
     let reported: Vec<_> = log
         .iter()
         .filter(|line| line["event"].as_str().unwrap().starts_with("backend_") && line["event"] != "backend_refused")

@@ -72,11 +72,27 @@ fn hanging_up_without_a_key_ends_the_call() {
     assert_eq!(call(&steps).0, Some(FailureReason::CallEnded));
 }
 
+/// Places a call that is rejected with this status line and these headers, before and after ringing. Checks the reason of
+/// the failure and a part of its text.
+fn is_rejected(code: u16, phrase: &'static str, headers: &'static str, reason: FailureReason, text_part: &str) {
+    for rings in [false, true] {
+        let mut steps = vec![Step::Invite];
+        steps.extend(rings.then_some(RINGS));
+        steps.extend([Step::Answer(code, phrase, headers), Step::Ack]);
+        let callee = Callee::start(&steps, 1);
+        let gate = gate(callee.trunk());
+        let (found, text) = ending(&gate).expect("it fails");
+        assert_eq!(found, reason, "{code}, rings: {rings}: {text}");
+        assert!(text.contains(text_part), "{code}, rings: {rings}: {text}");
+        callee.finish();
+    }
+}
+
 #[test]
 fn every_final_response_has_its_reason_and_its_text() {
     use FailureReason::{CannotPlace, InvalidNumber, NotConfigured, Throttled, Unreachable};
     for (code, phrase, reason, text_part) in [
-        (486, "Busy Here", Unreachable, "The line is busy: the trunk answered 486 Busy Here, reason Q.850;cause=17"),
+        (486, "Busy Here", Unreachable, "The line is busy: the trunk answered 486 Busy Here, reason SIP;cause=600"),
         (600, "Busy Everywhere", Unreachable, "The line is busy"),
         (480, "Nobody Home", Unreachable, "The call was not answered: the trunk answered 480 Nobody Home"),
         (408, "Request Timeout", Unreachable, "The call was not answered"),
@@ -98,17 +114,59 @@ fn every_final_response_has_its_reason_and_its_text() {
         (420, "Bad Extension", CannotPlace, "The trunk refused the call"),
         (421, "Extension Required", CannotPlace, "for 100rel, set `support_prack`"),
     ] {
-        for rings in [false, true] {
-            let mut steps = vec![Step::Invite];
-            steps.extend(rings.then_some(RINGS));
-            steps.extend([Step::Answer(code, phrase, "Reason: Q.850;cause=17\n"), Step::Ack]);
-            let callee = Callee::start(&steps, 1);
-            let gate = gate(callee.trunk());
-            let (found, text) = ending(&gate).expect("it fails");
-            assert_eq!(found, reason, "{code}: {text}");
-            assert!(text.contains(text_part), "{code}: {text}");
-            callee.finish();
+        is_rejected(code, phrase, "Reason: SIP;cause=600\n", reason, text_part);
+    }
+}
+
+/// Asterisk, for example, answers 403 to a wrong password.
+#[test]
+fn a_403_before_ringing_names_its_likely_causes() {
+    let password =
+        " Perhaps the user name or password is wrong, or calls to this number are not allowed. (Unreachable, code 102)";
+    let no_password = " Perhaps the trunk requires a user name and password, or calls from this address or to this number \
+                       are not allowed. (Unreachable, code 102)";
+    for (has_password, rings, causes) in [
+        (true, false, password),
+        (false, false, no_password),
+        (true, true, " (Unreachable, code 102)"),
+        (false, true, " (Unreachable, code 102)"),
+    ] {
+        let mut steps = vec![Step::Invite];
+        steps.extend(rings.then_some(RINGS));
+        steps.extend([Step::Answer(403, "Forbidden", ""), Step::Ack]);
+        let callee = Callee::start(&steps, 1);
+        let mut trunk = callee.trunk();
+        if has_password {
+            trunk["username"] = json!("mim");
+            trunk["password"] = json!("wrong");
         }
+        let gate = gate(trunk);
+        let expected = format!("The call was rejected: the trunk answered 403 Forbidden.{causes}");
+        assert_eq!(ending(&gate), Some((FailureReason::Unreachable, expected)), "rings: {rings}");
+        callee.finish();
+    }
+}
+
+/// The trunk works: the telephone network reports what the called party did.
+#[test]
+fn a_5xx_with_a_cause_of_the_network_has_the_meaning_of_the_cause() {
+    use FailureReason::{CannotPlace, InvalidNumber, Unreachable};
+    for (code, headers, reason, text_part) in [
+        (503, "Reason: Q.850;cause=17\n", Unreachable, "The line is busy: the trunk answered 503 Failed, reason Q.850"),
+        (500, "Reason: Q.850;cause=17\n", Unreachable, "The line is busy"),
+        (503, "Reason: q.850 ; cause = 21 ; text=\"no\"\n", Unreachable, "The call was rejected"),
+        (503, "Reason: SIP;cause=603, Q.850;cause=21\n", Unreachable, "The call was rejected"),
+        (503, "Reason: Q.850;cause=19\n", Unreachable, "The call was not answered"),
+        (502, "Reason: Q.850;cause=18\n", Unreachable, "The call was not answered"),
+        (503, "Reason: Q.850;cause=16\n", Unreachable, "The call was not answered"),
+        (503, "Reason: Q.850;cause=20\n", Unreachable, "The call was not answered"),
+        (503, "Reason: Q.850;cause=1\n", InvalidNumber, "The trunk does not know the number"),
+        (500, "Reason: Q.850;cause=28\n", InvalidNumber, "The trunk does not know the number"),
+        (503, "Reason: Q.850;cause=34\n", CannotPlace, "The trunk cannot place the call"),
+        (503, "Reason: Q.850;cause=27\n", CannotPlace, "The trunk cannot place the call"),
+        (503, "Reason: Q.850;cause=twenty\n", CannotPlace, "The trunk cannot place the call"),
+    ] {
+        is_rejected(code, "Failed", headers, reason, text_part);
     }
 }
 

@@ -184,6 +184,22 @@ fn seen(gate: &TestGate, event: &str, backend: &str) -> bool {
     gate.log().iter().any(|line| line["event"] == event && line["backend"] == backend)
 }
 
+/// A trunk that reports a decline as 503 works.
+#[test]
+fn a_decline_as_503_is_no_outage_of_the_trunk() {
+    for (headers, is_outage) in [("Reason: Q.850;cause=21\r\n", false), ("", true)] {
+        let trunk = server("udp", vec![status(180), Reply::Status(503, headers.to_owned())]);
+        let gate = gate(json!({ "type": "sip", "trunk": trunk.uri() }));
+        // Two failures in a row count as an outage.
+        for n in 1..=3 {
+            gate.initiate(id(n), NUMBER);
+            assert_eq!(gate.ends(id(n)).0, CallStatus::Failed);
+        }
+        let is_down = gate.end().iter().any(|line| line["event"] == "backend_down");
+        assert_eq!((trunk.rings(), is_down), (3, is_outage), "{headers:?}");
+    }
+}
+
 /// No call is placed until the log says which server is dead.
 #[test]
 fn dead_server_is_reported_before_a_call_and_used_again_later() {

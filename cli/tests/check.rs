@@ -150,6 +150,26 @@ fn weak_approval_is_a_warning_with_what_to_set() {
 }
 
 #[test]
+fn keys_that_are_not_authenticated_are_a_warning() {
+    for (transport, warns) in [("tcp", true), ("tls", false)] {
+        let mut config = simulated(None, 0);
+        config["use"] = json!(["trunk"]);
+        let uri = format!("sip:{};transport={transport}", unused_address());
+        config["backends"] = json!({ "trunk": { "type": "sip", "trunk": uri } });
+        config["allow_test_backends"] = json!(false);
+        let place = Place::with(&config);
+        let words = "backends.trunk: keys are not authenticated: without SRTP over TLS, an attacker ";
+        let ran = place.run(&["check"]).exits(1);
+        assert_eq!(ran.stderr.contains(&format!("warning: {words}")), warns, "{transport}: {}", ran.stderr);
+        let records = place.run(&["check", "--json"]).exits(1).records();
+        let is_warning = |record: &&Value| {
+            record["event"] == "warning" && record["text"].as_str().is_some_and(|text| text.starts_with(words))
+        };
+        assert_eq!(records.iter().filter(is_warning).count(), usize::from(warns), "{transport}: {records:?}");
+    }
+}
+
+#[test]
 fn wrong_store_settings_exit_with_2_and_name_the_path() {
     let place = Place::with(&kept(None));
     for (url, words) in [

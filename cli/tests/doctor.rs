@@ -258,6 +258,14 @@ fn approval_by_pound_is_a_finding() {
 }
 
 #[test]
+fn keys_that_are_not_authenticated_are_a_finding() {
+    let site = installed();
+    fs::write(site.config(), unreachable().to_string()).unwrap();
+    let ran = doctor(&site, &["--json"]).exits(1);
+    finds(&ran, "configuration", "warning", "backends.trunk: keys are not authenticated: without SRTP over TLS");
+}
+
+#[test]
 fn a_store_that_cannot_be_created_is_named() {
     let site = installed();
     for store in ["/proc/nope/calls.db", "phonegate.json/calls.db"] {

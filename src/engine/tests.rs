@@ -11,12 +11,12 @@ use crate::admission::Admission;
 use crate::approval::Approver;
 use crate::approval::tests::{attempts, verified};
 use crate::backend::{MayRing, PlaceError, StepSink, TelephonyBackend};
-use crate::call::{CallId, CallRef, CallStatus, FailureReason};
+use crate::call::{CallId, CallRef, CallStatus, FailureReason, GateEvent};
 use crate::clock::Deadline;
 use crate::config::{Level, NumbersConfig};
 use crate::registry::Begun;
 use crate::store::MemoryStore;
-use crate::telemetry::{Metrics, Sinks};
+use crate::telemetry::{LogEntry, Metrics, Sinks};
 
 mod faulty;
 mod store;
@@ -95,6 +95,7 @@ struct Bench {
     backend: Arc<Scripted>,
     registry: Arc<Registry>,
     engine: Engine,
+    log: Log,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
@@ -135,9 +136,9 @@ impl Bench {
             named.into(),
             Arc::clone(&registry),
             (store, StorePolicy::of(&config(), Policy::default().with_method(Method::Pound), true)),
-            (log, Metrics::new(["scripted"]).unwrap(), Alerts::none()),
+            (log.clone(), Metrics::new(["scripted"]).unwrap(), Alerts::none()),
         );
-        Self { backend, registry, engine, lines }
+        Self { backend, registry, engine, log, lines }
     }
 
     fn begin(&self, n: u128, span: Duration) -> Begun {
@@ -164,8 +165,18 @@ impl Bench {
         calls.map(str::to_owned).collect()
     }
 
+    /// Returns whether a line with this text has been written so far. The log has a thread of its own, so use it to wait
+    /// for a line, or [`Self::logged`].
     fn logs(&self, text: &str) -> bool {
         self.lines.lock().iter().any(|line| line.contains(text))
+    }
+
+    /// Returns the lines that were queued before and contain this text.
+    async fn logged(&self, text: &str) -> Vec<String> {
+        let marker = Uuid::new_v4().to_string();
+        self.log.write(&LogEntry { text: Some(&marker), ..LogEntry::new(GateEvent::Configuration) });
+        self.until(|bench| bench.logs(&marker)).await;
+        self.lines.lock().iter().filter(|line| line.contains(text)).cloned().collect()
     }
 }
 

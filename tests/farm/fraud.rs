@@ -34,7 +34,7 @@ fn a_fraud_is_reported_while(away: impl Fn(&mut Redis), back: impl Fn(&mut Redis
         assert!(text.contains("(Blocked") || text.contains("(CannotPlace"), "{text}");
         text.contains("(Blocked")
     });
-    let rings = |node: &TestGate| node.log().iter().filter(|line| line["event"] == "placed").count();
+    let rings = |node: &TestGate| node.end().iter().filter(|line| line["event"] == "placed").count();
     assert_eq!([rings(&one), rings(&two)], [1, 0]);
 }
 

@@ -197,7 +197,7 @@ fn an_approval_that_redis_did_not_confirm_says_so() {
     assert!(text.starts_with("The call was approved, but the store did not confirm that"), "{text}");
     assert!(text.ends_with("(DeadlinePassed, code 11)"), "{text}");
     let is_logged = |line: &Value| line["event"] == "backend_down" && line["backend"] == "the store";
-    assert!(node.log().iter().any(is_logged), "{:?}", node.log());
+    wait_until("the outage is logged", || node.log().iter().any(is_logged));
 }
 
 #[test]
@@ -231,7 +231,10 @@ fn a_read_only_store_is_reported_down_once() {
         is_refused(&node, n, &number(n), "OOM");
         node.status(id(1));
     }
-    assert_eq!((logged("backend_down"), logged("backend_up")), (1, 0));
+    wait_until("it is logged as down", || logged("backend_down") == 1);
+    assert_eq!(logged("backend_up"), 0);
     farm.redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
     wait_until("it is logged as up", || logged("backend_up") == 1);
+    node.end();
+    assert_eq!((logged("backend_down"), logged("backend_up")), (1, 1));
 }

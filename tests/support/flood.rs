@@ -12,7 +12,7 @@ pub const LENGTH: usize = 8 * 1024;
 /// How long a flood lasts.
 pub const LASTS: Duration = Duration::from_secs(30);
 
-/// Datagrams a second that a flood must reach.
+/// Messages a second that a flood must offer.
 pub const MIN_RATE: u64 = 12_000;
 
 /// Datagrams a second that are sent if the machine allows it.
@@ -108,6 +108,37 @@ impl Messages {
         }
         message
     }
+}
+
+/// The result of a flood over a connection.
+#[derive(Debug)]
+pub struct StreamFlooded {
+    /// Messages a second that the connection accepted.
+    pub accepted: u64,
+    /// Messages a second that would have been sent if the connection had accepted each one at once.
+    pub offered: u64,
+}
+
+/// Floods a connection without pauses for [`LASTS`]. Fails if the connection is closed, or if the machine was too slow to
+/// offer [`MIN_RATE`].
+///
+/// TCP makes the sender wait while the receiver does not read. So `accepted` is what the receiver reads, and depends on the
+/// machine; the time that the sender spends outside of `write` gives `offered`.
+pub fn flood_stream(messages: &mut Messages, write: impl Fn(&[u8]) -> std::io::Result<()>) -> StreamFlooded {
+    let (start, mut sent, mut waited) = (Instant::now(), 0u64, Duration::ZERO);
+    while start.elapsed() < LASTS {
+        let message = messages.next();
+        let before = Instant::now();
+        write(message).expect("the service keeps the connection");
+        waited += before.elapsed();
+        sent += 1;
+    }
+    let rate = |time: Duration| (sent as f64 / time.as_secs_f64()) as u64;
+    let lasted = start.elapsed();
+    let flooded = StreamFlooded { accepted: rate(lasted), offered: rate(lasted - waited) };
+    println!("{flooded:?}");
+    assert!(flooded.offered >= MIN_RATE, "this machine is too busy to offer {MIN_RATE} messages a second: {flooded:?}");
+    flooded
 }
 
 /// A flood of datagrams in a thread of its own.

@@ -129,7 +129,9 @@ impl TestGate {
     /// The log's lines so far.
     pub fn log(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.folder().join("log/phonegate.log")).unwrap_or_default();
-        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")));
+        // The last line may not be whole yet.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let lines = whole.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")));
         lines.inspect(has_documented_fields).collect()
     }
 }

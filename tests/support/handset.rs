@@ -1,6 +1,7 @@
 //! The audio of a callee: receives packets, and sends those of a test. Its signalling is sipp's.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -111,6 +112,32 @@ impl Handset {
         let RtpPacket { header, payload } = RtpPacket::read(&packet).expect("it is RTP");
         let RtpHeader { payload_type, sequence, timestamp, marker, .. } = header;
         Heard { payload_type, sequence, timestamp, marker, payload: payload.to_vec(), from }
+    }
+
+    /// Receives the next packet, and returns the traffic class of its IP header: the upper six bits are the code point of
+    /// differentiated services (DSCP).
+    pub fn hear_traffic_class(&self) -> u8 {
+        socket2::SockRef::from(&self.socket).set_recv_tos_v4(true).unwrap();
+        let mut buffer = [0u8; 2048];
+        // Of integers, because the kernel's headers must be aligned.
+        let mut control = [0u64; 16];
+        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        // SAFETY: a message without buffers is all zeros. It gets two buffers, which outlive it, with their lengths. The
+        // macros walk through the headers that the kernel wrote into the second one.
+        unsafe {
+            let mut message: libc::msghdr = std::mem::zeroed();
+            (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+            (message.msg_control, message.msg_controllen) = (control.as_mut_ptr().cast(), size_of_val(&control));
+            assert!(libc::recvmsg(self.socket.as_raw_fd(), &raw mut message, 0) > 0, "a packet arrives");
+            let mut header = libc::CMSG_FIRSTHDR(&raw const message);
+            while let Some(found) = header.as_ref() {
+                if (found.cmsg_level, found.cmsg_type) == (libc::IPPROTO_IP, libc::IP_TOS) {
+                    return libc::CMSG_DATA(header).read();
+                }
+                header = libc::CMSG_NXTHDR(&raw const message, header);
+            }
+        }
+        panic!("the kernel reports the traffic class");
     }
 
     /// Returns whether an unread packet has arrived.

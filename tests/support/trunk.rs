@@ -156,8 +156,13 @@ pub struct RingingCall<'a> {
 impl RingingCall<'_> {
     /// Answers with the audio of this handset.
     pub fn pick_up(&self, handset: &Handset) {
+        self.pick_up_with(&handset.sdp("0 101"));
+    }
+
+    /// Answers with this description.
+    pub fn pick_up_with(&self, sdp: &str) {
         self.with(|call| {
-            let answer = response(&call.invite, "200 OK", &handset.sdp("0 101"));
+            let answer = response(&call.invite, "200 OK", sdp);
             call.path.send(answer.as_bytes()).unwrap();
             call.unacknowledged = Some(answer);
         });

@@ -24,18 +24,20 @@ pub(super) struct TrunkCall {
     /// Why a redirection could not be followed.
     redirect_problem: Option<String>,
     is_forwarded: bool,
+    /// Whether the trunk's configuration has a password.
+    has_credentials: bool,
 }
 
 impl TrunkCall {
-    pub(super) fn new(call: CallHandle, flow: Arc<OpenFlow>) -> Self {
-        Self { call, flow, redirect: None, redirect_problem: None, is_forwarded: false }
+    pub(super) fn new(call: CallHandle, flow: Arc<OpenFlow>, has_credentials: bool) -> Self {
+        Self { call, flow, redirect: None, redirect_problem: None, is_forwarded: false, has_credentials }
     }
 
     /// Returns the failure of a call that has ended, and what may be tried next.
     pub(super) fn end(&self, ended: &Ended) -> (Failure, NextAttempt) {
         match &self.redirect_problem {
             Some(problem) if ended.cause == EndCause::Cancelled => redirect_failed(problem, ended.may_have_rung),
-            _ => end(ended),
+            _ => end(ended, self.has_credentials),
         }
     }
 }

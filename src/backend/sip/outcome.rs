@@ -20,10 +20,45 @@ pub(super) enum NextAttempt {
 }
 
 /// Returns the failure of a rejected call, and what may be tried next.
-fn rejection(rejection: &Rejection, may_have_rung: bool) -> (Failure, NextAttempt) {
-    let (reason, sentence, next) = meaning(rejection.status);
-    let failure = Failure::new(reason, format_args!("{sentence}: the trunk answered {}.", reply(rejection)));
+fn rejection(rejection: &Rejection, may_have_rung: bool, has_credentials: bool) -> (Failure, NextAttempt) {
+    let (reason, sentence, next) = meaning(effective_status(rejection.status, rejection.q850));
+    let hint = if may_have_rung { "" } else { hint(rejection.status, has_credentials) };
+    let failure = Failure::new(reason, format_args!("{sentence}: the trunk answered {}.{hint}", reply(rejection)));
     (failure, if may_have_rung { NextAttempt::Nothing } else { next })
+}
+
+/// Returns the likely causes of a final response before a phone rang, as a sentence after a blank.
+///
+/// Registrars such as Asterisk answer 403 to wrong credentials, instead of another challenge.
+fn hint(status: u16, has_credentials: bool) -> &'static str {
+    match (status, has_credentials) {
+        (403, true) => " Perhaps the user name or password is wrong, or calls to this number are not allowed.",
+        (403, false) => {
+            " Perhaps the trunk requires a user name and password, or calls from this address or to this number are not \
+             allowed."
+        }
+        _ => "",
+    }
+}
+
+/// Returns the status with the meaning of a final response: for a 5xx with one of these Q.850 causes, the status of that
+/// cause (RFC 3398, section 7.2.4.1), because the telephone network ended the call and the trunk works.
+///
+/// Causes that a trunk also reports when it fails itself, such as 27 and 31, change nothing. docs/backends.md has this
+/// table for administrators.
+fn effective_status(status: u16, q850: Option<u16>) -> u16 {
+    match (status, q850) {
+        (500..=599, Some(1)) => 404,
+        (500..=599, Some(17)) => 486,
+        (500..=599, Some(18)) => 408,
+        // RFC 3398 has no status for 16 (normal clearing), because it usually follows an answer.
+        (500..=599, Some(16 | 19 | 20)) => 480,
+        // RFC 3398 has 603 for a rejection by the user.
+        (500..=599, Some(21)) => 603,
+        (500..=599, Some(22)) => 410,
+        (500..=599, Some(28)) => 484,
+        _ => status,
+    }
 }
 
 /// Returns what a final response means if no phone has rung: the failure, and what may be tried next. docs/backends.md has
@@ -64,11 +99,12 @@ fn meaning(status: u16) -> (FailureReason, &'static str, NextAttempt) {
     }
 }
 
-/// Returns the failure of a call that has ended, and what may be tried next.
-pub(super) fn end(ended: &Ended) -> (Failure, NextAttempt) {
+/// Returns the failure of a call that has ended, and what may be tried next. `has_credentials`: the trunk's configuration
+/// has a password.
+pub(super) fn end(ended: &Ended, has_credentials: bool) -> (Failure, NextAttempt) {
     let next = |next| if ended.may_have_rung { NextAttempt::Nothing } else { next };
     let (reason, text) = match &ended.cause {
-        EndCause::Rejected(rejected) => return rejection(rejected, ended.may_have_rung),
+        EndCause::Rejected(rejected) => return rejection(rejected, ended.may_have_rung, has_credentials),
         EndCause::RedirectRejected(refused) => (FailureReason::CannotPlace, redirect_refused(refused)),
         EndCause::AuthenticationFailed(refused, error @ AuthError::WeakerAlgorithm { .. }) => (
             FailureReason::NotConfigured,
@@ -130,7 +166,8 @@ fn redirect_refused(refused: &Rejection) -> String {
 /// Returns the failure of an established call after its last event. `None`: see [`flooded`].
 pub(super) fn failure_after_answer(last: Option<CallEvent>) -> Failure {
     match last {
-        Some(CallEvent::Ended(ended)) => end(&ended).0,
+        // Credentials no longer matter.
+        Some(CallEvent::Ended(ended)) => end(&ended, false).0,
         _ => flooded(),
     }
 }

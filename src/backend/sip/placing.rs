@@ -88,8 +88,9 @@ impl SipTrunk {
             let sentence = "The call's deadline passed before the trunk was asked to place it.";
             return Err(not_rung(Failure::new(FailureReason::DeadlinePassed, sentence)));
         }
+        let has_credentials = setup.credentials.is_some();
         match flow.shared().place(flow.id, setup) {
-            Ok(placed) => Ok(Invited { outbound: TrunkCall::new(placed, flow), media, digits }),
+            Ok(placed) => Ok(Invited { outbound: TrunkCall::new(placed, flow, has_credentials), media, digits }),
             Err(error @ AgentError::TooMany(_)) => {
                 let sentence = format_args!("The call cannot be placed now: {error}.");
                 Err(not_rung(Failure::new(FailureReason::Throttled, sentence)))
