@@ -152,9 +152,11 @@ fn judge(judged_by: Option<JudgedBy>) -> &'static str {
 
 /// Describes a step.
 fn describe(step: &Step) -> String {
-    let backend = step.backend.as_deref().map(|backend| format!(" by {backend}")).unwrap_or_default();
+    let event = CallEvent::from_name(&step.name);
+    let by = if matches!(event, Some(CallEvent::Skipped | CallEvent::Probed)) { "" } else { " by" };
+    let backend = step.backend.as_deref().map(|backend| format!("{by} {backend}")).unwrap_or_default();
     let text = step.text.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
-    let name = match CallEvent::from_name(&step.name) {
+    let name = match event {
         Some(CallEvent::BackendRefused) => "refused",
         // The text is the reason of a failure.
         Some(CallEvent::HungUp) if step.text.is_some() => "not hung up",
