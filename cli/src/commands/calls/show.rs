@@ -184,6 +184,15 @@ mod tests {
     }
 
     #[test]
+    fn a_backend_that_is_skipped_or_probed_does_nothing_itself() {
+        let backend = Some("trunk".into());
+        let text = Some("it is down".into());
+        let step = Step { at: SystemTime::UNIX_EPOCH, name: "skipped".into(), backend, text };
+        assert_eq!(describe(&step), "skipped trunk: it is down");
+        assert_eq!(describe(&Step { name: "probed".into(), text: None, ..step }), "probed trunk");
+    }
+
+    #[test]
     fn a_step_shows_under_its_former_name_and_under_a_name_of_a_newer_version() {
         assert_eq!(described("claimed"), "claimed by another process");
         assert_eq!(described("taken_up"), "claimed by another process");
