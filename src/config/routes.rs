@@ -27,15 +27,11 @@ pub struct RouteConfig {
 }
 
 impl Config {
-    /// Returns the route for the numbers of a country. `None` if `use` decides, as it does for numbers of no country.
-    pub fn route(&self, country: Option<&Country>) -> Option<&RouteConfig> {
-        let country = country?;
-        self.routes.iter().find(|route| route.countries.iter().any(|code| code == country.as_str()))
-    }
-
-    /// Returns the names of the backends for the numbers of a country, in the order in which they are tried.
+    /// Returns the names of the backends for the numbers of a country, or of none, in the order in which they are tried.
     pub fn backends_for(&self, country: Option<&Country>) -> &[String] {
-        self.route(country).map_or(&self.backend_order, |route| &route.backend_order)
+        let is_of =
+            |route: &&RouteConfig| country.is_some_and(|of| route.countries.iter().any(|code| code == of.as_str()));
+        self.routes.iter().find(is_of).map_or(&self.backend_order, |route| &route.backend_order)
     }
 
     /// Returns the paths of the lists that have a backend, such as `use, routes[0].use`.

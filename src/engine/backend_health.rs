@@ -38,9 +38,9 @@ struct Failures {
 
 /// Whether a call may ask a backend, if it can also ask another one.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Admission {
+pub(super) enum Availability {
     /// It may: the backend works, as far as known.
-    Works,
+    Up,
     /// It may, and no other call for the next [`PROBE_EVERY`]: the backend is down, and this call finds out whether it still
     /// is.
     Probe,
@@ -99,19 +99,20 @@ impl BackendHealth {
         }
     }
 
-    /// Returns whether a call may ask a backend that it could leave out.
-    pub(super) fn admission(&self, backend: &str) -> Admission {
+    /// Returns whether a call may ask a backend that it could leave out. [`Availability::Probe`] is returned once in each
+    /// [`PROBE_EVERY`], to the call that probes the backend.
+    pub(super) fn availability(&self, backend: &str) -> Availability {
         let mut failures = self.failures.lock();
         let Some(failures) = failures.get_mut(backend).filter(|failures| failures.count >= DOWN_AFTER) else {
-            return Admission::Works;
+            return Availability::Up;
         };
         let now = Instant::now();
         let probe_in = failures.probe_at.saturating_duration_since(now);
         if !probe_in.is_zero() {
-            return Admission::Down { probe_in };
+            return Availability::Down { probe_in };
         }
         failures.probe_at = now + PROBE_EVERY;
-        Admission::Probe
+        Availability::Probe
     }
 }
 

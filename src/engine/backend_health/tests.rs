@@ -31,8 +31,8 @@ impl Bench {
         self.health.record_call("trunk", Some(&Failure::new(reason, "As scripted.")));
     }
 
-    fn admission(&self) -> Admission {
-        self.health.admission("trunk")
+    fn availability(&self) -> Availability {
+        self.health.availability("trunk")
     }
 
     fn is_up(&self) -> bool {
@@ -44,7 +44,7 @@ impl Bench {
     fn down() -> Self {
         let bench = Self::new();
         bench.fails_with(FailureReason::CannotPlace);
-        assert_eq!((bench.admission(), bench.is_up()), (Admission::Works, true), "one failure may be the number's");
+        assert_eq!((bench.availability(), bench.is_up()), (Availability::Up, true), "one failure may be the number's");
         bench.fails_with(FailureReason::NotConfigured);
         bench
     }
@@ -53,15 +53,15 @@ impl Bench {
 #[tokio::test(start_paused = true)]
 async fn a_backend_that_is_down_gets_one_probe_a_minute() {
     let bench = Bench::down();
-    assert_eq!(bench.admission(), Admission::Down { probe_in: PROBE_EVERY });
+    assert_eq!(bench.availability(), Availability::Down { probe_in: PROBE_EVERY });
     assert!(!bench.is_up());
     for _ in 0..3 {
         tokio::time::advance(PROBE_EVERY - SECOND).await;
-        assert_eq!(bench.admission(), Admission::Down { probe_in: SECOND });
+        assert_eq!(bench.availability(), Availability::Down { probe_in: SECOND });
         tokio::time::advance(SECOND).await;
-        assert_eq!(bench.admission(), Admission::Probe);
+        assert_eq!(bench.availability(), Availability::Probe);
         // Its result is not known yet, and may never be: it can end without one that counts.
-        assert_eq!(bench.admission(), Admission::Down { probe_in: PROBE_EVERY });
+        assert_eq!(bench.availability(), Availability::Down { probe_in: PROBE_EVERY });
     }
 }
 
@@ -69,10 +69,10 @@ async fn a_backend_that_is_down_gets_one_probe_a_minute() {
 async fn a_failed_probe_starts_the_pause_again() {
     let bench = Bench::down();
     tokio::time::advance(PROBE_EVERY).await;
-    assert_eq!(bench.admission(), Admission::Probe);
+    assert_eq!(bench.availability(), Availability::Probe);
     tokio::time::advance(20 * SECOND).await;
     bench.fails_with(FailureReason::CannotPlace);
-    assert_eq!(bench.admission(), Admission::Down { probe_in: PROBE_EVERY });
+    assert_eq!(bench.availability(), Availability::Down { probe_in: PROBE_EVERY });
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,9 +83,9 @@ async fn any_call_that_shows_that_a_backend_works_ends_the_pause() {
             None => bench.health.record_call("trunk", None),
             Some(reason) => bench.fails_with(reason),
         }
-        assert_eq!((bench.admission(), bench.is_up()), (Admission::Works, true), "{reason:?}");
+        assert_eq!((bench.availability(), bench.is_up()), (Availability::Up, true), "{reason:?}");
         bench.fails_with(FailureReason::CannotPlace);
-        assert_eq!(bench.admission(), Admission::Works, "the count starts again after {reason:?}");
+        assert_eq!(bench.availability(), Availability::Up, "the count starts again after {reason:?}");
         while bench.lines.lock().iter().filter(|line| line.contains("backend_up")).count() != 1 {
             tokio::task::yield_now().await;
         }
@@ -101,9 +101,9 @@ async fn a_failure_that_says_nothing_of_a_backend_changes_nothing() {
         bench.fails_with(FailureReason::CannotPlace);
         bench.health.record_call("trunk", None);
         (0..5).for_each(|_| bench.fails_with(reason));
-        assert_eq!((bench.admission(), bench.is_up()), (Admission::Works, true), "{reason}");
+        assert_eq!((bench.availability(), bench.is_up()), (Availability::Up, true), "{reason}");
         down.fails_with(reason);
-        assert_eq!(down.admission(), Admission::Down { probe_in: PROBE_EVERY }, "{reason}");
+        assert_eq!(down.availability(), Availability::Down { probe_in: PROBE_EVERY }, "{reason}");
     }
 }
 
@@ -112,6 +112,6 @@ async fn a_part_of_a_backend_that_is_down_leaves_the_backend_in_use() {
     let bench = Bench::new();
     let failure = Failure::new(FailureReason::CannotPlace, "As scripted.");
     (0..5).for_each(|_| bench.health.record_result("trunk (192.0.2.1:5060)", Some(&failure)));
-    assert_eq!((bench.admission(), bench.is_up()), (Admission::Works, true));
+    assert_eq!((bench.availability(), bench.is_up()), (Availability::Up, true));
     assert!(!bench.metrics.to_text(CallCounts::default()).unwrap().contains("192.0.2.1"));
 }

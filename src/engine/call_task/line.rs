@@ -14,7 +14,7 @@ use crate::call::{CallEvent, CallRef, Failure, FailureReason, Outcome, Progress}
 use crate::clock::Moment;
 use crate::engine::Parts;
 use crate::engine::active_calls::ActiveCall;
-use crate::engine::backend_health::Admission;
+use crate::engine::backend_health::Availability;
 use crate::engine::failures::{deadline_passed, defect, no_place_answer, too_late, unknown_code};
 use crate::engine::ownership::Input;
 use crate::store::AttemptChange;
@@ -43,7 +43,7 @@ impl<'a> CallTask<'a> {
     pub(super) async fn place(&mut self, index: usize, may_skip: bool) -> Input {
         let (parts, call) = (self.parts, self.call);
         let (Some(backend), Some(request)) = (parts.backends.get(index), self.request) else { return Input::Panicked };
-        if may_skip && !self.admits(backend) {
+        if may_skip && !self.may_ask(backend) {
             return Input::Skipped;
         }
         parts.publisher.step(call, CallEvent::Dialling, Some(&backend.name), None);
@@ -78,15 +78,15 @@ impl<'a> CallTask<'a> {
     }
 
     /// Returns whether the health of a backend lets this call ask it, and reports it if the backend is down.
-    fn admits(&self, backend: &NamedBackend) -> bool {
+    fn may_ask(&self, backend: &NamedBackend) -> bool {
         let publisher = &self.parts.publisher;
-        match self.parts.health.admission(&backend.name) {
-            Admission::Works => true,
-            Admission::Probe => {
+        match self.parts.health.availability(&backend.name) {
+            Availability::Up => true,
+            Availability::Probe => {
                 publisher.step(self.call, CallEvent::Probed, Some(&backend.name), None);
                 true
             }
-            Admission::Down { probe_in } => {
+            Availability::Down { probe_in } => {
                 let text = format!("it is down; a call probes it in {} s", probe_in.as_secs().saturating_add(1));
                 publisher.step(self.call, CallEvent::Skipped, Some(&backend.name), Some(&text));
                 false
