@@ -101,7 +101,9 @@ impl Gate {
             Begun::New(attempt) => {
                 // Before anything else: from here on, the attempt cannot stay pending, whatever fails.
                 let tracked = number.zip(attempts).map(|(number, attempts)| {
-                    let call = Call { attempt, number, deadline, language, attempts: Arc::new(attempts) };
+                    let attempts = Arc::new(attempts);
+                    let caller_id = self.engine.caller_id_for(&number);
+                    let call = Call { attempt, number, deadline, language, caller_id, attempts };
                     (self.engine.track(&call), call)
                 });
                 let attributes: Vec<_> =

@@ -60,6 +60,46 @@ fn good_backends_exit_with_0_in_the_order_of_use() {
 }
 
 #[test]
+fn routes_are_listed_and_their_backends_are_asked() {
+    let trunk = || json!({ "type": "sip", "trunk": format!("sip:{};transport=tcp", unused_address()) });
+    let mut config = simulated(None, 0);
+    config["use"] = json!(["home"]);
+    config["allow_test_backends"] = json!(false);
+    config["numbers"] = json!({ "default_country": "US", "allowed_countries": ["US", "DE", "AT", "FR"] });
+    config["backends"] = json!({ "home": trunk(), "abroad": trunk(), "aside": trunk() });
+    config["routes"] = json!([
+        { "countries": ["DE", "AT"], "use": ["abroad", "home"], "caller_id": "+4930231250" },
+        { "countries": ["FR"], "use": ["home"] },
+    ]);
+    let place = Place::with(&config);
+    let ran = place.run(&["check"]).exits(1);
+    for line in ["DE, AT: abroad, then home (caller id +", "FR: home\n", "other countries: "] {
+        assert!(ran.stdout.contains(line), "{line} in:\n{}", ran.stdout);
+    }
+    assert!(!ran.all().contains("4930231250"), "the caller id is masked:\n{}", ran.all());
+    assert!(ran.stdout.ends_with("2 backends in use cannot place calls.\n"), "{}", ran.stdout);
+
+    let records = place.run(&["check", "--json"]).exits(1).records();
+    let of = |event: &str| records.iter().filter(|record| record["event"] == event).cloned().collect::<Vec<_>>();
+    let rows: Vec<_> = of("backend")
+        .iter()
+        .map(|row| ["backend", "order", "result", "judged_by"].map(|key| row[key].clone()))
+        .collect();
+    let (failed, judge) = (json!("failed"), json!("phonegate"));
+    assert_eq!(
+        rows,
+        [
+            [json!("home"), json!(1), failed.clone(), judge.clone()],
+            [json!("abroad"), Value::Null, failed, judge],
+            [json!("aside"), Value::Null, json!("not_used"), Value::Null],
+        ]
+    );
+    let routes = of("route");
+    assert_eq!((&routes[0]["countries"], &routes[0]["use"]), (&json!(["DE", "AT"]), &json!(["abroad", "home"])));
+    assert_eq!((routes.len(), &routes[1]["caller_id"]), (2, &Value::Null));
+}
+
+#[test]
 fn backends_whose_own_verdict_counts_are_named() {
     let mut config = simulated(None, 0);
     config["use"] = json!(["sample", "phone", "broken"]);

@@ -43,6 +43,8 @@ fn json_lines() -> Vec<String> {
     let mut config = kept(None);
     config["backends"]["broken"] = json!({ "type": "file", "path": "there/is/no/such/folder.txt" });
     config["use"] = json!(["broken", "phone"]);
+    config["numbers"]["allowed_countries"] = json!(["US", "CA"]);
+    config["routes"] = json!([{ "countries": ["CA"], "use": ["phone"] }]);
     let place = Place::with_store(&config);
     let mut run = |command: &'static str, rest: &[&str]| {
         let words: Vec<_> = command.split(' ').chain(rest.iter().copied()).chain(["--json"]).collect();

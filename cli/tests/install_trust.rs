@@ -167,13 +167,21 @@ fn the_firewall_rules_of_a_trunk_are_shown() {
     let mut config = simulated(None, 0);
     config["use"] = json!(["trunk"]);
     config["allow_test_backends"] = json!(false);
-    config["backends"] = json!({ "trunk": { "type": "sip", "trunk": "sip:192.0.2.10", "local_port": 5070 } });
+    config["routes"] = json!([{ "countries": ["US"], "use": ["of-route"] }]);
+    config["backends"] = json!({
+        "trunk": { "type": "sip", "trunk": "sip:192.0.2.10", "local_port": 5070 },
+        "of-route": { "type": "sip", "trunk": "sip:192.0.2.11" },
+    });
     site.configure(&config);
     let ran =
         install(&site, &hash_of_library(&site), &["--config", &named(&site), "--skip-check", "--dry-run"]).exits(0);
-    for words in
-        ["netsh advfirewall firewall add rule", "localport=5070", "localport=20000-29999", "remoteip=192.0.2.10"]
-    {
+    for words in [
+        "netsh advfirewall firewall add rule",
+        "localport=5070",
+        "localport=20000-29999",
+        "remoteip=192.0.2.10",
+        "remoteip=192.0.2.11",
+    ] {
         assert!(ran.stdout.contains(words), "{words} in {}", ran.stdout);
     }
 }

@@ -74,6 +74,14 @@ fn a_number_that_no_trunk_dials_is_refused() {
     rules["use"] = json!(["trunk", "other"]);
     place.configure(&rules);
     place.run(&["numbers", "check", "+91 11 2345 6789"]).exits(0);
+
+    // The route of the number decides which trunks count.
+    for (order, of_route, code) in [("trunk", "other", 0), ("other", "trunk", 1)] {
+        rules["use"] = json!([order]);
+        rules["routes"] = json!([{ "countries": ["IN"], "use": [of_route] }]);
+        place.configure(&rules);
+        place.run(&["numbers", "check", "+91 11 2345 6789"]).exits(code);
+    }
 }
 
 #[test]

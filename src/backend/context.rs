@@ -75,7 +75,7 @@ fn build<T: BuildBackend>(backend: &BackendConfig, context: &BackendContext<'_>)
     backend.settings::<T>().map(|settings| settings.build(context))
 }
 
-/// Builds the backends in `use`, in the order in which they are tried. Relative paths in their settings belong to `base`.
+/// Builds the backends in use, in the order of [`Config::in_use`]. Relative paths in their settings belong to `base`.
 /// Does no network I/O.
 ///
 /// # Errors

@@ -66,7 +66,8 @@ pub const BACKENDS: &[BackendType] = &[
 ///   the entry attempt if the provider takes several entries
 ///   ([`Answer::Entry`](phonegate_approval::verdict::Answer::Entry)), and nothing else.
 /// - **B9** Anything else, including any uncertainty, is [`Outcome::Failed`]. The reasons `CannotPlace` and
-///   `NotConfigured` count against the health of the backend, also in a [`PlaceError`]. `Throttled`, `Interrupted`,
+///   `NotConfigured` count against the health of the backend, also in a [`PlaceError`]: after two in a row, calls skip it
+///   if they can ask another one. `Throttled`, `Interrupted`,
 ///   `DeadlinePassed` and `Internal` do not change it. Any other reason shows that the backend works.
 /// - **B10** [`MayRing::No`] means that the phone certainly does not ring and will not ring: the next backend is
 ///   asked then. A request that was sent and not answered is [`MayRing::Yes`].
@@ -78,7 +79,8 @@ pub const BACKENDS: &[BackendType] = &[
 /// - **B22** A backend dials the extension of the number
 ///   ([`PhoneNumber::extension`](crate::call::PhoneNumber::extension)) after the answer, or refuses the call as
 ///   `InvalidNumber` with [`MayRing::No`]. Its documentation says which languages it speaks, and how many entry attempts
-///   a user has.
+///   a user has. If [`can_change_caller_id`](crate::config::BackendSettings::can_change_caller_id) returns true, the
+///   callee sees [`Call::caller_id`] if it is set.
 ///
 /// ## Processes
 /// - **B11** [`outlives_its_process`](Self::outlives_its_process) always returns the same. If it is true, a call goes

@@ -40,8 +40,13 @@ pub trait BackendSettings: Any + fmt::Debug + Send + Sync {
         false
     }
 
+    /// Returns whether a call can show another caller id than that of the settings: the one of its route.
+    fn can_change_caller_id(&self) -> bool {
+        false
+    }
+
     /// Checks the settings against `numbers`. `path` is that of the backend. Called for every backend, also if it is not
-    /// in `use`.
+    /// in use.
     ///
     /// # Errors
     /// The first setting that contradicts the section.
@@ -50,13 +55,13 @@ pub trait BackendSettings: Any + fmt::Debug + Send + Sync {
     }
 
     /// Checks whether users may enter PINs over this backend. `path` is that of the backend. Called for the backends in
-    /// `use` if `approval.method` asks for a PIN.
+    /// use if `approval.method` asks for a PIN.
     ///
     /// # Errors
     /// The setting that does not allow it, and what to do.
     fn check_pins(&self, path: &str, approval: &ApprovalConfig) -> Result<(), ConfigError>;
 
-    /// Returns what works but should be changed. Called for the backends in `use`.
+    /// Returns what works but should be changed. Called for the backends in use.
     fn warnings(&self) -> Vec<String> {
         Vec::new()
     }

@@ -1,6 +1,5 @@
 //! Finds, reads and checks a configuration.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::alerts::check_alerts;
@@ -8,6 +7,7 @@ use super::approval::check_method;
 use super::error::{ConfigError, ErrorKind};
 use super::file::read_file;
 use super::numbers::check_backends;
+use super::routes::check_routes;
 use super::verdict::check_verdicts;
 use super::{Config, MetricsConfig, Types};
 use crate::platform;
@@ -108,7 +108,7 @@ pub fn parse(text: &str, types: &Types) -> Result<Config, ConfigError> {
     json.end().map_err(|error| ConfigError::invalid("", error))?;
     config.backends = std::mem::take(&mut config.unread_backends).read(types.backends)?;
     config.store = std::mem::take(&mut config.unread_store).read(types.stores)?;
-    check_use(&config)?;
+    check_routes(&config)?;
     check_metrics(&config.metrics)?;
     config.limits.check()?;
     check_backends(&config)?;
@@ -140,43 +140,6 @@ fn check_metrics(metrics: &MetricsConfig) -> Result<(), ConfigError> {
             let problem = "must end in .prom, since the textfile collectors read no other files";
             Err(ConfigError::invalid("metrics.textfile", format_args!("`{}` {problem}", file.display())))
         }
-        _ => Ok(()),
-    }
-}
-
-fn check_use(config: &Config) -> Result<(), ConfigError> {
-    if config.backend_order.is_empty() {
-        return Err(ConfigError::invalid("use", "is empty; name at least one of `backends`"));
-    }
-    let mut seen = BTreeSet::new();
-    let (mut for_tests, mut real) = (None, None);
-    for (index, name) in config.backend_order.iter().enumerate() {
-        let path = format!("use[{index}]");
-        let Some(backend) = config.backends.get(name) else {
-            return Err(ConfigError::invalid(path, format_args!("there is no backend `{name}` in `backends`")));
-        };
-        if !seen.insert(name) {
-            return Err(ConfigError::invalid(path, format_args!("names `{name}` a second time")));
-        }
-        if backend.is_for_tests() {
-            if !config.allow_test_backends {
-                let problem = format!(
-                    "`{name}` is of type {}, which approves without a telephone; \
-                     it needs \"allow_test_backends\": true, never in production",
-                    backend.type_name()
-                );
-                return Err(ConfigError::invalid(path, problem));
-            }
-            for_tests = Some(name);
-        } else {
-            real = Some(name);
-        }
-    }
-    match (for_tests, real) {
-        (Some(test), Some(real)) => Err(ConfigError::invalid(
-            "use",
-            format_args!("has `{test}`, which approves without a telephone, and also the real backend `{real}`"),
-        )),
         _ => Ok(()),
     }
 }

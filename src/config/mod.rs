@@ -20,6 +20,7 @@ mod numbers;
 mod permissions;
 mod privacy;
 mod prompts;
+mod routes;
 mod schema;
 mod secret;
 mod store;
@@ -53,6 +54,8 @@ pub use numbers::{NumberType, NumbersConfig, WithoutPlus};
 pub use permissions::{TrustedPaths, UnsafePath};
 pub use privacy::{NUMBER_KEY, PrivacyConfig};
 pub use prompts::PromptsConfig;
+pub use routes::RouteConfig;
+pub(crate) use routes::is_e164;
 pub use schema::schema;
 pub use secret::Secret;
 use store::UnreadStore;
@@ -81,7 +84,10 @@ pub struct Config {
     #[serde(rename = "use")]
     #[schemars(length(min = 1))]
     pub backend_order: Vec<String>,
-    /// Allows `simulated` and `file` in `use`, which approve without a telephone. Never together with a real backend.
+    /// The backends for the numbers of some countries. The numbers of other countries use `use`.
+    #[serde(default)]
+    pub routes: Vec<RouteConfig>,
+    /// Allows `simulated` and `file` in `use` and `routes`, which approve without a telephone. Never together with a real backend.
     #[serde(default)]
     pub allow_test_backends: bool,
     /// Refuses to start if other accounts than those of administrators and of the service can change this file, its
@@ -194,11 +200,6 @@ impl Config {
     /// Returns whether any backend in use plays the recordings of `prompts`.
     pub(crate) fn speaks(&self) -> bool {
         self.in_use().any(|(_, backend)| backend.facts().plays_recordings())
-    }
-
-    /// The backends in use, each with its name, in the order in which they are tried.
-    pub fn in_use(&self) -> impl Iterator<Item = (&String, &BackendConfig)> {
-        self.backend_order.iter().filter_map(|name| self.backends.get_key_value(name))
     }
 
     /// Returns the files with secrets, as the configuration names them.

@@ -26,17 +26,17 @@ impl Config {
 pub(super) fn check_verdicts(config: &Config) -> Result<(), ConfigError> {
     let method = policy::Method::from(config.approval.method);
     for (name, backend) in config.in_use().filter(|(_, backend)| backend.facts().judge() != Judge::PhoneGate) {
-        let (path, kind) = (format!("backends.{name}"), backend.type_name());
+        let (path, kind, lists) = (format!("backends.{name}"), backend.type_name(), config.lists_with(name));
         if method.has_pin() {
             let method = method.name();
             let problem =
-                format!("is of type {kind}, which asks for no PIN; remove `{name}` from `use`, or `{method}`");
+                format!("is of type {kind}, which asks for no PIN; remove `{name}` from `{lists}`, or `{method}`");
             return Err(ConfigError::invalid(path, problem));
         }
         if config.provider_verdicts(backend) == ProviderVerdicts::Refused {
             let problem = format!(
                 "must be true: a backend of type {kind} judges its calls itself, so it can approve none without this; \
-                 set it, or remove `{name}` from `use`"
+                 set it, or remove `{name}` from `{lists}`"
             );
             return Err(ConfigError::invalid(format!("{path}.{ACCEPT}"), problem));
         }

@@ -46,7 +46,8 @@ pub(super) struct CallTask<'a> {
 impl<'a> CallTask<'a> {
     /// The task of a call that this process begins.
     pub(super) fn new(parts: &'a Parts, call: &'a ActiveCall, request: &'a Call) -> Self {
-        let machine = AttemptMachine::new(Arc::clone(&parts.backend_traits));
+        let order = &parts.routes.of_number(&request.number).order;
+        let machine = AttemptMachine::new(Arc::clone(&parts.backend_traits), order);
         Self { request: Some(request), ..Self::with_machine(parts, call, machine) }
     }
 
@@ -114,7 +115,7 @@ impl<'a> CallTask<'a> {
         let (attempt, number) = (self.call.attempt, self.call.number);
         match action {
             Action::Begin => return self.begin().await,
-            Action::Place(index) => return self.place(index).await,
+            Action::Place { index, may_skip } => return self.place(index, may_skip).await,
             Action::AwaitReference => return self.await_reference().await,
             Action::Follow => return self.follow().await,
             Action::FinalPoll | Action::PollForFraud => return Input::Polled(self.poll().await),

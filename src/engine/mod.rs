@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `ownership` | decides what happens to an attempt, as a state machine without I/O |
 //! | `call_task` | performs the decisions for one call, with the backends and the store |
+//! | `routes` | which backends are asked for a number |
 //! | `call_guard` | ends a call whose task ends early |
 //! | `active_calls` | the calls that this process drives |
 //! | `publisher` | the only way of an outcome to the registry and the log |
@@ -35,6 +36,7 @@ mod notices;
 mod ownership;
 mod publisher;
 mod queries;
+mod routes;
 mod store_client;
 mod takeover;
 
@@ -62,6 +64,7 @@ use lookup::Lookups;
 use notices::Notices;
 use ownership::BackendTraits;
 use publisher::{Publisher, step};
+pub(crate) use routes::Routes;
 pub(crate) use store_client::StorePolicy;
 use store_client::{StoreClient, StoreProbe};
 
@@ -76,7 +79,9 @@ pub(crate) struct Engine {
 
 /// The state that all tasks of an engine share.
 struct Parts {
+    /// The backends in use.
     backends: Vec<NamedBackend>,
+    routes: Routes,
     /// What the machine of each call knows of `backends`.
     backend_traits: Arc<[BackendTraits]>,
     registry: Arc<Registry>,
@@ -90,17 +95,17 @@ struct Parts {
 }
 
 impl Engine {
-    /// Starts an engine with the backends in the order in which they are asked.
+    /// Starts an engine with the backends in use and the routes to them.
     pub(crate) fn start(
         runtime: Handle,
-        backends: Vec<NamedBackend>,
+        (backends, routes): (Vec<NamedBackend>, Routes),
         registry: Arc<Registry>,
         (store, policy): (Arc<dyn CallStore>, StorePolicy),
         (log, metrics, alerts): (Log, Metrics, Alerts),
     ) -> Self {
         let is_service = policy.is_service();
         let notices = Notices::new(log.clone(), metrics.clone(), alerts);
-        let health = Arc::new(BackendHealth::new(notices.clone()));
+        let health = Arc::new(BackendHealth::new(notices.clone(), metrics.clone()));
         let probe = StoreProbe {
             store: Arc::clone(&store),
             log: log.clone(),
@@ -113,6 +118,7 @@ impl Engine {
         let backend_traits = backends.iter().map(BackendTraits::of).collect();
         let parts = Arc::new(Parts {
             backends,
+            routes,
             backend_traits,
             registry,
             store,
@@ -130,6 +136,11 @@ impl Engine {
 
     pub(crate) fn runtime(&self) -> &Handle {
         &self.runtime
+    }
+
+    /// Returns the caller id for calls to a number. `None`: that of the backend.
+    pub(crate) fn caller_id_for(&self, number: &PhoneNumber) -> Option<Arc<str>> {
+        self.parts.routes.caller_id(number)
     }
 
     /// Guards a call that the registry has begun: from now on it cannot stay pending.

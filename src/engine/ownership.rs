@@ -9,6 +9,7 @@
 //! - Success is published only after the store confirmed it. Any doubt is a failure.
 //! - Each attempt is published, ceded, mirrored or rejected exactly once.
 //! - The number is released only if the phone certainly no longer rings, or the deadline has passed.
+//! - Each backend of the call's route is asked at most once, and all of them before the call fails because they refused.
 //! - No backend is asked once a phone may ring, the call must end, or another process may have claimed the attempt.
 //! - A call that another process owns is not published. It is not hung up either if it outlives this process.
 
@@ -17,6 +18,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use phonegate_approval::verdict::Approval;
@@ -32,7 +34,8 @@ pub(super) use step::{Action, BackendTraits, ClaimedCall, Conditions, EndCause, 
 #[derive(Clone, Debug)]
 enum State {
     Beginning,
-    Placing,
+    /// With whether the backend may be skipped.
+    Placing(bool),
     AwaitingReference,
     Following,
     PollingFinally,
@@ -66,6 +69,10 @@ pub(super) struct AttemptMachine {
     state: State,
     /// `Some` if another process began the attempt and this one claimed it.
     claimed: Option<ClaimedCall>,
+    /// The backends that were not considered yet, in the order in which they are asked.
+    untried: VecDeque<usize>,
+    /// The backends that were skipped, because they are down. They are asked if no other backend places the call.
+    skipped: VecDeque<usize>,
     /// The backend that was asked last, unless the phone certainly did not ring.
     backend: Option<usize>,
     /// Whether the backend's reference of the call is known.
@@ -75,12 +82,14 @@ pub(super) struct AttemptMachine {
 }
 
 impl AttemptMachine {
-    /// A new attempt, with the backends in the order in which they are asked.
-    pub(super) fn new(backends: Arc<[BackendTraits]>) -> Self {
+    /// A new attempt. `order` has the indexes of the backends that are asked.
+    pub(super) fn new(backends: Arc<[BackendTraits]>, order: &[usize]) -> Self {
         Self {
             backends,
             state: State::Beginning,
             claimed: None,
+            untried: order.iter().copied().collect(),
+            skipped: VecDeque::new(),
             backend: None,
             is_placed: false,
             refusals: Vec::new(),
@@ -90,7 +99,7 @@ impl AttemptMachine {
 
     /// An attempt that this process has claimed.
     pub(super) fn claimed(backends: Arc<[BackendTraits]>, call: ClaimedCall) -> Self {
-        Self { claimed: Some(call), ..Self::new(backends) }
+        Self { claimed: Some(call), ..Self::new(backends, &[]) }
     }
 
     /// Returns the first action.
@@ -128,7 +137,7 @@ impl AttemptMachine {
     pub(super) fn next(&mut self, input: Input, now: Conditions) -> Action {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Beginning => self.after_begin(input, now),
-            State::Placing => self.after_place(input, now),
+            State::Placing(may_skip) => self.after_place(may_skip, input, now),
             State::AwaitingReference => self.after_late_reference(input, now),
             State::Following => self.after_follow(input, now),
             State::PollingFinally => self.after_final_poll(input),
@@ -159,19 +168,22 @@ impl AttemptMachine {
 
     fn after_begin(&mut self, input: Input, now: Conditions) -> Action {
         match input {
-            Input::Begun => self.place_next(0, now),
+            Input::Begun => self.place_next(now),
             Input::AlreadyOwned(generation) => Action::Mirror(generation),
             Input::NotBegun(failure) => Action::Reject(failure),
             _ => Action::Reject(defect()),
         }
     }
 
-    /// Asks the next backend. No phone rings for a call that has ended, or that another process may own.
-    fn place_next(&mut self, index: usize, now: Conditions) -> Action {
-        if index >= self.backends.len() {
+    /// Asks the next backend: first those that work, then those that were skipped. No phone rings for a call that has ended,
+    /// or that another process may own.
+    fn place_next(&mut self, now: Conditions) -> Action {
+        let untried = self.untried.pop_front();
+        let may_skip = untried.is_some() && !(self.untried.is_empty() && self.skipped.is_empty());
+        let Some(index) = untried.or_else(|| self.skipped.pop_front()) else {
             let refusals = std::mem::take(&mut self.refusals);
             return self.fail_ended(all_refused(refusals));
-        }
+        };
         if let Some(cause) = now.end_cause() {
             return self.fail_ended(cause.failure());
         }
@@ -179,11 +191,15 @@ impl AttemptMachine {
             return self.fail_ended(lease_lost());
         }
         self.backend = Some(index);
-        self.go(State::Placing, Action::Place(index))
+        self.go(State::Placing(may_skip), Action::Place { index, may_skip })
     }
 
-    fn after_place(&mut self, input: Input, now: Conditions) -> Action {
+    fn after_place(&mut self, may_skip: bool, input: Input, now: Conditions) -> Action {
         match input {
+            Input::Skipped if may_skip => {
+                self.skipped.extend(self.backend.take());
+                self.place_next(now)
+            }
             Input::Placed => {
                 self.is_placed = true;
                 self.follow()
@@ -197,7 +213,7 @@ impl AttemptMachine {
                     return self.fail_holding(all_refused(refusals));
                 }
                 self.backend = None;
-                self.place_next(asked.saturating_add(1), now)
+                self.place_next(now)
             }
             Input::MustEnd(cause) => self.end(cause.failure(), After::AwaitReference),
             _ => self.fail_holding(defect()),

@@ -18,6 +18,7 @@ use crate::registry::Begun;
 use crate::store::MemoryStore;
 use crate::telemetry::{LogEntry, Metrics, Sinks};
 
+mod breaker;
 mod faulty;
 mod store;
 
@@ -90,7 +91,7 @@ impl TelephonyBackend for Scripted {
     }
 }
 
-/// An engine that has a scripted backend twice, and its log.
+/// An engine with two scripted backends, which are the same unless a test says otherwise, and its log.
 struct Bench {
     backend: Arc<Scripted>,
     registry: Arc<Registry>,
@@ -121,10 +122,15 @@ impl Bench {
 
     fn with(store: Arc<impl CallStore + 'static>, scripted: Scripted) -> Self {
         let backend = Arc::new(scripted);
+        Self::with_both(store, Arc::clone(&backend), backend)
+    }
+
+    /// The first backend is the one of the bench.
+    fn with_both(store: Arc<impl CallStore + 'static>, backend: Arc<Scripted>, second: Arc<Scripted>) -> Self {
         let registry = Arc::new(Registry::new(Duration::from_secs(60)));
-        let named = ["scripted", "again"].map(|name| NamedBackend {
+        let named = [("scripted", &backend), ("again", &second)].map(|(name, scripted)| NamedBackend {
             name: name.into(),
-            backend: Arc::<Scripted>::clone(&backend),
+            backend: Arc::<Scripted>::clone(scripted),
             provider_verdicts: ProviderVerdicts::Refused,
         });
         let lines = Arc::new(Mutex::new(Vec::new()));
@@ -133,7 +139,7 @@ impl Bench {
         let log = Log::start(Level::Debug, Sinks { tee: Some(tee), ..Sinks::default() }).unwrap();
         let engine = Engine::start(
             Handle::current(),
-            named.into(),
+            (named.to_vec(), Routes::of(&config(), &named)),
             Arc::clone(&registry),
             (store, StorePolicy::of(&config(), Policy::default().with_method(Method::Pound), true)),
             (log.clone(), Metrics::new(["scripted"]).unwrap(), Alerts::none()),
@@ -146,7 +152,8 @@ impl Bench {
         let deadline = Deadline::after(Moment::now(), span);
         let begun = self.registry.begin(id(n), Ok(number.clone()), deadline);
         if let Begun::New(attempt) = begun {
-            let call = Call { attempt, number, deadline, language: None, attempts: attempts(Method::Pound) };
+            let call =
+                Call { attempt, number, deadline, language: None, caller_id: None, attempts: attempts(Method::Pound) };
             self.engine.drive(self.engine.track(&call), call);
         }
         begun
@@ -181,10 +188,11 @@ impl Bench {
 }
 
 fn config() -> crate::config::Config {
-    let backends = r#"{ "phone": { "type": "simulated" } }"#;
+    let backends = r#"{ "scripted": { "type": "simulated" }, "again": { "type": "simulated" } }"#;
     let limits = r#"{ "calls_per_minute": 1000000, "calls_per_number": 1000000 }"#;
-    let text =
-        format!(r#"{{ "use": ["phone"], "allow_test_backends": true, "backends": {backends}, "limits": {limits} }}"#);
+    let text = format!(
+        r#"{{ "use": ["scripted", "again"], "allow_test_backends": true, "backends": {backends}, "limits": {limits} }}"#
+    );
     crate::config::parse(&text, &crate::TYPES).unwrap()
 }
 

@@ -18,7 +18,7 @@ use crate::approval::pins::{CheckError, Pepper, PinChecker};
 use crate::backend;
 use crate::call::{GateEvent, KeyFingerprint};
 use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, PEPPER, TrustedPaths};
-use crate::engine::{Engine, StorePolicy};
+use crate::engine::{Engine, Routes, StorePolicy};
 use crate::platform;
 use crate::prompts::Prompts;
 use crate::registry::Registry;
@@ -126,7 +126,8 @@ impl Gate {
             Alerts::start(&handle, destinations, Arc::clone(&store) as _, is_service, log.clone(), metrics.clone());
         let store_and_policy = (store, StorePolicy::of(&config, policy, is_service).checking_pins(pins));
         let sinks = (log.clone(), metrics, alerts.clone());
-        let engine = Engine::start(handle, backends.clone(), Arc::clone(&registry), store_and_policy, sinks);
+        let backends_and_routes = (backends.clone(), Routes::of(&config, &backends));
+        let engine = Engine::start(handle, backends_and_routes, Arc::clone(&registry), store_and_policy, sinks);
         log_start(&config, &prompts, &log);
         if !config.strict_permissions {
             // Runs on another thread: Windows may ask a domain controller for the names of accounts.
@@ -197,10 +198,11 @@ async fn open_store(
 
 /// Logs the start, and warnings about the configuration.
 fn log_start(config: &Config, prompts: &Prompts, log: &Log) {
+    let backends: Vec<_> = config.in_use().map(|(name, _)| name.as_str()).collect();
     let started = format!(
         "PhoneGate {}, backends: {}; store: {}",
         env!("CARGO_PKG_VERSION"),
-        config.backend_order.join(", "),
+        backends.join(", "),
         config.store.type_name()
     );
     log.write(&LogEntry { text: Some(&started), ..LogEntry::new(GateEvent::Started) });

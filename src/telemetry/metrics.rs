@@ -117,6 +117,7 @@ pub struct Metrics {
     answer: HistogramVec,
     verdict: HistogramVec,
     backend_errors: IntCounterVec,
+    backend_up: IntGaugeVec,
     refused: IntCounterVec,
     lockouts: IntCounter,
     known: IntGauge,
@@ -156,6 +157,11 @@ impl Metrics {
                 "phonegate_backend_errors_total",
                 "Errors of backends by reason: when placing calls, hanging up and cleaning up.",
                 &["backend", "reason"],
+            )?,
+            backend_up: all.gauges(
+                "phonegate_backend_up",
+                "1 if a backend works, as far as known; 0 if its last calls failed, so that calls skip it.",
+                &["backend"],
             )?,
             refused: all.counters(
                 "phonegate_calls_refused_total",
@@ -212,6 +218,7 @@ impl Metrics {
             }
             self.calls.get_metric_with_label_values(&["verified", NONE, backend])?;
             self.answer.get_metric_with_label_values(&[backend])?;
+            self.backend_up.get_metric_with_label_values(&[backend])?.set(1);
             self.verdict.get_metric_with_label_values(&["verified", backend])?;
             self.verdict.get_metric_with_label_values(&["failed", backend])?;
         }
@@ -263,6 +270,13 @@ impl Metrics {
         }
     }
 
+    /// Sets whether a backend works.
+    pub fn backend_is_up(&self, backend: &str, is_up: bool) {
+        if let Ok(up) = self.backend_up.get_metric_with_label_values(&[backend]) {
+            up.set(is_up.into());
+        }
+    }
+
     /// Counts a lock of a number whose calls were not approved.
     pub fn locked_out(&self) {
         self.lockouts.inc();
@@ -309,6 +323,10 @@ impl Registration {
 
     fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
         register(&self.0, IntGauge::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        register(&self.0, IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
     fn histograms(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> prometheus::Result<HistogramVec> {

@@ -160,6 +160,30 @@ fn a_call_outlives_two_processes() {
     assert_eq!([ends[0].0, ends[1].0], [SUCCESS, SUCCESS], "{ends:?}");
 }
 
+/// The next process asks other backends by now, but still has the one that placed the call.
+#[test]
+fn a_call_is_claimed_by_a_backend_of_another_route() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| json!({ "type": "file", "path": folder.path().join(name) });
+    let route = |country: &str| json!([{ "countries": [country], "use": ["of route"] }]);
+    let numbers = json!({ "default_country": "US", "allowed_countries": ["US", "DE"] });
+    let sections = json!({
+        "backends": { "phone": file("other.txt"), "of route": file("phone.txt") }, "numbers": numbers, "routes": route("US"),
+    });
+    let mut machine = Machine::with(file("other.txt"), sections);
+    let (host, call) = machine.call("placed by a route");
+    machine.has_placed(&call);
+    host.kill_after(0);
+
+    machine.config["routes"] = route("DE");
+    let next = machine.next();
+    let phone = folder.path().join("phone.txt");
+    assert_eq!(approve(&phone).lines().count(), 1);
+    let ends = settle(&next, &[call], |_| 1);
+    assert_eq!(ends[0].0, SUCCESS, "{ends:?}");
+    assert!(!folder.path().join("other.txt").exists(), "the first backend of `use` placed nothing");
+}
+
 #[test]
 fn a_repeat_of_an_orphan_rings_no_phone() {
     let folder = tempfile::tempdir().unwrap();

@@ -87,5 +87,5 @@ pub fn call(n: u128, generation: u64, number: &str) -> Call {
     let attempt = Attempt { id: CallId::new(Uuid::from_u128(n)).unwrap(), generation };
     let number = Admission::new(&numbers).unwrap().admit(number).unwrap();
     let deadline = Deadline::after(Moment::now(), Duration::from_secs(60));
-    Call { attempt, number, deadline, language: None, attempts: attempts(Method::Pound) }
+    Call { attempt, number, deadline, language: None, caller_id: None, attempts: attempts(Method::Pound) }
 }

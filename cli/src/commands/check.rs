@@ -1,13 +1,17 @@
 //! `phonegate check`: checks the configuration, the store and the backends, and rings no phone.
 
+mod skips;
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use clap::Args;
 use comfy_table::Table;
 use phonegate::call::{Failure, FailureReason};
-use phonegate::config::{BackendConfig, Config};
+use phonegate::config::{BackendConfig, Config, RouteConfig};
 use phonegate::platform::{Account, HOST_SERVICE};
+use phonegate::redact::mask_numbers;
 use phonegate_approval::verdict::{JudgedBy, ProviderVerdicts};
 use serde::Serialize;
 use serde_json::json;
@@ -18,8 +22,10 @@ use crate::context::{Context, END_WITHIN};
 use crate::error::{CommandError, CommandErrorKind, Exit};
 use crate::output::{self, Spinner};
 use crate::store_reader;
+use crate::time;
 use crate::writable;
 use phonegate_deploy::permissions;
+use skips::Skipped;
 
 const HELP: &str = "\
 Examples:
@@ -33,12 +39,16 @@ Examples:
   pins      set, locked (numbers of PINs), result (ok or failed), text; only if there is a pepper or calls ask for PINs
   backend   backend (its name), type, order (its place in `use`, left out if it is not there), result (ok, failed, or
             not_used: not asked), reason if it failed, text, judged_by (who judges what users answer: phonegate, or
-            provider, whose own verdict approves calls; left out if the backend is not in `use`)
+            provider, whose own verdict approves calls; left out if no call uses the backend), skipped_at (when a call of
+            the service last skipped the backend because it was down, UTC; left out if a later call was placed by it, or
+            if that was more than 10 minutes ago)
+  route     countries, use (the backends in the order in which they are tried), caller_id (masked; left out if it is the
+            backend's): the backends for the numbers of some countries; only if there are `routes`
   checked   ok (true or false), config (the file)
 
 Exit codes:
-  0  each backend in `use` can place calls, and the store can be used
-  1  a backend in `use`, the store or the PINs cannot be used
+  0  each backend in `use` and `routes` can place calls, and the store can be used
+  1  a backend in `use` or `routes`, the store or the PINs cannot be used
   2  wrong usage or configuration; the error names the file and the place in it";
 
 /// The arguments of `phonegate check`.
@@ -61,6 +71,21 @@ struct BackendRow {
     text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     judged_by: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    skipped_at: Option<String>,
+    #[serde(skip)]
+    skipped: Option<Skipped>,
+}
+
+/// A route. Also a line of `--json`.
+#[derive(Serialize)]
+struct RouteRow {
+    event: &'static str,
+    countries: Vec<String>,
+    #[serde(rename = "use")]
+    order: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller_id: Option<String>,
 }
 
 /// The findings of a check.
@@ -69,6 +94,7 @@ struct Findings {
     /// `None` if no call asks for PINs and no pepper is configured, or if the store cannot be used.
     pins: Result<Option<PinState>, CommandError>,
     backends: Vec<BackendRow>,
+    routes: Vec<RouteRow>,
 }
 
 impl Findings {
@@ -131,11 +157,19 @@ fn examine(context: Context, json: bool) -> Result<Findings, CommandError> {
     // Without the store, there are no PINs to count.
     let pins = finding(store.as_ref().map_or(Ok(None), |_| pins::state(&context)))?;
     let mut backends = rows(&context.loaded.config);
+    let routes = routes(&context.loaded.config);
+    if store.is_ok() {
+        for (name, skipped) in skips::recent(&context)? {
+            let Some(row) = backends.iter_mut().find(|row| *row.backend == *name) else { continue };
+            row.skipped_at = Some(time::utc(skipped.at));
+            row.skipped = Some(skipped);
+        }
+    }
     let gate = context.start(None)?;
     spinner.set_message("asking the backends");
     fill_in(&mut backends, gate.check());
     gate.shut_down(END_WITHIN);
-    Ok(Findings { store, pins, backends })
+    Ok(Findings { store, pins, backends, routes })
 }
 
 /// Returns an error as a finding, unless it is one of the configuration.
@@ -148,7 +182,7 @@ fn finding<T>(result: Result<T, CommandError>) -> Result<Result<T, CommandError>
 
 fn print_json(file: &str, kind: &str, findings: &Findings) {
     let result = |is_good: bool| if is_good { "ok" } else { "failed" };
-    let Findings { store, pins, backends } = findings;
+    let Findings { store, pins, backends, routes } = findings;
     let text = store.as_ref().map_or_else(ToString::to_string, String::clone);
     output::json_line(&json!({ "event": "store", "type": kind, "result": result(store.is_ok()), "text": text }));
     if let Some(text) = pins_text(pins) {
@@ -159,13 +193,19 @@ fn print_json(file: &str, kind: &str, findings: &Findings) {
         }));
     }
     backends.iter().for_each(output::json_line);
+    routes.iter().for_each(output::json_line);
     output::json_line(&json!({ "event": "checked", "ok": findings.are_good(), "config": file }));
 }
 
 fn print(file: &str, kind: &str, findings: &Findings) {
-    let Findings { store, pins, backends } = findings;
+    let Findings { store, pins, backends, routes } = findings;
     output::print(&format!("{file}\n"));
     output::print_table(&table(backends));
+    if !routes.is_empty() {
+        output::print("\nRoutes:");
+        routes.iter().for_each(|route| output::print(&format!("  {route}")));
+        output::print("  other countries: the backends in their ORDER");
+    }
     let text = store.as_ref().map_or_else(ToString::to_string, String::clone);
     output::print(&format!("\nStore ({kind}): {text}"));
     if let Some(text) = pins_text(pins) {
@@ -201,9 +241,10 @@ fn recommended(config: &Config) -> Option<&'static str> {
     )
 }
 
-/// Returns the backends that are in `use` in that order, then the others.
+/// Returns the backends in use, those of `use` in its order first, then the others.
 fn rows(config: &Config) -> Vec<BackendRow> {
     let order: BTreeMap<_, _> = config.backend_order.iter().zip(1_usize..).collect();
+    let in_use: BTreeMap<_, _> = config.in_use().map(|(name, _)| name).zip(1_usize..).collect();
     let row = |(name, backend): (&String, &BackendConfig)| {
         let order = order.get(name).copied();
         BackendRow {
@@ -213,13 +254,33 @@ fn rows(config: &Config) -> Vec<BackendRow> {
             order,
             result: "not_used",
             reason: None,
-            text: "not in `use`; not asked".to_owned(),
-            judged_by: order.map(|_| judged_by(config, backend).name()),
+            text: if config.routes.is_empty() { "not in `use`; not asked" } else { "not in use; not asked" }.to_owned(),
+            judged_by: in_use.contains_key(name).then(|| judged_by(config, backend).name()),
+            skipped_at: None,
+            skipped: None,
         }
     };
     let mut rows: Vec<_> = config.backends.iter().map(row).collect();
-    rows.sort_by_key(|row| row.order.unwrap_or(usize::MAX));
+    rows.sort_by_key(|row| in_use.get(&row.backend).copied().unwrap_or(usize::MAX));
     rows
+}
+
+fn routes(config: &Config) -> Vec<RouteRow> {
+    let row = |route: &RouteConfig| RouteRow {
+        event: "route",
+        countries: route.countries.clone(),
+        order: route.backend_order.clone(),
+        caller_id: route.caller_id.as_deref().map(mask_numbers),
+    };
+    config.routes.iter().map(row).collect()
+}
+
+/// `DE, AT: trunk-de, then cloud (caller id +49…)`
+impl fmt::Display for RouteRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.countries.join(", "), self.order.join(", then "))?;
+        self.caller_id.as_ref().map_or(Ok(()), |caller_id| write!(f, " (caller id {caller_id})"))
+    }
 }
 
 /// Returns who judges what the users of a backend answer.
@@ -232,8 +293,8 @@ fn judged_by(config: &Config, backend: &BackendConfig) -> JudgedBy {
 
 /// Returns the names of the backends in use whose own verdict approves calls.
 pub(crate) fn judges(config: &Config) -> Vec<String> {
-    let in_use = config.backend_order.iter().filter_map(|name| config.backends.get_key_value(name));
-    in_use
+    config
+        .in_use()
         .filter(|(_, backend)| judged_by(config, backend) == JudgedBy::Provider)
         .map(|(name, _)| name.clone())
         .collect()
@@ -259,7 +320,10 @@ fn table(rows: &[BackendRow]) -> Table {
     let mut table = output::table(["BACKEND", "TYPE", "ORDER", "RESULT", "DETAIL"]);
     for row in rows {
         let order = row.order.map_or("-".to_owned(), |order| order.to_string());
-        let text = with_judge(&row.text, row.judged_by == Some(JudgedBy::Provider.name()));
+        let mut text = with_judge(&row.text, row.judged_by == Some(JudgedBy::Provider.name()));
+        if let Some(skipped) = &row.skipped {
+            text = format!("{text}; {skipped}");
+        }
         table.add_row([row.backend.as_str(), row.kind, &order, row.result, &text]);
     }
     table

@@ -35,7 +35,7 @@ pub struct SipConfig {
     /// Keeps `username` registered at the trunk.
     #[serde(default)]
     pub register: bool,
-    /// The number that the callee sees, in E.164.
+    /// The number that the callee sees, in E.164. A route may have another one.
     #[serde(default)]
     pub caller_id: Option<String>,
     /// The header that shows it to the trunk.
@@ -127,6 +127,10 @@ impl BackendSettings for SipConfig {
     }
 
     fn plays_recordings(&self) -> bool {
+        true
+    }
+
+    fn can_change_caller_id(&self) -> bool {
         true
     }
 

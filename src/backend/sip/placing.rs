@@ -80,7 +80,7 @@ impl SipTrunk {
             let sentence = format_args!("The call has no audio: {problem}.");
             not_rung(Failure::new(FailureReason::Throttled, sentence))
         })?;
-        let mut setup = self.settings.call(&call.number, trunk, servers).map_err(not_rung)?;
+        let mut setup = self.settings.call(call, trunk, servers).map_err(not_rung)?;
         setup.offer = media.offer().into_bytes();
         self.wait_for_turn().await;
         // Finding a responsive server may have taken seconds.

@@ -14,7 +14,7 @@ use super::media::Ports;
 use super::target::{Server, Target};
 use super::trust::TrustedAddresses;
 use crate::backend::BackendContext;
-use crate::call::{Failure, PhoneNumber};
+use crate::call::{Call, Failure};
 use crate::config::{ConfigError, client_identity};
 
 /// Requested lifetime of a registration, in seconds.
@@ -104,20 +104,16 @@ impl Settings {
         self.encryption.unwrap_or(if is_tls { MediaEncryption::Required } else { MediaEncryption::Off })
     }
 
-    /// Returns the request for a call to a number at a trunk, without its SDP offer.
+    /// Returns the request for a call at a trunk, without its SDP offer.
     ///
     /// # Errors
     /// As [`DialStringFormat::dial_string`].
-    pub(super) fn call(
-        &self,
-        number: &PhoneNumber,
-        trunk: &Target,
-        servers: &[Server],
-    ) -> Result<OutboundCall, Failure> {
+    pub(super) fn call(&self, call: &Call, trunk: &Target, servers: &[Server]) -> Result<OutboundCall, Failure> {
         // In a URI, `#` must be escaped.
-        let dialled = self.dial_string_format.dial_string(number)?.replace('#', "%23");
+        let dialled = self.dial_string_format.dial_string(&call.number)?.replace('#', "%23");
         let mut headers = Vec::new();
-        if let Some(caller_id) = &self.caller_id {
+        let caller_id = call.caller_id.as_deref().or(self.caller_id.as_deref());
+        if let Some(caller_id) = caller_id {
             let shown = self.address(caller_id, trunk);
             match self.caller_id_header {
                 CallerIdHeader::From => {}
@@ -134,7 +130,7 @@ impl Settings {
         Ok(OutboundCall {
             target: format!("{scheme}:{dialled}@{rest}"),
             to: format!("{scheme}:{dialled}@{}", trunk.host()),
-            from: self.from(trunk),
+            from: self.from(caller_id, trunk),
             from_name: String::new(),
             contact_user: self.contact_user(),
             routes: self.routes(),
@@ -161,9 +157,9 @@ impl Settings {
     }
 
     /// Returns the URI of From at a trunk.
-    fn from(&self, trunk: &Target) -> String {
+    fn from(&self, caller_id: Option<&str>, trunk: &Target) -> String {
         let shown = match self.caller_id_header {
-            CallerIdHeader::From => self.caller_id.as_deref().or(self.username.as_deref()),
+            CallerIdHeader::From => caller_id.or(self.username.as_deref()),
             CallerIdHeader::PAssertedIdentity | CallerIdHeader::RemotePartyId => self.username.as_deref(),
         };
         self.address(shown.unwrap_or("phonegate"), trunk)

@@ -28,7 +28,7 @@ pub struct TwilioStudioConfig {
     pub auth_token: Option<Secret>,
     /// The flow: `FW` and 32 hexadecimal digits. `phonegate twilio install-flow` creates it and prints it.
     pub flow_sid: String,
-    /// The caller id: a number of the account in E.164.
+    /// The caller id: a number of the account in E.164. A route may have another one.
     pub from: String,
     /// Another address of the service, such as a regional one.
     #[serde(default = "default_base_url")]
@@ -50,6 +50,10 @@ impl BackendSettings for TwilioStudioConfig {
 
     fn ca_file(&self) -> Option<&Path> {
         self.ca_file.as_deref()
+    }
+
+    fn can_change_caller_id(&self) -> bool {
+        true
     }
 
     fn check_pins(&self, path: &str, approval: &ApprovalConfig) -> Result<(), ConfigError> {

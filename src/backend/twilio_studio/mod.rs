@@ -27,7 +27,7 @@ use super::{
 use crate::approval::Approver;
 use crate::call::{Call, Country, Failure, FailureReason, Outcome, Progress};
 use crate::clock::Moment;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, is_e164};
 use crate::redact::diagnostic_text;
 use api::{Api, ApiError, is_sid};
 use backoff::PollSchedule;
@@ -115,7 +115,8 @@ impl TwilioStudio {
     }
 
     async fn start(&self, call: &Call, parameters: &Parameters) -> Result<Execution, ApiError> {
-        let form = [("To", call.number.e164()), ("From", &self.from), ("Parameters", parameters.as_json())];
+        let from = call.caller_id.as_deref().unwrap_or(&self.from);
+        let form = [("To", call.number.e164()), ("From", from), ("Parameters", parameters.as_json())];
         self.api.post_at_once(&self.executions(), &form).await
     }
 
@@ -368,9 +369,4 @@ fn may_ring(error: &ApiError) -> MayRing {
         ApiError::Refused(refusal) if matches!(refusal.status, 400..=407 | 410..=499) => MayRing::No,
         ApiError::Refused(_) | ApiError::Lost(_) | ApiError::Malformed => MayRing::Yes,
     }
-}
-
-fn is_e164(number: &str) -> bool {
-    let digits = number.strip_prefix('+').unwrap_or_default();
-    (7..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
 }

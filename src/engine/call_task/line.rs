@@ -14,6 +14,7 @@ use crate::call::{CallEvent, CallRef, Failure, FailureReason, Outcome, Progress}
 use crate::clock::Moment;
 use crate::engine::Parts;
 use crate::engine::active_calls::ActiveCall;
+use crate::engine::backend_health::Availability;
 use crate::engine::failures::{deadline_passed, defect, no_place_answer, too_late, unknown_code};
 use crate::engine::ownership::Input;
 use crate::store::AttemptChange;
@@ -37,9 +38,14 @@ pub(super) struct PlaceRequest<'a> {
 }
 
 impl<'a> CallTask<'a> {
-    pub(super) async fn place(&mut self, index: usize) -> Input {
+    /// Asks a backend to place the call. If `may_skip` is set, a backend that is down is only asked when its next probe is
+    /// due.
+    pub(super) async fn place(&mut self, index: usize, may_skip: bool) -> Input {
         let (parts, call) = (self.parts, self.call);
         let (Some(backend), Some(request)) = (parts.backends.get(index), self.request) else { return Input::Panicked };
+        if may_skip && !self.may_ask(backend) {
+            return Input::Skipped;
+        }
         parts.publisher.step(call, CallEvent::Dialling, Some(&backend.name), None);
         let mut answer = Box::pin(async move {
             let sink = |step: CallStep| report_step(parts, call, backend, &step);
@@ -71,6 +77,23 @@ impl<'a> CallTask<'a> {
         }
     }
 
+    /// Returns whether the health of a backend lets this call ask it, and reports it if the backend is down.
+    fn may_ask(&self, backend: &NamedBackend) -> bool {
+        let publisher = &self.parts.publisher;
+        match self.parts.health.availability(&backend.name) {
+            Availability::Up => true,
+            Availability::Probe => {
+                publisher.step(self.call, CallEvent::Probed, Some(&backend.name), None);
+                true
+            }
+            Availability::Down { probe_in } => {
+                let text = format!("it is down; a call probes it in {} s", probe_in.as_secs().saturating_add(1));
+                publisher.step(self.call, CallEvent::Skipped, Some(&backend.name), Some(&text));
+                false
+            }
+        }
+    }
+
     /// Continues to poll a request to place a call that has already ended.
     pub(super) async fn await_reference(&mut self) -> Input {
         let Some(PlaceRequest { backend, answer }) = self.place_request.take() else { return Input::Panicked };
@@ -85,7 +108,7 @@ impl<'a> CallTask<'a> {
     }
 
     fn not_placed(&self, backend: &NamedBackend, error: PlaceError) -> Input {
-        self.parts.health.record_result(&backend.name, Some(&error.failure));
+        self.parts.health.record_call(&backend.name, Some(&error.failure));
         self.parts.publisher.backend_failed(self.call, CallEvent::BackendRefused, &backend.name, &error.failure);
         Input::NotPlaced(error)
     }
@@ -104,7 +127,7 @@ impl<'a> CallTask<'a> {
             Outcome::Verified(_) => None,
             Outcome::Failed(failure) => Some(failure),
         };
-        parts.health.record_result(&backend.name, failure);
+        parts.health.record_call(&backend.name, failure);
         self.outcome_at = Some(Moment::now());
         Input::Outcome(outcome)
     }

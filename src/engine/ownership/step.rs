@@ -76,6 +76,8 @@ pub(in crate::engine) enum Input {
     Placed,
     /// To the same.
     NotPlaced(PlaceError),
+    /// To [`Action::Place`] with `may_skip`: the backend was not asked, because it is down.
+    Skipped,
     /// To [`Action::Place`] and [`Action::Follow`]: neither has ended, but the call must.
     MustEnd(EndCause),
     /// To [`Action::Follow`].
@@ -107,7 +109,11 @@ pub(in crate::engine) enum Action {
     /// Begin the attempt in the store.
     Begin,
     /// Ask the backend of this index to place the call.
-    Place(usize),
+    Place {
+        index: usize,
+        /// Whether the backend may be left out if it is down, because another one can be asked.
+        may_skip: bool,
+    },
     /// Wait a while longer for the reference of a call that has failed while it was being placed.
     AwaitReference,
     /// Follow the call.

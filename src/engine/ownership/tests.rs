@@ -53,7 +53,7 @@ fn backends(outlives_process: bool) -> Arc<[BackendTraits]> {
 }
 
 fn fresh() -> AttemptMachine {
-    AttemptMachine::new(backends(true))
+    AttemptMachine::new(backends(true), &[0, 1])
 }
 
 fn claimed() -> AttemptMachine {

@@ -29,6 +29,8 @@ pub const KEY: &str = "SK00000000000000000000000000000001";
 pub const TOKEN: &str = "hush-hush-token";
 pub const SECRET: &str = "hush-hush-secret";
 pub const FROM: &str = "+14255550100";
+/// Another number of the account.
+pub const OTHER_FROM: &str = "+4930231250";
 
 /// The resource that a request is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

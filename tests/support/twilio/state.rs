@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use super::flow::{self, Callee};
-use super::{ACCOUNT, FROM};
+use super::{ACCOUNT, FROM, OTHER_FROM};
 
 pub const FLOW: &str = "FW00000000000000000000000000000001";
 
@@ -134,7 +134,7 @@ impl Studio {
         if !is_e164(&to) {
             return Err((400, 21211, format!("The 'To' number {to} is not a valid phone number.")));
         }
-        if from != FROM {
+        if from != FROM && from != OTHER_FROM {
             return Err((400, 21212, format!("The 'From' number {from} is not a valid phone number.")));
         }
         let parameters = form.get("Parameters").map_or("{}", String::as_str);

@@ -152,9 +152,11 @@ fn judge(judged_by: Option<JudgedBy>) -> &'static str {
 
 /// Describes a step.
 fn describe(step: &Step) -> String {
-    let backend = step.backend.as_deref().map(|backend| format!(" by {backend}")).unwrap_or_default();
+    let event = CallEvent::from_name(&step.name);
+    let by = if matches!(event, Some(CallEvent::Skipped | CallEvent::Probed)) { "" } else { " by" };
+    let backend = step.backend.as_deref().map(|backend| format!("{by} {backend}")).unwrap_or_default();
     let text = step.text.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
-    let name = match CallEvent::from_name(&step.name) {
+    let name = match event {
         Some(CallEvent::BackendRefused) => "refused",
         // The text is the reason of a failure.
         Some(CallEvent::HungUp) if step.text.is_some() => "not hung up",
@@ -179,6 +181,15 @@ mod tests {
 
     fn described(name: &str) -> String {
         describe(&Step { at: SystemTime::UNIX_EPOCH, name: name.into(), backend: None, text: None })
+    }
+
+    #[test]
+    fn a_backend_that_is_skipped_or_probed_does_nothing_itself() {
+        let backend = Some("trunk".into());
+        let text = Some("it is down".into());
+        let step = Step { at: SystemTime::UNIX_EPOCH, name: "skipped".into(), backend, text };
+        assert_eq!(describe(&step), "skipped trunk: it is down");
+        assert_eq!(describe(&Step { name: "probed".into(), text: None, ..step }), "probed trunk");
     }
 
     #[test]

@@ -29,7 +29,7 @@ const MAX_SECRET: u64 = 4096;
 const NUMBER_DIGITS: usize = 7;
 
 /// Keys of the configuration whose texts are keywords, which are shown.
-const KEYWORD_KEYS: [&str; 20] = [
+const KEYWORD_KEYS: [&str; 21] = [
     "type",
     "method",
     "use",
@@ -42,6 +42,7 @@ const KEYWORD_KEYS: [&str; 20] = [
     "media_encryption",
     "default_country",
     "allowed_countries",
+    "countries",
     "allowed_types",
     "without_plus",
     "site",

@@ -111,20 +111,22 @@ impl Summary {
     }
 }
 
-/// Returns the SIP trunks in use, if every call uses one of them; else nothing.
-fn trunks(config: &Config) -> Result<Vec<DialStringFormat>, ConfigError> {
-    let trunks: Result<Vec<_>, _> = config
+/// How the SIP trunks in use dial, by their names.
+type Trunks<'a> = BTreeMap<&'a str, DialStringFormat>;
+
+fn trunks(config: &Config) -> Result<Trunks<'_>, ConfigError> {
+    config
         .in_use()
-        .filter_map(|(name, backend)| Some((name, backend.settings::<SipConfig>()?)))
-        .map(|(name, sip)| DialStringFormat::new(&format!("backends.{name}"), sip, &config.numbers))
-        .collect();
-    trunks.map(|trunks| if trunks.len() == config.backend_order.len() { trunks } else { Vec::new() })
+        .filter_map(|(name, backend)| Some((name.as_str(), backend.settings::<SipConfig>()?)))
+        .map(|(name, sip)| Ok((name, DialStringFormat::new(&format!("backends.{name}"), sip, &config.numbers)?)))
+        .collect()
 }
 
-/// Returns why no trunk dials a number, or `None` if one does.
-fn undialled(trunks: &[DialStringFormat], number: &PhoneNumber) -> Option<Failure> {
-    let mut refusals = trunks.iter().map(|trunk| trunk.dial_string(number).err()).collect::<Option<Vec<_>>>()?;
-    refusals.pop()
+/// Returns why no backend of a number's route dials it. `None` if one does, or may.
+fn undialled(config: &Config, trunks: &Trunks<'_>, number: &PhoneNumber) -> Option<Failure> {
+    let order = config.backends_for(number.country());
+    let refusal = |name: &String| trunks.get(name.as_str())?.dial_string(number).err();
+    order.iter().map(refusal).collect::<Option<Vec<_>>>()?.pop()
 }
 
 /// Runs a command of `phonegate numbers`.
@@ -151,7 +153,7 @@ pub(crate) fn run(command: &NumbersCommand, globals: &Globals) -> Result<Exit, C
         if let Ok(reading) = &mut read
             && reading.refusal.is_none()
         {
-            reading.refusal = undialled(&trunks, &reading.number);
+            reading.refusal = undialled(&config, &trunks, &reading.number);
         }
         let checked = CheckedNumber { row, written, read };
         summary.count(checked.refusal().map(Failure::reason));

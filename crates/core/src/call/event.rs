@@ -62,6 +62,11 @@ events! {
         Unknown = "unknown_call", Info, [id, status, reason, text];
         /// A backend is asked to place the call.
         Dialling = "dialling", Info, [id, attempt, backend, ms];
+        /// A backend that is down is not asked, because another one can be. It is asked last, if no other one places the
+        /// call.
+        Skipped = "skipped", Info, [id, attempt, backend, ms, text];
+        /// A backend that is down is asked all the same, to find out whether it works again.
+        Probed = "probed", Info, [id, attempt, backend, ms];
         /// A backend could not place the call. The next backend is asked if the phone certainly did not ring.
         BackendRefused = "backend_refused", Warn, [id, attempt, backend, reason, ms, text];
         /// The backend accepted the call.

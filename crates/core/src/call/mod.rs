@@ -224,6 +224,8 @@ pub struct Call {
     pub deadline: Deadline,
     /// The language of the prompts, if the host asked for one.
     pub language: Option<Box<str>>,
+    /// The number that the callee sees, in E.164, in place of that of the backend's settings: that of the call's route.
+    pub caller_id: Option<Arc<str>>,
     /// What the user is to press. A backend whose provider speaks needs the codes. It does not judge the entries.
     pub attempts: Arc<Attempts>,
 }

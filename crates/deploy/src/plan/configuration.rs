@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use phonegate::config::{self, BackendConfig, Config, Loaded, PATH_VARIABLE, TrustedPaths, UnsafePath};
+use phonegate::config::{self, Config, Loaded, PATH_VARIABLE, TrustedPaths, UnsafePath};
 use phonegate::platform::Account;
 
 use super::files::{file_change, read};
@@ -198,11 +198,13 @@ fn writable_paths(loaded: &Loaded, corrected: impl Fn(&PathBuf) -> bool) -> Resu
 }
 
 fn refuse_test_backends(config: &Config) -> Result<(), DeployError> {
-    let is_for_tests = |name: &&String| config.backends.get(*name).is_some_and(BackendConfig::is_for_tests);
-    match config.backend_order.iter().find(is_for_tests) {
+    match config.in_use().find(|(_, backend)| backend.is_for_tests()) {
         None => Ok(()),
-        Some(name) => Err(DeployError::unusable_config(format!("use: `{name}` approves without a telephone"))
-            .hint("in a laboratory, add --allow-test-backends")),
+        Some((name, _)) => Err(DeployError::unusable_config(format!(
+            "{}: `{name}` approves without a telephone",
+            config.lists_with(name)
+        ))
+        .hint("in a laboratory, add --allow-test-backends")),
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::path::Path;
 
 use phonegate::backend::sip::SipConfig;
-use phonegate::config::{BackendConfig, Config};
+use phonegate::config::Config;
 
 use crate::find::PROGRAM;
 
@@ -17,8 +17,8 @@ const SIP_PORT: u16 = 5060;
 pub(super) fn rules(config: &Config, service_folder: &Path) -> Vec<String> {
     let program = service_folder.join(PROGRAM);
     let mut rules = Vec::new();
-    for name in &config.backend_order {
-        let Some(trunk) = config.backends.get(name).and_then(BackendConfig::settings::<SipConfig>) else { continue };
+    for (name, backend) in config.in_use() {
+        let Some(trunk) = backend.settings::<SipConfig>() else { continue };
         let remote = remote_addresses(trunk);
         let rule = |what: &str, ports: String| {
             format!(

@@ -21,6 +21,7 @@ fn name(action: &Action) -> String {
         Action::Publish(published) => format!("Publish({})", outcome(published)),
         Action::Reject(failure) => format!("Reject({})", failure.reason().name()),
         Action::Verify(_) => "Verify".to_owned(),
+        Action::Place { index, .. } => format!("Place({index})"),
         other => format!("{other:?}"),
     }
 }
@@ -273,6 +274,55 @@ fn a_claimed_call_that_cannot_be_followed_holds_its_number() {
         ];
         follows(machine, "End(Interrupted, hold)", steps);
     }
+}
+
+#[test]
+fn a_backend_that_is_down_is_asked_after_the_others() {
+    // The second backend is the last that may be asked, unless the first one was skipped.
+    let place = |index, may_skip| Action::Place { index, may_skip };
+    let refused = || not_placed(MayRing::No);
+    for (steps, end) in [
+        (
+            vec![(Input::Begun, place(0, true)), (Input::Skipped, place(1, true)), (refused(), place(0, false))],
+            refused(),
+        ),
+        (vec![(Input::Begun, place(0, true)), (refused(), place(1, false))], refused()),
+        (
+            vec![
+                (Input::Begun, place(0, true)),
+                (Input::Skipped, place(1, true)),
+                (Input::Skipped, place(0, false)),
+                (refused(), place(1, false)),
+            ],
+            refused(),
+        ),
+    ] {
+        let mut machine = fresh();
+        assert_eq!(machine.start(), Action::Begin);
+        for (input, expected) in steps {
+            assert_eq!(machine.next(input.clone(), CALM), expected, "after {input:?}");
+        }
+        assert_eq!(name(&machine.next(end, CALM)), "End(CannotPlace, release)");
+    }
+}
+
+#[test]
+fn the_only_backend_is_asked_although_it_is_down() {
+    let mut machine = AttemptMachine::new(backends(true), &[1]);
+    assert_eq!(machine.start(), Action::Begin);
+    assert_eq!(machine.next(Input::Begun, CALM), Action::Place { index: 1, may_skip: false });
+    // Not an answer to that.
+    assert_eq!(name(&machine.next(Input::Skipped, CALM)), "End(Internal, hold)");
+}
+
+#[test]
+fn no_other_backend_is_asked_if_the_phone_may_ring() {
+    let steps = vec![
+        (Input::Begun, CALM, "Place(0)"),
+        (Input::Skipped, CALM, "Place(1)"),
+        (not_placed(MayRing::Yes), CALM, "End(CannotPlace, hold)"),
+    ];
+    follows(fresh(), "Begin", steps);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A walk through every state that any sequence of inputs reaches.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 /// Inputs beyond this are not tried: the longest sequence is shorter, but for repeated pauses.
@@ -19,6 +21,10 @@ struct Facts {
     /// Whether the store's last answer showed another owner that follows the call.
     is_remote: bool,
     is_ceded: bool,
+    /// The backends that were asked to place the call.
+    asked: BTreeSet<usize>,
+    /// Whether the last backend was asked in vain, and a next one may be asked.
+    is_refused: bool,
 }
 
 /// A machine, its last action, and the tracked state of its attempt.
@@ -58,7 +64,10 @@ fn answers(action: &Action) -> Vec<Input> {
         Action::Begin => {
             vec![Input::Begun, Input::AlreadyOwned(7), Input::NotBegun(failure(FailureReason::Throttled))]
         }
-        Action::Place(_) => placed.into_iter().chain(must_end).collect(),
+        Action::Place { may_skip, .. } => {
+            let skipped = may_skip.then_some(Input::Skipped);
+            placed.into_iter().chain(must_end).chain(skipped).collect()
+        }
         Action::AwaitReference => placed.into(),
         Action::Follow => {
             let failures = [FailureReason::WrongKey, FailureReason::FraudReported].map(failed);
@@ -83,6 +92,14 @@ fn answers(action: &Action) -> Vec<Input> {
 impl Facts {
     /// Updates the tracked state from the answer to an action.
     fn learn(&mut self, action: &Action, input: &Input) {
+        self.is_refused = false;
+        if let Action::Place { index, .. } = action {
+            match input {
+                Input::Skipped => self.may_ring = false,
+                _ => assert!(self.asked.insert(*index), "a backend is asked twice"),
+            }
+            self.is_refused = matches!(input, Input::NotPlaced(PlaceError { may_ring: MayRing::No, .. }));
+        }
         match input {
             Input::Placed => {
                 self.is_placed = true;
@@ -117,7 +134,7 @@ impl Facts {
         let outlives =
             machine.backend().and_then(|at| machine.backends.get(at)).is_some_and(|backend| backend.outlives_process);
         match action {
-            Action::Place(_) => {
+            Action::Place { .. } => {
                 assert!(!self.may_ring && !self.is_placed, "a second phone rings");
                 assert!(!now.is_shutting_down && !now.is_deadline_passed && now.is_lease_held, "a call that is over");
                 self.may_ring = true;
@@ -137,6 +154,9 @@ impl Facts {
                 assert!(!self.may_ring, "a phone that may ring is left alone");
             }
             Action::End { failure, release } | Action::QueueEnd { failure, release } => {
+                if self.is_refused && failure.reason() == FailureReason::CannotPlace {
+                    assert_eq!(self.asked.len(), machine.backends.len(), "a backend that could place it is not asked");
+                }
                 assert!(!release || may_release, "the store releases a number that may ring");
                 assert!(self.reported == 0, "ended as {failure} after it was published");
                 (self.ending, self.is_remote) = (Some(failure.clone()), false);
@@ -186,7 +206,7 @@ fn walk(mut machine: AttemptMachine, facts: Facts) -> usize {
 #[test]
 fn a_new_attempt_keeps_the_promises_for_all_inputs() {
     for outlives_process in [true, false] {
-        let states = walk(AttemptMachine::new(backends(outlives_process)), Facts::default());
+        let states = walk(AttemptMachine::new(backends(outlives_process), &[0, 1]), Facts::default());
         assert!(states > 200, "only {states} states were reached");
     }
 }

@@ -1,0 +1,79 @@
+//! Backends that are skipped while they are down, in virtual time.
+
+use super::*;
+
+fn silent(reason: FailureReason) -> Result<CallRef, PlaceError> {
+    Err(PlaceError { may_ring: MayRing::No, failure: Failure::new(reason, "As scripted.") })
+}
+
+/// A backend that places no call, and rings no phone.
+fn broken() -> Arc<Scripted> {
+    Arc::new(Scripted::new(Duration::ZERO, silent(FailureReason::CannotPlace)))
+}
+
+fn working() -> Arc<Scripted> {
+    Arc::new(Scripted::new(Duration::ZERO, Ok(CallRef::new("works"))))
+}
+
+fn bench(first: &Arc<Scripted>, second: &Arc<Scripted>) -> Bench {
+    Bench::with_both(Arc::new(MemoryStore::default()), Arc::clone(first), Arc::clone(second))
+}
+
+/// Places the n-th call, and returns how often each backend was asked so far.
+async fn calls(bench: &Bench, n: u128, backends: [&Arc<Scripted>; 2]) -> [usize; 2] {
+    let is_begun = || matches!(bench.begin(n, 600 * SECOND), Begun::New(_));
+    // The number is released a moment after the end of the call before.
+    bench.until(|_| is_begun()).await;
+    bench.until(|bench| bench.registry.status(id(n)) != Some(CallStatus::Pending)).await;
+    backends.map(|backend| *backend.placed.lock())
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_call_a_minute_probes_a_backend_that_is_down() {
+    let (first, second) = (broken(), working());
+    let bench = bench(&first, &second);
+    let minute = 60 * SECOND;
+    for (n, wait, expected) in [
+        (1, Duration::ZERO, [1, 1]),
+        (2, Duration::ZERO, [2, 2]),
+        (3, Duration::ZERO, [2, 3]),
+        (4, minute, [3, 4]),
+        (5, Duration::ZERO, [3, 5]),
+        (6, minute, [4, 6]),
+    ] {
+        tokio::time::advance(wait).await;
+        assert_eq!(calls(&bench, n, [&first, &second]).await, expected, "call {n}");
+        assert_eq!(bench.registry.status(id(n)), Some(CallStatus::Success), "call {n}");
+    }
+    let logged = |event: &str| {
+        let event = format!("\"event\":\"{event}\"");
+        bench.lines.lock().iter().filter(|line| line.contains(&event)).count()
+    };
+    bench.until(|_| logged("clean_up") == 6).await;
+    assert_eq!((logged("skipped"), logged("probed"), logged("backend_down"), logged("backend_up")), (2, 2, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn backends_that_are_all_down_are_all_asked() {
+    let (first, second) = (broken(), broken());
+    let bench = bench(&first, &second);
+    for n in 1..=4 {
+        let asked = usize::try_from(n).unwrap();
+        assert_eq!(calls(&bench, n, [&first, &second]).await, [asked, asked], "call {n}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_skipped_backend_is_asked_if_the_others_refuse() {
+    // The failure of the second one is about the number, so the second one is not down.
+    let second = Arc::new(Scripted::new(Duration::ZERO, silent(FailureReason::InvalidNumber)));
+    let first = broken();
+    let bench = bench(&first, &second);
+    for n in 1..=4 {
+        let asked = usize::try_from(n).unwrap();
+        assert_eq!(calls(&bench, n, [&first, &second]).await, [asked, asked], "call {n}");
+        let text = bench.registry.snapshot(id(n)).unwrap().failure.unwrap();
+        let order = if n <= 2 { "scripted: As scripted." } else { "again: As scripted." };
+        assert!(text.text().starts_with(order), "call {n}: {text}");
+    }
+}
