@@ -21,8 +21,8 @@ mod unix;
 #[cfg(unix)]
 pub use unix::{
     Account, ProcessTree, SavedAccess, create_private_file, create_private_folder, ensure_private_dir, exposure,
-    is_stdout_closed, make_world_readable, module_path, pin_module, private_file, protect_folder, since_boot, state_folder, sync_folder,
-    untrusted_writer, user_name,
+    is_stdout_closed, make_world_readable, module_path, pin_module, private_file, protect_folder, since_boot,
+    state_folder, sync_folder, untrusted_writer, user_name,
 };
 
 #[cfg(not(windows))]

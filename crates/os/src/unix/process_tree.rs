@@ -61,7 +61,8 @@ impl ProcessTree {
         loop {
             let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
             // SAFETY: `info` is a valid place for the answer, which is not read.
-            let failed = unsafe { libc::waitid(libc::P_PID, id, info.as_mut_ptr(), libc::WEXITED | libc::WNOWAIT) } != 0;
+            let failed =
+                unsafe { libc::waitid(libc::P_PID, id, info.as_mut_ptr(), libc::WEXITED | libc::WNOWAIT) } != 0;
             match failed.then(io::Error::last_os_error) {
                 None => return Ok(()),
                 Some(error) if error.kind() == io::ErrorKind::Interrupted => {}
