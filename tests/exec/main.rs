@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use support::backend::TestBackend;
 use support::exec::{PYTHON, Program, is_running};
 use support::gate::{TestGate, id};
+use support::process::Held;
 use support::wait_until;
 
 const NUMBER: &str = "+1 4255551212";
@@ -335,4 +336,26 @@ fn a_check_asks_a_program_that_supports_it_and_reads_files_else() {
         assert!(check(&settings).unwrap_err().contains("others can change it"));
     }
     assert_eq!((program.starts().len(), program.calls().len()), (5, 0));
+}
+
+/// In a C host, a write to a closed pipe would end the process: SIGPIPE.
+#[test]
+fn programs_that_end_at_once_neither_harm_the_host_nor_leave_anything() {
+    // SAFETY: nextest gives each test a process of its own.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    let gate =
+        TestGate::start(json!({ "use": ["own"], "backends": { "own": { "type": "exec", "program": "/bin/true" } } }));
+    let call = |n: u128| {
+        gate.initiate(id(n), NUMBER);
+        let (_, text) = gate.ends(id(n));
+        assert!(text.contains("The program ended without a verdict (exit status: 0)."), "{text}");
+    };
+    // The first calls start threads that stay.
+    (1..=20).for_each(call);
+    let before = Held::now();
+    (21..=60).for_each(call);
+    wait_until("no file and no thread of a call is left", || {
+        let now = Held::now();
+        now.files <= before.files && now.threads <= before.threads
+    });
 }
