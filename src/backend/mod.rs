@@ -4,6 +4,7 @@
 //! what a user pressed: the [`Approver`] does.
 
 mod context;
+mod exec;
 mod file;
 mod simulated;
 pub mod sip;
@@ -20,6 +21,7 @@ pub use crate::call::CallRef;
 use crate::call::{Call, CallEvent, Failure, Outcome, Progress};
 use crate::config::BackendType;
 pub use context::{BackendContext, BuildBackend, backend_type, build_in_use};
+use exec::ExecConfig;
 use file::FileConfig;
 use simulated::SimulatedConfig;
 use sip::SipConfig;
@@ -31,6 +33,7 @@ pub const BACKENDS: &[BackendType] = &[
     backend_type::<FileConfig>("file").for_tests(),
     backend_type::<TwilioStudioConfig>("twilio_studio"),
     backend_type::<SipConfig>("sip"),
+    backend_type::<ExecConfig>("exec"),
 ];
 
 /// A provider of calls: places calls, and follows them to their outcome.
@@ -184,6 +187,8 @@ pub enum CallStep {
     Retried(&'static str),
     /// The call is forwarded to another phone.
     Forwarded,
+    /// The program that places the call wrote this line to its standard error.
+    ProgramOutput(String),
 }
 
 impl CallStep {
@@ -195,13 +200,14 @@ impl CallStep {
             Self::Redirected(_) => CallEvent::Redirected,
             Self::Retried(_) => CallEvent::Retried,
             Self::Forwarded => CallEvent::Forwarded,
+            Self::ProgramOutput(_) => CallEvent::ProgramOutput,
         }
     }
 
-    /// Returns the detail to log: a server or a reason.
+    /// Returns the detail to log: a server, a reason or a line of a program.
     pub fn text(&self) -> Option<&str> {
         match self {
-            Self::ServerFailed(text) | Self::Redirected(text) => Some(text),
+            Self::ServerFailed(text) | Self::Redirected(text) | Self::ProgramOutput(text) => Some(text),
             Self::Retried(text) => Some(text),
             Self::Progress(_) | Self::Forwarded => None,
         }

@@ -30,6 +30,11 @@ pub trait BackendSettings: Any + fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns the programs that the backend runs. An account that can change one can approve calls.
+    fn trusted_files(&self) -> Vec<&Path> {
+        Vec::new()
+    }
+
     /// Returns who judges what the users of this backend answer.
     fn judge(&self) -> Judge {
         Judge::PhoneGate

@@ -51,6 +51,7 @@ pub use load::{FILE_NAME, Loaded, PATH_VARIABLE, default_path, load, load_with_t
 pub use network::NetworkConfig;
 pub(crate) use network::{build_https_client, client_identity, provider_url};
 pub use numbers::{NumberType, NumbersConfig, WithoutPlus};
+pub(crate) use permissions::examine_file;
 pub use permissions::{TrustedPaths, UnsafePath};
 pub use privacy::{NUMBER_KEY, PrivacyConfig};
 pub use prompts::PromptsConfig;
@@ -91,7 +92,8 @@ pub struct Config {
     #[serde(default)]
     pub allow_test_backends: bool,
     /// Refuses to start if other accounts than those of administrators and of the service can change this file, its
-    /// folder, a file of a secret, a `ca_file`, `store.path` or `prompts.directory`. If false, each start only warns.
+    /// folder, a file of a secret, a `ca_file`, a `program` or `script`, `store.path` or `prompts.directory`. If false,
+    /// each start only warns.
     #[serde(default)]
     pub strict_permissions: bool,
     /// The backends, each under a name of your choice.
@@ -217,6 +219,11 @@ impl Config {
         let backends = self.backends.values().filter_map(|backend| backend.facts().ca_file());
         let alerts = self.alerts.iter().filter_map(AlertConfig::ca_file);
         backends.chain(alerts).chain(self.network.ca_file.as_deref()).chain(self.store.facts().ca_file())
+    }
+
+    /// Returns the programs that backends run, as the configuration names them.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = &Path> {
+        self.backends.values().flat_map(|backend| backend.facts().trusted_files())
     }
 
     /// Returns the secrets, each with its path in the file.

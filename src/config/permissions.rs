@@ -39,11 +39,11 @@ pub struct TrustedPaths {
 }
 
 impl TrustedPaths {
-    /// The configuration's own file, the files of secrets and of certificate authorities, the store's file if the
-    /// configuration names it, and the recordings.
+    /// The configuration's own file, the files of secrets and of certificate authorities, the programs of backends, the
+    /// store's file if the configuration names it, and the recordings.
     pub fn of(loaded: &Loaded) -> Self {
         let Loaded { config, base, file } = loaded;
-        let named = config.secret_files().into_iter().chain(config.ca_files());
+        let named = config.secret_files().into_iter().chain(config.ca_files()).chain(config.programs());
         let mut files: Vec<_> = named.map(|path| base.join(path)).collect();
         files.extend(config.store.facts().files().iter().map(|path| base.join(path)));
         files.sort();
@@ -58,7 +58,7 @@ impl TrustedPaths {
     ///
     /// A path that does not exist is skipped: the code that needs the file reports it.
     pub fn unsafe_paths(&self) -> Vec<UnsafePath> {
-        let files = self.files.iter().filter_map(|file| examine(file));
+        let files = self.files.iter().filter_map(|file| examine_file(file));
         let recordings = self.recordings.iter().filter_map(|folder| examine_recordings(folder));
         let mut found: Vec<UnsafePath> = Vec::new();
         for one in files.chain(recordings) {
@@ -92,7 +92,9 @@ impl TrustedPaths {
     }
 }
 
-fn examine(path: &Path) -> Option<UnsafePath> {
+/// Returns which account can change the file at a path, or a folder above it. `None`: only administrators, the service's
+/// account and this process's can, or it does not exist.
+pub(crate) fn examine_file(path: &Path) -> Option<UnsafePath> {
     let (path, why) = match platform::untrusted_writer(path, true) {
         Ok(writer) => writer?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
@@ -103,7 +105,7 @@ fn examine(path: &Path) -> Option<UnsafePath> {
 
 /// The folder, then what is in it; the first problem only, since the correction is the same for all of them.
 fn examine_recordings(folder: &Path) -> Option<UnsafePath> {
-    if let Some(found) = examine(folder) {
+    if let Some(found) = examine_file(folder) {
         return Some(found);
     }
     let unknown = |path: &Path, why: String| Some(UnsafePath { path: path.to_owned(), why });
@@ -126,7 +128,7 @@ fn examine_recordings(folder: &Path) -> Option<UnsafePath> {
                 return unknown(folder, why);
             }
             left -= 1;
-            if let Some(found) = examine(&path) {
+            if let Some(found) = examine_file(&path) {
                 return Some(found);
             }
             if depth > 1 && path.is_dir() {

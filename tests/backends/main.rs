@@ -43,6 +43,7 @@ const BACKENDS: &[Tested] = &[
         rig: Some(setups::twilio_studio::rig),
     },
     Tested { name: "sip", types: phonegate::TYPES, setup: setups::sip::setup, rig: None },
+    Tested { name: "exec", types: phonegate::TYPES, setup: setups::exec::setup, rig: Some(setups::exec::rig) },
     // The example of CONTRIBUTING.md.
     Tested {
         name: "modem_bank",

@@ -12,6 +12,7 @@ pub mod calls;
 pub mod certificate;
 pub mod crowd;
 pub mod dns;
+pub mod exec;
 pub mod flood;
 pub mod gate;
 pub mod handset;

@@ -1,5 +1,7 @@
 //! Linux and its relatives.
 
+mod process_tree;
+
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
@@ -10,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Exposure, Grant};
+pub use process_tree::ProcessTree;
 
 /// Size of the buffer for a user's entry, in bytes. Entries are shorter.
 const MAX_ENTRY_BYTES: usize = 16_384;

@@ -1,5 +1,6 @@
 //! How each backend is set up for the scenarios, and its rig.
 
+pub mod exec;
 pub mod file;
 pub mod modem_bank;
 pub mod simulated;

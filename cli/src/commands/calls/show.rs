@@ -167,6 +167,7 @@ fn describe(step: &Step) -> String {
         Some(CallEvent::ServerFailed) => "asked another server",
         Some(CallEvent::Retried) => "requested again",
         Some(CallEvent::Forwarded) => "forwarded to another phone",
+        Some(CallEvent::ProgramOutput) => "the program wrote",
         Some(CallEvent::RepeatRefused) => "a repeated request was refused",
         Some(CallEvent::Blocked) => "the number was blocked",
         Some(event) => event.name(),

@@ -54,7 +54,7 @@ const KEYWORD_KEYS: [&str; 21] = [
 ];
 
 /// Keys whose numbers are shown. Under another key, a number may be a secret or a telephone number.
-const NUMBER_KEYS: [&str; 31] = [
+const NUMBER_KEYS: [&str; 32] = [
     "answer_after_ms",
     "press_after_ms",
     "local_port",
@@ -72,6 +72,7 @@ const NUMBER_KEYS: [&str; 31] = [
     "in_progress",
     "per_minute",
     "concurrent_calls",
+    "max_programs",
     "calls_per_minute",
     "calls_per_day",
     "per_day",
@@ -89,7 +90,7 @@ const NUMBER_KEYS: [&str; 31] = [
 ];
 
 /// Keys whose texts are addresses and paths. They are shown without users and numbers.
-const ADDRESS_KEYS: [&str; 13] = [
+const ADDRESS_KEYS: [&str; 15] = [
     "trunk",
     "server",
     "outbound_proxy",
@@ -102,6 +103,8 @@ const ADDRESS_KEYS: [&str; 13] = [
     "ca_file",
     "client_certificate",
     "path",
+    "program",
+    "script",
     "textfile",
 ];
 

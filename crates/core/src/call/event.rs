@@ -79,6 +79,8 @@ events! {
         Retried = "retried", Debug, [id, attempt, backend, ms, text];
         /// The call is forwarded to another phone.
         Forwarded = "forwarded", Info, [id, attempt, backend, ms];
+        /// The program that places the call wrote this line to its standard error; the text is without numbers and codes.
+        ProgramOutput = "program_output", Info, [id, attempt, backend, ms, text];
         /// The phone rings, as far as the backend can know.
         Ringing = "ringing", Info, [id, attempt, backend, ms];
         /// A person or a machine answered.

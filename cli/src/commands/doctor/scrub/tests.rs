@@ -7,7 +7,8 @@ use serde_json::json;
 use super::*;
 
 /// Keys whose texts and numbers are hidden: secrets, their places, and personal data.
-const HIDDEN_KEYS: [&str; 23] = [
+const HIDDEN_KEYS: [&str; 25] = [
+    "arguments",
     "client_key",
     "account_sid",
     "api_key_secret",
@@ -18,6 +19,7 @@ const HIDDEN_KEYS: [&str; 23] = [
     "caller_id",
     "dpapi",
     "env",
+    "environment",
     "file",
     "flow_sid",
     "from",

@@ -1,0 +1,65 @@
+//! The settings of a program that places calls.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use phonegate_approval::policy;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Exec;
+use crate::backend::{BackendContext, BuildBackend, TelephonyBackend};
+use crate::config::{ApprovalConfig, BackendSettings, Bounded, ConfigError};
+
+/// Calls by a program of your own, which is started for each call. It gets the call as JSON on its standard input, and
+/// reports on its standard output what happens.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExecConfig {
+    /// The program: an absolute path. No shell runs it, so a batch file is refused. Only administrators and the service's
+    /// account may be able to change it.
+    pub(super) program: PathBuf,
+    /// The arguments of the program, each passed as it is.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub(super) arguments: Vec<String>,
+    /// The script that the program runs: an absolute path, which becomes the last argument. Only administrators and the
+    /// service's account may be able to change it.
+    #[serde(default)]
+    pub(super) script: Option<PathBuf>,
+    /// The names of environment variables that the program gets besides the usual ones of the operating system.
+    #[serde(default)]
+    #[schemars(length(max = 64))]
+    pub(super) environment: Vec<String>,
+    /// Maximum programs that run at the same time. A further call waits up to 10 s, and is refused then.
+    #[serde(default)]
+    pub(super) max_programs: Bounded<1, 256, 16>,
+    /// Whether the program knows checks: `phonegate check` then starts it with `"check": true` in its input, and it must
+    /// ring no phone. If false, a check only examines the files.
+    #[serde(default)]
+    pub(super) supports_check: bool,
+}
+
+impl BackendSettings for ExecConfig {
+    fn trusted_files(&self) -> Vec<&Path> {
+        [Some(self.program.as_path()), self.script.as_deref()].into_iter().flatten().collect()
+    }
+
+    fn check_pins(&self, path: &str, approval: &ApprovalConfig) -> Result<(), ConfigError> {
+        if approval.pin.allow_provider {
+            return Ok(());
+        }
+        let method = policy::Method::from(approval.method).name();
+        let problem = format_args!(
+            "is of type exec: with `{method}`, the program and its provider learn the PINs of users; if that is \
+             acceptable, set \"allow_provider\": true in `approval.pin`"
+        );
+        Err(ConfigError::invalid(path, problem))
+    }
+}
+
+impl BuildBackend for ExecConfig {
+    fn build(&self, context: &BackendContext<'_>) -> Result<Arc<dyn TelephonyBackend>, ConfigError> {
+        Ok(Arc::new(Exec::new(self, context)?))
+    }
+}
