@@ -3,10 +3,14 @@
 //! A backend does not decide about other backends, deadlines or what the host sees: the engine does. Nor does it judge
 //! what a user pressed: the [`Approver`] does.
 
+mod backoff;
 mod context;
 mod file;
+mod http;
+mod replies;
 mod simulated;
 pub mod sip;
+mod start_queue;
 pub mod twilio_studio;
 
 use std::sync::Arc;
@@ -21,6 +25,7 @@ use crate::call::{Call, CallEvent, Failure, Outcome, Progress};
 use crate::config::BackendType;
 pub use context::{BackendContext, BuildBackend, backend_type, build_in_use};
 use file::FileConfig;
+use http::HttpConfig;
 use simulated::SimulatedConfig;
 use sip::SipConfig;
 use twilio_studio::TwilioStudioConfig;
@@ -31,6 +36,7 @@ pub const BACKENDS: &[BackendType] = &[
     backend_type::<FileConfig>("file").for_tests(),
     backend_type::<TwilioStudioConfig>("twilio_studio"),
     backend_type::<SipConfig>("sip"),
+    backend_type::<HttpConfig>("http"),
 ];
 
 /// A provider of calls: places calls, and follows them to their outcome.

@@ -161,22 +161,21 @@ fn check_use(config: &Config) -> Result<(), ConfigError> {
         if backend.is_for_tests() {
             if !config.allow_test_backends {
                 let problem = format!(
-                    "`{name}` is of type {}, which approves without a telephone; \
-                     it needs \"allow_test_backends\": true, never in production",
-                    backend.type_name()
+                    "`{name}` is of type {}, {}; it needs \"allow_test_backends\": true, never in production",
+                    backend.type_name(),
+                    backend.test_reason()
                 );
                 return Err(ConfigError::invalid(path, problem));
             }
-            for_tests = Some(name);
+            for_tests = Some((name, backend.test_reason()));
         } else {
             real = Some(name);
         }
     }
     match (for_tests, real) {
-        (Some(test), Some(real)) => Err(ConfigError::invalid(
-            "use",
-            format_args!("has `{test}`, which approves without a telephone, and also the real backend `{real}`"),
-        )),
+        (Some((test, reason)), Some(real)) => {
+            Err(ConfigError::invalid("use", format_args!("has `{test}`, {reason}, and also the real backend `{real}`")))
+        }
         _ => Ok(()),
     }
 }

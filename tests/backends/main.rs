@@ -43,6 +43,7 @@ const BACKENDS: &[Tested] = &[
         rig: Some(setups::twilio_studio::rig),
     },
     Tested { name: "sip", types: phonegate::TYPES, setup: setups::sip::setup, rig: None },
+    Tested { name: "http", types: phonegate::TYPES, setup: setups::http::setup, rig: Some(setups::http::rig) },
     // The example of CONTRIBUTING.md.
     Tested {
         name: "modem_bank",

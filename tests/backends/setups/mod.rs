@@ -1,6 +1,7 @@
 //! How each backend is set up for the scenarios, and its rig.
 
 pub mod file;
+pub mod http;
 pub mod modem_bank;
 pub mod simulated;
 pub mod sip;
