@@ -3,11 +3,15 @@
 //! A backend does not decide about other backends, deadlines or what the host sees: the engine does. Nor does it judge
 //! what a user pressed: the [`Approver`] does.
 
+mod backoff;
 mod context;
 mod exec;
 mod file;
+mod http;
+mod replies;
 mod simulated;
 pub mod sip;
+mod start_queue;
 pub mod twilio_studio;
 
 use std::sync::Arc;
@@ -23,6 +27,7 @@ use crate::config::BackendType;
 pub use context::{BackendContext, BuildBackend, backend_type, build_in_use};
 use exec::ExecConfig;
 use file::FileConfig;
+use http::HttpConfig;
 use simulated::SimulatedConfig;
 use sip::SipConfig;
 use twilio_studio::TwilioStudioConfig;
@@ -34,6 +39,7 @@ pub const BACKENDS: &[BackendType] = &[
     backend_type::<TwilioStudioConfig>("twilio_studio"),
     backend_type::<SipConfig>("sip"),
     backend_type::<ExecConfig>("exec"),
+    backend_type::<HttpConfig>("http"),
 ];
 
 /// A provider of calls: places calls, and follows them to their outcome.

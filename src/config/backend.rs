@@ -25,6 +25,17 @@ pub trait BackendSettings: Any + fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Returns the secrets whose keys the configuration chooses, each with its path below the backend.
+    fn named_secrets(&self) -> Vec<(String, &Secret)> {
+        Vec::new()
+    }
+
+    /// Returns whether the provider is at an address of this machine, where any user could take its place, and the
+    /// configuration does not allow that (`local_peer`). Such a backend counts as a test backend.
+    fn is_local_test(&self) -> bool {
+        false
+    }
+
     /// Returns the backend's own file of certificate authorities. An account that can change it can approve calls.
     fn ca_file(&self) -> Option<&Path> {
         None
@@ -176,9 +187,24 @@ impl BackendConfig {
         self.kind.name
     }
 
-    /// Returns whether it approves calls without a telephone.
+    /// Returns whether it is for tests: it approves calls without a telephone, or by a local provider that is not allowed.
     pub fn is_for_tests(&self) -> bool {
+        self.kind.is_for_tests || self.settings.is_local_test()
+    }
+
+    /// Returns whether its type is for tests: it approves calls without a telephone.
+    pub(super) fn is_of_test_type(&self) -> bool {
         self.kind.is_for_tests
+    }
+
+    /// Returns why it is for tests, as the end of a sentence about it.
+    pub(super) fn test_reason(&self) -> &'static str {
+        match self.kind.is_for_tests {
+            true => "which approves without a telephone",
+            false => {
+                "whose provider is on this machine, where any user could take its place (\"local_peer\": true allows it)"
+            }
+        }
     }
 
     /// Returns the settings if they are of the type `T`.

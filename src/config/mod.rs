@@ -229,8 +229,9 @@ impl Config {
     /// Returns the secrets, each with its path in the file.
     fn secrets(&self) -> impl Iterator<Item = (String, &Secret)> {
         let backends = self.backends.iter().flat_map(|(name, backend)| {
-            let set = backend.facts().secrets().into_iter().filter_map(|(key, secret)| Some((key, secret?)));
-            set.map(move |(key, secret)| (format!("backends.{name}.{key}"), secret))
+            let facts = backend.facts();
+            let set = facts.secrets().into_iter().filter_map(|(key, secret)| Some((key.to_owned(), secret?)));
+            set.chain(facts.named_secrets()).map(move |(key, secret)| (format!("backends.{name}.{key}"), secret))
         });
         let of_store = self.store.facts().secrets().into_iter();
         let store = of_store.map(|(key, secret)| (format!("store.{key}"), secret));

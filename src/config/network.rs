@@ -167,7 +167,7 @@ fn certificates(path: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>,
 /// If it is another kind of URL. The error names `path`.
 pub(crate) fn provider_url(path: &str, text: &str) -> Result<Url, ConfigError> {
     let invalid = |problem: &str| Err(ConfigError::invalid(path, problem));
-    let Ok(url) = Url::parse(text) else { return invalid("is not a URL like https://studio.twilio.com") };
+    let Ok(url) = Url::parse(text) else { return invalid("is not a URL that begins with https://") };
     let loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),

@@ -61,13 +61,15 @@ pub(super) fn check_routes(config: &Config) -> Result<(), ConfigError> {
     for (path, order) in config.lists() {
         check_order(config, &path, order)?;
         for name in order {
-            let is_for_tests = config.backends.get(name).is_some_and(BackendConfig::is_for_tests);
-            if is_for_tests { for_tests = Some(name) } else { real = Some(name) }
+            match config.backends.get(name).filter(|backend| backend.is_for_tests()) {
+                Some(backend) => for_tests = Some((name, backend.test_reason())),
+                None => real = Some(name),
+            }
         }
-        if let (Some(test), Some(real)) = (for_tests, real) {
+        if let (Some((test, reason)), Some(real)) = (for_tests, real) {
             let problem = match order.contains(test) && order.contains(real) {
-                true => format!("has `{test}`, which approves without a telephone, and also the real backend `{real}`"),
-                false => format!("`{test}` approves without a telephone, but the real backend `{real}` is in use, too"),
+                true => format!("has `{test}`, {reason}, and also the real backend `{real}`"),
+                false => format!("`{test}`, {reason}, and the real backend `{real}` are both in use"),
             };
             return Err(ConfigError::invalid(path, problem));
         }
@@ -95,9 +97,9 @@ fn check_order(config: &Config, path: &str, order: &[String]) -> Result<(), Conf
         }
         if backend.is_for_tests() && !config.allow_test_backends {
             let problem = format!(
-                "`{name}` is of type {}, which approves without a telephone; \
-                 it needs \"allow_test_backends\": true, never in production",
-                backend.type_name()
+                "`{name}` is of type {}, {}; it needs \"allow_test_backends\": true, never in production",
+                backend.type_name(),
+                backend.test_reason()
             );
             return Err(ConfigError::invalid(path, problem));
         }

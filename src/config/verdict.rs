@@ -12,9 +12,9 @@ impl Config {
     /// Returns whether the verdict of this backend itself approves calls.
     ///
     /// A backend whose provider judges says so with `accept_provider_verdict`. Without it, `allow_test_backends`
-    /// decides for a test backend, and any other one is refused.
+    /// decides for the types of backends that are for tests, and any other one is refused.
     pub fn provider_verdicts(&self, backend: &BackendConfig) -> ProviderVerdicts {
-        let by_default = self.allow_test_backends && backend.is_for_tests();
+        let by_default = self.allow_test_backends && backend.is_of_test_type();
         match backend.facts().judge() {
             Judge::Provider { accept } if accept.unwrap_or(by_default) => ProviderVerdicts::Accepted,
             Judge::Provider { .. } | Judge::PhoneGate => ProviderVerdicts::Refused,

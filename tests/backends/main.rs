@@ -44,6 +44,7 @@ const BACKENDS: &[Tested] = &[
     },
     Tested { name: "sip", types: phonegate::TYPES, setup: setups::sip::setup, rig: None },
     Tested { name: "exec", types: phonegate::TYPES, setup: setups::exec::setup, rig: Some(setups::exec::rig) },
+    Tested { name: "http", types: phonegate::TYPES, setup: setups::http::setup, rig: Some(setups::http::rig) },
     // The example of CONTRIBUTING.md.
     Tested {
         name: "modem_bank",

@@ -17,6 +17,7 @@ pub mod flood;
 pub mod gate;
 pub mod handset;
 pub mod host;
+pub mod http_provider;
 pub mod kamailio;
 pub mod limits;
 pub mod network;

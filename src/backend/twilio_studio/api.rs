@@ -4,7 +4,6 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use phonegate_net::https_client::{self, BodyError};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Method, Response, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
@@ -12,10 +11,11 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use url::Url;
 
+use super::super::backoff::RequestError;
+use super::super::replies;
 use super::TwilioStudioConfig;
 use crate::call::{Failure, FailureReason};
 use crate::config::{ConfigError, NetworkConfig, build_https_client, provider_url};
-use crate::no_duplicate_keys::Json;
 use crate::redact::{diagnostic_text, sanitize_untrusted};
 
 /// Maximum concurrent polls. Each needs a connection with its buffers; a queued poll needs little memory.
@@ -113,7 +113,7 @@ impl Api {
         self.read(Some(&self.commands), Method::POST, path, form).await
     }
 
-    /// Like [`Api::post`], but is not queued: the caller holds a permit of [`StartQueue`](super::start_queue::StartQueue).
+    /// Like [`Api::post`], but is not queued: the caller holds a permit of [`StartQueue`](super::super::start_queue::StartQueue).
     pub(super) async fn post_at_once<T: DeserializeOwned>(
         &self,
         path: &[&str],
@@ -184,26 +184,26 @@ impl Api {
     }
 }
 
-impl ApiError {
-    /// Returns whether the same request may succeed a little later.
-    pub(super) fn is_transient(&self) -> bool {
+impl RequestError for ApiError {
+    fn is_transient(&self) -> bool {
         match self {
             Self::NotSent(_) | Self::Lost(_) | Self::Malformed => true,
             Self::Refused(refusal) => refusal.status == 429 || refusal.status >= 500,
         }
     }
 
-    /// Returns whether Twilio refused the request as one too many, without processing it.
-    pub(super) fn is_throttled(&self) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.status == 429)
-    }
-
-    /// Returns the pause that Twilio asked for, zero if it asked for none.
-    pub(super) fn retry_after(&self) -> Duration {
+    fn retry_after(&self) -> Duration {
         match self {
             Self::Refused(refusal) => refusal.retry_after.unwrap_or_default(),
             _ => Duration::ZERO,
         }
+    }
+}
+
+impl ApiError {
+    /// Returns whether Twilio refused the request as one too many, without processing it.
+    pub(super) fn is_throttled(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.status == 429)
     }
 
     /// Returns the failure of a call for this error.
@@ -230,7 +230,7 @@ impl Refusal {
             message: String,
         }
         let status = response.status();
-        let retry_after = retry_after(response.headers());
+        let retry_after = replies::retry_after(response.headers());
         let body = https_client::body(response).await.unwrap_or_default();
         let error: Error = parse(&body).unwrap_or_default();
         // A refusal of a start may quote its parameters, which hold the codes of the call.
@@ -276,20 +276,7 @@ impl std::fmt::Display for Refusal {
 
 /// Parses a reply, in which null is the same as an absent key. Returns `None` if it is no `T`, or has a key twice.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
-    let json: Json = serde_json::from_slice(body).ok()?;
-    serde_json::from_value(json.without_nulls()).ok()
-}
-
-/// Returns the pause of `Retry-After`, which has seconds or a date (RFC 9110, section 10.2.3).
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    match value.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => {
-            let date = httpdate::parse_http_date(value).ok()?;
-            Some(date.duration_since(SystemTime::now()).unwrap_or_default())
-        }
-    }
+    serde_json::from_value(replies::parse(body)?.without_nulls()).ok()
 }
 
 /// Returns whether a text is an identifier of Twilio: a prefix of two letters, and 32 hexadecimal digits.

@@ -5,13 +5,11 @@
 //! The API: <https://www.twilio.com/docs/studio/rest-api/v2/execution>.
 
 mod api;
-mod backoff;
 mod config;
 mod execution_ref;
 mod flow;
 mod outcome;
 mod parameters;
-mod start_queue;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,6 +19,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use super::backoff::{self, PollSchedule, RequestError, retry};
+use super::start_queue::StartQueue;
 use super::{
     BackendContext, CallRef, CallStep, HANG_UP_LIMIT, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend,
 };
@@ -30,12 +30,10 @@ use crate::clock::Moment;
 use crate::config::{ConfigError, is_e164};
 use crate::redact::diagnostic_text;
 use api::{Api, ApiError, is_sid};
-use backoff::PollSchedule;
 use execution_ref::{ExecutionRef, Nonce};
 use flow::Plan;
 use outcome::{Context, Expected};
 use parameters::Parameters;
-use start_queue::StartQueue;
 
 pub use config::TwilioStudioConfig;
 pub use flow::{Installed, flow_definition, install_flow};
@@ -44,9 +42,11 @@ pub use flow::{Installed, flow_definition, install_flow};
 /// one is safe.
 const MAX_START_TRIES: u32 = 3;
 
-/// Pauses before a request to end or to delete a call is sent again, which is safe. They leave most of [`HANG_UP_LIMIT`]
-/// to the requests.
-const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
+/// Pause between the first polls of a call.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Pause between later polls.
+const LATER_PAUSE: Duration = Duration::from_secs(2);
 
 /// Number of malformed replies in a row after which a call fails.
 const MAX_MALFORMED_REPLIES: u32 = 3;
@@ -198,7 +198,8 @@ impl TwilioStudio {
 
     async fn end(&self, call: &ExecutionRef<'_>) -> Result<(), Failure> {
         let path = self.execution(call, &[]);
-        retry(|| self.api.post(&path, &[("Status", "ended")])).await.map(|_: IgnoredAny| ())
+        let ended = retry(|| self.api.post(&path, &[("Status", "ended")])).await;
+        ended.map(|_: IgnoredAny| ()).map_err(|error| error.failure())
     }
 
     /// Ends a call that is no longer followed, and returns `failure`. If the call cannot be ended, its text says so.
@@ -262,7 +263,7 @@ impl TelephonyBackend for TwilioStudio {
             return Outcome::Failed(self.abandon(&call, Failure::new(FailureReason::Interrupted, sentence)).await);
         };
         on_step(CallStep::Progress(Progress::Ringing));
-        let (mut schedule, mut state) = (PollSchedule::new(), PollState::default());
+        let (mut schedule, mut state) = (PollSchedule::new(FIRST_PAUSE, LATER_PAUSE), PollState::default());
         loop {
             tokio::time::sleep(schedule.next_pause()).await;
             let error = match self.poll((&call, nonce), approver, &mut state, on_step).await {
@@ -289,7 +290,7 @@ impl TelephonyBackend for TwilioStudio {
     async fn clean_up(&self, reference: &CallRef) -> Result<(), Failure> {
         let call = ExecutionRef::parse(reference)?;
         let path = self.execution(&call, &[]);
-        retry(|| self.api.delete(&path)).await
+        retry(|| self.api.delete(&path)).await.map_err(|error: ApiError| error.failure())
     }
 
     async fn run_background(&self, _: HealthSink<'_>, _: bool) {
@@ -336,22 +337,6 @@ impl TelephonyBackend for TwilioStudio {
 fn with_proxy(failure: &Failure, proxy: &str) -> Failure {
     let asked = if proxy.is_empty() { String::new() } else { format!(" Asked {proxy}.") };
     Failure::verbatim(failure.reason(), format!("{}{asked}", failure.text()))
-}
-
-/// Sends a request again as long as its error is transient, after each of [`RETRY_PAUSES`]. The caller limits the time.
-async fn retry<T, A>(ask: impl Fn() -> A) -> Result<T, Failure>
-where
-    A: Future<Output = Result<T, ApiError>>,
-{
-    for pause in RETRY_PAUSES {
-        match ask().await {
-            Err(error) if error.is_transient() => {
-                tokio::time::sleep(error.retry_after().max(pause.mul_f64(backoff::jitter()))).await;
-            }
-            done => return done.map_err(|error| error.failure()),
-        }
-    }
-    ask().await.map_err(|error| error.failure())
 }
 
 async fn judge(answer: Result<Answer, Failure>, approver: &Approver) -> Outcome {

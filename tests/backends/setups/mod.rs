@@ -2,6 +2,7 @@
 
 pub mod exec;
 pub mod file;
+pub mod http;
 pub mod modem_bank;
 pub mod simulated;
 pub mod sip;

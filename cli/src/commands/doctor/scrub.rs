@@ -29,7 +29,7 @@ const MAX_SECRET: u64 = 4096;
 const NUMBER_DIGITS: usize = 7;
 
 /// Keys of the configuration whose texts are keywords, which are shown.
-const KEYWORD_KEYS: [&str; 21] = [
+const KEYWORD_KEYS: [&str; 37] = [
     "type",
     "method",
     "use",
@@ -51,10 +51,26 @@ const KEYWORD_KEYS: [&str; 21] = [
     "format",
     "messages",
     "$schema",
+    "reference",
+    "call_id",
+    "state",
+    "empty",
+    "error",
+    "digits",
+    "attempt",
+    "pointer",
+    "pound",
+    "pause",
+    "full",
+    "text",
+    "name",
+    "header",
+    "timestamp_header",
+    "scope",
 ];
 
 /// Keys whose numbers are shown. Under another key, a number may be a secret or a telephone number.
-const NUMBER_KEYS: [&str; 32] = [
+const NUMBER_KEYS: [&str; 34] = [
     "answer_after_ms",
     "press_after_ms",
     "local_port",
@@ -87,15 +103,18 @@ const NUMBER_KEYS: [&str; 32] = [
     "max_failures",
     "lock_minutes",
     "repeat",
+    "every_ms",
+    "status",
 ];
 
 /// Keys whose texts are addresses and paths. They are shown without users and numbers.
-const ADDRESS_KEYS: [&str; 15] = [
+const ADDRESS_KEYS: [&str; 16] = [
     "trunk",
     "server",
     "outbound_proxy",
     "signalling_addresses",
     "base_url",
+    "token_url",
     "domain",
     "local_address",
     "proxy",
@@ -107,6 +126,12 @@ const ADDRESS_KEYS: [&str; 15] = [
     "script",
     "textfile",
 ];
+
+/// Keys of tables by country, or by a text of a provider. Their values are keywords, or objects.
+const TABLE_KEYS: [&str; 3] = ["by_country", "pending", "failed"];
+
+/// Keys of objects whose keys the administrator or the provider chooses. Everything below them is hidden, whatever its key.
+const OPAQUE_KEYS: [&str; 4] = ["secrets", "headers", "form", "json"];
 
 /// The key whose texts are prefixes of numbers. They are shown, unless one is long enough for a whole number.
 const PREFIXES_KEY: &str = "blocked_prefixes";
@@ -144,13 +169,26 @@ impl Scrubber {
 
     fn learn(&mut self, key: &str, value: &Value) {
         match value {
-            // An object by country has languages or limits.
-            Value::Object(map) if key == "by_country" => map.values().for_each(|value| self.learn("language", value)),
+            _ if OPAQUE_KEYS.contains(&key) => self.learn_opaque(value),
+            Value::Object(map) if TABLE_KEYS.contains(&key) => {
+                map.values().for_each(|value| self.learn("language", value));
+            }
             Value::Object(map) => map.iter().for_each(|(key, value)| self.learn(key, value)),
             Value::Array(values) => values.iter().for_each(|value| self.learn(key, value)),
             Value::String(text) => self.learn_text(key, text),
             Value::Number(number) if !NUMBER_KEYS.contains(&key) => self.secrets.push(number.to_string()),
             Value::Number(_) | Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    fn learn_opaque(&mut self, value: &Value) {
+        match value {
+            Value::Object(map) if names_secret(map) => map.iter().for_each(|(key, value)| self.learn(key, value)),
+            Value::Object(map) => map.values().for_each(|value| self.learn_opaque(value)),
+            Value::Array(values) => values.iter().for_each(|value| self.learn_opaque(value)),
+            Value::String(text) => self.secrets.push(text.trim().to_owned()),
+            Value::Number(number) => self.secrets.push(number.to_string()),
+            Value::Null | Value::Bool(_) => {}
         }
     }
 
@@ -262,7 +300,8 @@ impl Scrubber {
 
     fn shown(&self, key: &str, value: &Value) -> Value {
         match value {
-            Value::Object(map) if key == "by_country" => map
+            _ if OPAQUE_KEYS.contains(&key) => self.shown_opaque(value),
+            Value::Object(map) if TABLE_KEYS.contains(&key) => map
                 .iter()
                 .map(|(country, value)| (self.technical_text(country), self.shown("language", value)))
                 .collect(),
@@ -283,6 +322,20 @@ impl Scrubber {
         }
     }
 
+    fn shown_opaque(&self, value: &Value) -> Value {
+        match value {
+            Value::Object(map) if names_secret(map) => {
+                map.iter().map(|(key, value)| (key.clone(), self.shown(key, value))).collect()
+            }
+            Value::Object(map) => {
+                map.iter().map(|(key, value)| (self.technical_text(key), self.shown_opaque(value))).collect()
+            }
+            Value::Array(values) => values.iter().map(|value| self.shown_opaque(value)).collect(),
+            Value::String(_) | Value::Number(_) => HIDDEN.into(),
+            Value::Null | Value::Bool(_) => value.clone(),
+        }
+    }
+
     fn number(&self, number: &serde_json::Number) -> Value {
         let text = number.to_string();
         match text == self.technical_text(&text) && digits_in(&text) < NUMBER_DIGITS {
@@ -290,6 +343,11 @@ impl Scrubber {
             false => HIDDEN.into(),
         }
     }
+}
+
+/// Returns whether an object names the place of a secret.
+fn names_secret(map: &Map<String, Value>) -> bool {
+    map.len() == 1 && ["env", "file", "dpapi"].iter().any(|key| map.contains_key(*key))
 }
 
 /// Returns whether a text is a prefix of a number, and too short for a whole one.

@@ -7,22 +7,29 @@ use serde_json::json;
 use super::*;
 
 /// Keys whose texts and numbers are hidden: secrets, their places, and personal data.
-const HIDDEN_KEYS: [&str; 25] = [
+const HIDDEN_KEYS: [&str; 35] = [
     "arguments",
     "client_key",
     "account_sid",
+    "api_key",
     "api_key_secret",
     "api_key_sid",
+    "auth",
     "auth_token",
     "auth_username",
+    "bearer",
     "blocked",
     "caller_id",
+    "client_id",
+    "client_secret",
     "dpapi",
     "env",
     "environment",
     "file",
     "flow_sid",
+    "form",
     "from",
+    "json",
     "key",
     "number_key",
     "number_prefix",
@@ -30,9 +37,12 @@ const HIDDEN_KEYS: [&str; 25] = [
     "password",
     "pepper",
     "pin",
+    "preset",
+    "scenario_id",
     "to",
     "url",
     "username",
+    "value",
 ];
 
 fn scrubber(config: &Value) -> Scrubber {
@@ -188,6 +198,34 @@ fn rules_for_numbers_are_shown_and_remain_in_the_log() {
     assert_eq!(shown, config);
     let words = "the number is of the type fixed_line_or_mobile, and not of national ones, at sbc2.contoso.local";
     assert_eq!(scrubber.technical_text(words), words);
+}
+
+#[test]
+fn what_a_declared_request_contains_is_hidden_under_any_key() {
+    let config = json!({ "backends": { "web": {
+        "type": "http",
+        "secrets": { "type": "s3cret-1", "state": { "env": "NO_SUCH_VARIABLE" }, "url": { "file": "no-such-file" } },
+        "start": {
+            "url": "https://calls.contoso.com/?key=s3cret-2",
+            "headers": { "on": "s3cret-3" },
+            "json": { "method": ["s3cret-4", 445566], "language": { "status": 778899 } },
+            "form": { "text": "s3cret-5" }
+        },
+        "poll": { "state": "/state", "every_ms": 1000, "pending": { "on hold": "ringing" } },
+        "failed": { "busy": "Unreachable" },
+        "auth": { "bearer": "s3cret-6", "header": { "name": "X-Key", "value": "s3cret-7" } }
+    } } });
+    let text = config.to_string();
+    let scrubber = scrubber(&config);
+    let shown = scrubber.config(&text).unwrap();
+    for secret in ["s3cret", "445566", "778899", "NO_SUCH_VARIABLE", "no-such-file"] {
+        assert!(!shown.contains(secret), "{secret}: {shown}");
+    }
+    for harmless in ["/state", "1000", "ringing", "Unreachable", "X-Key"] {
+        assert!(shown.contains(harmless), "{harmless}: {shown}");
+    }
+    let words = scrubber.technical_text("s3cret-1 s3cret-3 s3cret-4 s3cret-5 s3cret-6 s3cret-7 Unreachable ringing");
+    assert_eq!(words, "… … … … … … Unreachable ringing");
 }
 
 #[test]

@@ -36,7 +36,7 @@ impl StartQueue {
             }
             Ok(Err(_)) => Err(Failure::new(FailureReason::Interrupted, "PhoneGate is being shut down.")),
             Err(_) => {
-                let sentence = "Too many calls are being started at Twilio at once. Try again later.";
+                let sentence = "Too many calls are being started at the provider at once. Try again later.";
                 Err(Failure::new(FailureReason::Throttled, sentence))
             }
         }

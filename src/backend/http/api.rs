@@ -1,0 +1,249 @@
+//! Sends requests to a web service, and reads their replies.
+
+use std::time::{Duration, SystemTime};
+
+use phonegate_net::https_client::{self, BodyError};
+use phonegate_net::lookup;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use url::Url;
+
+use super::super::BackendContext;
+use super::super::backoff::RequestError;
+use super::super::replies;
+use super::auth::Auth;
+use super::config::HttpConfig;
+use super::request::Request;
+use super::template::RenderError;
+use crate::call::{Failure, FailureReason};
+use crate::config::{ConfigError, build_https_client};
+use crate::no_duplicate_keys::Json;
+use crate::redact::diagnostic_text;
+
+/// Maximum concurrent polls.
+const MAX_POLLS: usize = 192;
+
+/// Maximum concurrent requests that end calls or check the service.
+const MAX_COMMANDS: usize = 256;
+
+/// A web service.
+pub(super) struct Api {
+    client: Client,
+    /// A description of the proxy. Empty if there is none.
+    pub(super) proxy: String,
+    /// Scheme, host and port.
+    pub(super) origin: Url,
+    pub(super) auth: Auth,
+    polls: Semaphore,
+    /// Separate from `polls`, so that ending a call does not wait for queued polls.
+    commands: Semaphore,
+}
+
+/// Which queue a request waits in.
+#[derive(Clone, Copy)]
+pub(super) enum Queue {
+    /// None: the caller holds a permit of its own.
+    None,
+    Polls,
+    Commands,
+}
+
+/// Why a request has no usable reply.
+pub(super) enum ApiError {
+    /// The request cannot be written.
+    NotWritten(RenderError),
+    /// There is no token, so the request was not sent.
+    NoToken(Failure),
+    /// The request certainly did not reach the service. Text: the cause.
+    NotSent(String),
+    /// The request may have reached the service, but there is no reply. Text: the cause.
+    Lost(String),
+    /// The reply is not as the configuration declares it. Text: how it differs.
+    Malformed(String),
+    /// The service refused the request.
+    Refused(Refusal),
+}
+
+/// A reply with a status of 400 or more.
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    /// The body, if it is JSON.
+    pub(super) body: Option<Value>,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Api {
+    /// # Errors
+    /// A setting cannot work, or a secret cannot be read.
+    pub(super) fn new(
+        config: &HttpConfig,
+        auth: Auth,
+        origin: &Url,
+        context: &BackendContext<'_>,
+    ) -> Result<Self, ConfigError> {
+        let section = (context.path.as_str(), config.ca_file.as_deref());
+        let (builder, proxy) = context.network.https_client_builder(section, origin, context.base)?;
+        let client = build_https_client(builder.dns_resolver(lookup::Resolver))?;
+        let (polls, commands) = (Semaphore::new(MAX_POLLS), Semaphore::new(MAX_COMMANDS));
+        Ok(Self { client, proxy, origin: origin.clone(), auth, polls, commands })
+    }
+
+    /// Returns the time by the service's clock.
+    pub(super) async fn date(&self) -> Option<SystemTime> {
+        https_client::date(&self.client, &self.origin).await
+    }
+
+    /// Returns the service's host and port, to show them.
+    pub(super) fn host(&self) -> String {
+        let port = self.origin.port().map(|port| format!(":{port}")).unwrap_or_default();
+        diagnostic_text(&format!("{}{port}", self.origin.host_str().unwrap_or_default()))
+    }
+
+    /// Sends a request, and returns the body of a reply with one of the statuses `expected`.
+    pub(super) async fn send(&self, queue: Queue, request: &Request, expected: &[u16]) -> Result<Vec<u8>, ApiError> {
+        let queue = match queue {
+            Queue::None => None,
+            Queue::Polls => Some(&self.polls),
+            Queue::Commands => Some(&self.commands),
+        };
+        let _permit = match queue {
+            // The queue is never closed.
+            Some(queue) => queue.acquire().await.ok(),
+            None => None,
+        };
+        let (sent, token) = self.send_once(request, expected).await;
+        match (sent, &self.auth, token) {
+            // A token may be withdrawn before it expires. The service did not process a request that it refuses so.
+            (Err(ApiError::Refused(Refusal { status: 401, .. })), Auth::Token(tokens), Some(token)) => {
+                tokens.forget(&token).await;
+                self.send_once(request, expected).await.0
+            }
+            (sent, _, _) => sent,
+        }
+    }
+
+    /// Sends a request once. Also returns the token that it used.
+    async fn send_once(
+        &self,
+        request: &Request,
+        expected: &[u16],
+    ) -> (Result<Vec<u8>, ApiError>, Option<SecretString>) {
+        let mut builder = self.client.request(request.method.clone(), request.url.clone());
+        for (name, value) in &request.headers {
+            builder = builder.header(name, value);
+        }
+        if let Some(content_type) = request.content_type {
+            builder = builder.header(CONTENT_TYPE, content_type).body(request.body.to_vec());
+        }
+        match self.auth.apply(builder, &request.body).await {
+            Ok((builder, token)) => (read(builder, expected).await, token),
+            Err(error) => (Err(error), None),
+        }
+    }
+}
+
+async fn read(request: reqwest::RequestBuilder, expected: &[u16]) -> Result<Vec<u8>, ApiError> {
+    let response = request.send().await.map_err(ApiError::of_request)?;
+    let status = response.status();
+    if expected.contains(&status.as_u16()) {
+        return https_client::body(response).await.map_err(ApiError::of_body);
+    }
+    if status.is_client_error() || status.is_server_error() {
+        let retry_after = replies::retry_after(response.headers());
+        let body = https_client::body(response).await.unwrap_or_default();
+        let body = replies::parse(&body).map(|Json(body)| body);
+        return Err(ApiError::Refused(Refusal { status: status.as_u16(), body, retry_after }));
+    }
+    let redirects = if status.is_redirection() { ", a redirect, which is not followed" } else { "" };
+    Err(ApiError::Malformed(format!("has the status {}{redirects}", status.as_u16())))
+}
+
+/// Reads a reply as JSON.
+pub(super) fn json(body: &[u8]) -> Result<Value, ApiError> {
+    match replies::parse(body) {
+        Some(Json(reply)) => Ok(reply),
+        None => Err(ApiError::Malformed("is no JSON, or has a key twice".to_owned())),
+    }
+}
+
+impl ApiError {
+    /// Returns the error of a request without a reply.
+    pub(super) fn of_request(error: reqwest::Error) -> Self {
+        match error.is_connect() || error.is_builder() {
+            true => Self::NotSent(https_client::describe(error)),
+            false => Self::Lost(https_client::describe(error)),
+        }
+    }
+
+    /// Returns the error of a reply that could not be read whole.
+    pub(super) fn of_body(error: BodyError) -> Self {
+        match error {
+            BodyError::Lost(error) => Self::Lost(https_client::describe(error)),
+            BodyError::TooLong => Self::Malformed("is longer than 1 MB".to_owned()),
+        }
+    }
+
+    /// Returns whether the service refused the request as one too many, without processing it.
+    pub(super) fn is_throttled(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.status == 429)
+    }
+
+    /// Returns the failure of a call for this error.
+    pub(super) fn failure(&self) -> Failure {
+        let failed = |sentence: String| Failure::new(FailureReason::CannotPlace, sentence);
+        match self {
+            Self::NotWritten(error) => failed(format!("The request to the provider cannot be written: {error}.")),
+            Self::NoToken(failure) => failure.clone(),
+            Self::NotSent(cause) | Self::Lost(cause) => {
+                failed(format!("The provider cannot be reached: {}.", diagnostic_text(cause)))
+            }
+            Self::Malformed(problem) => failed(format!("The provider's reply makes no sense: it {problem}.")),
+            Self::Refused(refusal) => Failure::new(refusal.reason(), refusal),
+        }
+    }
+}
+
+impl RequestError for ApiError {
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::NotSent(_) | Self::Lost(_) | Self::Malformed(_) | Self::NoToken(_) => true,
+            Self::NotWritten(_) => false,
+            Self::Refused(refusal) => refusal.status == 429 || refusal.status >= 500,
+        }
+    }
+
+    fn retry_after(&self) -> Duration {
+        match self {
+            Self::Refused(refusal) => refusal.retry_after.unwrap_or_default(),
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+impl Refusal {
+    /// Returns the reason that the status alone gives.
+    pub(super) fn reason(&self) -> FailureReason {
+        match self.status {
+            401 | 403 | 404 => FailureReason::NotConfigured,
+            409 => FailureReason::AlreadyInProgress,
+            429 => FailureReason::Throttled,
+            _ => FailureReason::CannotPlace,
+        }
+    }
+}
+
+/// `The provider refused with status 401: Unauthorized.`
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let known = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
+        write!(f, "The provider refused with status {}: {}.", self.status, known.unwrap_or("an unknown status"))
+    }
+}
+
+/// Removes secrets from a text of the service, which could quote them from a request.
+pub(super) fn without_secrets(text: &str, secrets: &[SecretString]) -> String {
+    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose_secret(), "…"))
+}

@@ -1,0 +1,266 @@
+//! How requests authenticate.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use phonegate_net::{https_client, lookup};
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use reqwest::{Client, RequestBuilder};
+use ring::hmac;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+use tokio::sync::Mutex;
+use url::{Url, form_urlencoded};
+use zeroize::Zeroizing;
+
+use super::super::BackendContext;
+use super::super::replies;
+use super::api::{ApiError, Refusal};
+use super::config::{AuthConfig, HmacConfig, HttpConfig, Oauth2Config};
+use super::request::header_name;
+use crate::call::{Failure, FailureReason};
+use crate::config::{ConfigError, build_https_client, provider_url};
+use crate::no_duplicate_keys::Json;
+
+/// How long before its end a token is replaced.
+const TOKEN_MARGIN: Duration = Duration::from_secs(30);
+
+/// How long a token is used whose reply does not say when it expires.
+const TOKEN_DEFAULT: Duration = Duration::from_secs(300);
+
+/// Maximum time that a token is used.
+const TOKEN_MAX: Duration = Duration::from_secs(86_400);
+
+/// Maximum length of a token, in bytes.
+const MAX_TOKEN: usize = 8_192;
+
+/// How requests authenticate.
+pub(super) enum Auth {
+    /// By their own headers.
+    None,
+    /// By a header that is always the same.
+    Fixed(HeaderName, HeaderValue),
+    Token(Tokens),
+    Signature {
+        key: hmac::Key,
+        header: HeaderName,
+        timestamp_header: HeaderName,
+    },
+}
+
+impl Auth {
+    /// # Errors
+    /// A secret cannot be read, or a setting cannot work.
+    pub(super) fn new(config: &HttpConfig, context: &BackendContext<'_>) -> Result<Self, ConfigError> {
+        let at = |key: &str| format!("{}.auth.{key}", context.path);
+        Ok(match &config.auth {
+            None => Self::None,
+            Some(AuthConfig::Basic(basic)) => {
+                let key = "auth.basic.password";
+                let password = context.resolve(key, &basic.password)?;
+                if basic.username.contains(':') {
+                    return Err(ConfigError::invalid(
+                        at("basic.username"),
+                        "has a colon, which HTTP Basic cannot send",
+                    ));
+                }
+                let value = basic_value(&basic.username, &password);
+                Self::Fixed(AUTHORIZATION, header_value(&at("basic.password"), &value)?)
+            }
+            Some(AuthConfig::Bearer(token)) => {
+                let token = context.resolve("auth.bearer", token)?;
+                let value = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
+                Self::Fixed(AUTHORIZATION, header_value(&at("bearer"), &value)?)
+            }
+            Some(AuthConfig::Header(header)) => {
+                let value = context.resolve("auth.header.value", &header.value)?;
+                let name = header_name(&at("header.name"), &header.name)?;
+                Self::Fixed(name, header_value(&at("header.value"), value.expose_secret())?)
+            }
+            Some(AuthConfig::Oauth2(oauth2)) => Self::Token(Tokens::new(oauth2, config, context)?),
+            Some(AuthConfig::HmacSha256(HmacConfig { key, header, timestamp_header })) => {
+                let key = context.resolve("auth.hmac_sha256.key", key)?;
+                let header = header_name(&at("hmac_sha256.header"), header)?;
+                let timestamp_header = header_name(&at("hmac_sha256.timestamp_header"), timestamp_header)?;
+                if header == timestamp_header {
+                    let problem = "must be another header than that of the signature";
+                    return Err(ConfigError::invalid(at("hmac_sha256.timestamp_header"), problem));
+                }
+                let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose_secret().as_bytes());
+                Self::Signature { key, header, timestamp_header }
+            }
+        })
+    }
+
+    /// Returns the headers that it sets.
+    pub(super) fn headers(&self) -> Vec<HeaderName> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Fixed(name, _) => vec![name.clone()],
+            Self::Token(_) => vec![AUTHORIZATION],
+            Self::Signature { header, timestamp_header, .. } => vec![header.clone(), timestamp_header.clone()],
+        }
+    }
+
+    /// Authenticates a request with this body. Also returns the token that it uses, if any.
+    ///
+    /// # Errors
+    /// There is no token, so nothing was sent.
+    pub(super) async fn apply(
+        &self,
+        request: RequestBuilder,
+        body: &[u8],
+    ) -> Result<(RequestBuilder, Option<SecretString>), ApiError> {
+        Ok(match self {
+            Self::None => (request, None),
+            Self::Fixed(name, value) => (request.header(name, value), None),
+            Self::Token(tokens) => {
+                let token = tokens.get().await?;
+                (request.bearer_auth(token.expose_secret()), Some(token))
+            }
+            Self::Signature { key, header, timestamp_header } => {
+                let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+                let signed = request.header(header, signature(key, seconds, body));
+                (signed.header(timestamp_header, seconds), None)
+            }
+        })
+    }
+}
+
+/// Returns the signature of a body at a time: the HMAC of the seconds, a dot and the body, in hexadecimal digits.
+fn signature(key: &hmac::Key, seconds: u64, body: &[u8]) -> String {
+    let mut context = hmac::Context::with_key(key);
+    context.update(format!("{seconds}.").as_bytes());
+    context.update(body);
+    context.sign().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn basic_value(user: &str, password: &SecretString) -> Zeroizing<String> {
+    use base64::Engine;
+    let both = Zeroizing::new(format!("{user}:{}", password.expose_secret()));
+    Zeroizing::new(format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(both.as_bytes())))
+}
+
+fn header_value(path: &str, text: &str) -> Result<HeaderValue, ConfigError> {
+    let is_plain = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+    let value = HeaderValue::from_str(text).ok().filter(|_| is_plain);
+    let mut value = value.ok_or_else(|| ConfigError::invalid(path, "has characters that a header cannot contain"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The tokens of an OAuth 2 client. One is requested at a time, and shared by all requests.
+pub(super) struct Tokens {
+    client: Client,
+    url: Url,
+    authorization: HeaderValue,
+    scope: Option<String>,
+    token: Mutex<Option<Token>>,
+}
+
+struct Token {
+    value: SecretString,
+    /// When it is replaced.
+    until: Instant,
+}
+
+impl Tokens {
+    fn new(oauth2: &Oauth2Config, config: &HttpConfig, context: &BackendContext<'_>) -> Result<Self, ConfigError> {
+        let path = format!("{}.auth.oauth2", context.path);
+        let url = provider_url(&format!("{path}.token_url"), &oauth2.token_url)?;
+        let secret = context.resolve("auth.oauth2.client_secret", &oauth2.client_secret)?;
+        // RFC 6749, section 2.3.1: both are encoded as in a form.
+        let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let value = basic_value(&encode(&oauth2.client_id), &encode(secret.expose_secret()).into());
+        let section = (context.path.as_str(), config.ca_file.as_deref());
+        let (builder, _) = context.network.https_client_builder(section, &url, context.base)?;
+        let client = build_https_client(builder.dns_resolver(lookup::Resolver))?;
+        let authorization = header_value(&format!("{path}.client_secret"), &value)?;
+        Ok(Self { client, url, authorization, scope: oauth2.scope.clone(), token: Mutex::default() })
+    }
+
+    /// Returns a token that is valid, as far as its reply said.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(super) async fn get(&self) -> Result<SecretString, ApiError> {
+        let mut kept = self.token.lock().await;
+        if let Some(token) = kept.as_ref().filter(|token| Instant::now() < token.until) {
+            return Ok(token.value.clone());
+        }
+        let token = self.request().await.map_err(|error| ApiError::NoToken(error.failure_at("token endpoint")))?;
+        let value = token.value.clone();
+        *kept = Some(token);
+        Ok(value)
+    }
+
+    /// Forgets a token that the service refused.
+    pub(super) async fn forget(&self, refused: &SecretString) {
+        let mut kept = self.token.lock().await;
+        if kept.as_ref().is_some_and(|token| token.value.expose_secret() == refused.expose_secret()) {
+            *kept = None;
+        }
+    }
+
+    async fn request(&self) -> Result<Token, ApiError> {
+        let mut form = vec![("grant_type", "client_credentials")];
+        if let Some(scope) = &self.scope {
+            form.push(("scope", scope));
+        }
+        let asked = Instant::now();
+        let request = self.client.post(self.url.clone()).header(AUTHORIZATION, &self.authorization).form(&form);
+        let response = request.send().await.map_err(ApiError::of_request)?;
+        let status = response.status().as_u16();
+        if status >= 400 {
+            // 400 is `invalid_client` and the like (RFC 6749, section 5.2).
+            let status = if status == 400 { 401 } else { status };
+            return Err(ApiError::Refused(Refusal { status, body: None, retry_after: None }));
+        }
+        if status != 200 {
+            return Err(ApiError::Malformed(format!("has the status {status}")));
+        }
+        let body = Zeroizing::new(https_client::body(response).await.map_err(ApiError::of_body)?);
+        let Some(Json(reply)) = replies::parse(&body) else {
+            return Err(ApiError::Malformed("is no JSON, or has a key twice".to_owned()));
+        };
+        let text = |key: &str| reply.get(key).and_then(Value::as_str);
+        let is_bearer = text("token_type").is_some_and(|kind| kind.eq_ignore_ascii_case("bearer"));
+        let is_usable =
+            |token: &&str| (1..=MAX_TOKEN).contains(&token.len()) && token.bytes().all(|b| b.is_ascii_graphic());
+        let Some(token) = text("access_token").filter(is_usable).filter(|_| is_bearer) else {
+            return Err(ApiError::Malformed("has no bearer token".to_owned()));
+        };
+        let lifetime = reply.get("expires_in").and_then(Value::as_u64).map_or(TOKEN_DEFAULT, Duration::from_secs);
+        let used = lifetime.saturating_sub(TOKEN_MARGIN).min(TOKEN_MAX);
+        Ok(Token { value: token.to_owned().into(), until: asked + used })
+    }
+}
+
+impl ApiError {
+    /// Returns the failure of a request for a token.
+    fn failure_at(&self, place: &str) -> Failure {
+        let failure = self.failure();
+        let text = failure.text().replacen("The provider", &format!("The provider's {place}"), 1);
+        match failure.reason() {
+            // The provider of tokens limits the rate, and not that of calls.
+            FailureReason::Throttled => {
+                Failure::new(FailureReason::CannotPlace, format!("The provider's {place} is busy."))
+            }
+            reason => Failure::verbatim(reason, text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The value was computed with `openssl dgst -sha256 -hmac`.
+    #[test]
+    fn a_signature_covers_the_time_and_the_body() {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, b"hush-hush");
+        let signed = signature(&key, 1_700_000_000, br#"{"to":"+14255551212"}"#);
+        assert_eq!(signed, "1e388681e49183580df2c78de5a72f164fdfb1438d27259e5136a06de67192d3");
+        assert_ne!(signed, signature(&key, 1_700_000_001, br#"{"to":"+14255551212"}"#));
+        assert_ne!(signed, signature(&key, 1_700_000_000, br#"{"to":"+14255551213"}"#));
+    }
+}

@@ -1,0 +1,298 @@
+//! Calls by a web service whose requests and replies the configuration declares, by outbound HTTPS only.
+//!
+//! `start` places a call, `poll` asks for its state, and `hang_up` ends it. The templates of the requests are parsed, and
+//! the tables of the replies are checked, when the configuration is loaded (`service`). `outcome` reads the replies.
+
+mod api;
+mod auth;
+mod call_ref;
+mod config;
+mod infobip;
+mod outcome;
+mod request;
+mod service;
+mod settings;
+mod template;
+
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use ring::rand::{SecureRandom, SystemRandom};
+use uuid::{Builder, Uuid};
+
+use super::backoff::{self, PollSchedule, RequestError, retry};
+use super::start_queue::StartQueue;
+use super::{
+    BackendContext, CallRef, CallStep, HANG_UP_LIMIT, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend,
+};
+use crate::approval::Approver;
+use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
+use crate::clock::Moment;
+use crate::config::ConfigError;
+use api::{ApiError, Queue, Refusal, without_secrets};
+use call_ref::HttpRef;
+use outcome::{Report, quoted};
+use request::Request;
+use service::Service;
+use template::Values;
+
+pub(super) use config::HttpConfig;
+
+/// Maximum number of requests to start a call. The service has not processed a request that it refuses with 429, so
+/// another one is safe.
+const MAX_START_TRIES: u32 = 3;
+
+/// Number of malformed replies in a row after which a call fails.
+const MAX_MALFORMED_REPLIES: u32 = 3;
+
+/// The statuses of a successful start. One without content is enough only if the service has no id of its own.
+const STARTED: [u16; 4] = [200, 201, 202, 204];
+
+/// The statuses of a successful request to end a call.
+const ENDED: [u16; 4] = [200, 201, 202, 204];
+
+/// A web service that places calls.
+struct HttpBackend {
+    service: Service,
+    start_queue: StartQueue,
+}
+
+impl HttpBackend {
+    /// # Errors
+    /// A setting cannot work, or a secret cannot be read.
+    fn new(config: &HttpConfig, context: &BackendContext<'_>) -> Result<Self, ConfigError> {
+        Ok(Self { service: Service::new(config, context)?, start_queue: StartQueue::default() })
+    }
+
+    /// Requests the start of the call when there is a permit, and again if that is safe. Returns the reply's body.
+    async fn start(&self, call: &Call, request: &Request) -> Result<Vec<u8>, PlaceError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let permit = self.start_queue.acquire(&call.deadline).await;
+            let permit = permit.map_err(|failure| PlaceError { may_ring: MayRing::No, failure })?;
+            let started = self.service.api.send(Queue::None, request, &STARTED).await;
+            drop(permit);
+            let error = match started {
+                Ok(body) => return Ok(body),
+                Err(error) => error,
+            };
+            let pause = backoff::pause_before_start(error.retry_after());
+            let in_time = pause.is_some_and(|pause| pause < call.deadline.left(Moment::now()));
+            match pause {
+                Some(pause) if error.is_throttled() && tries < MAX_START_TRIES && in_time => {
+                    tokio::time::sleep(pause).await
+                }
+                _ => return Err(PlaceError { may_ring: may_ring(&error), failure: self.start_failure(&error) }),
+            }
+        }
+    }
+
+    /// Returns the failure of a call that could not be started.
+    fn start_failure(&self, error: &ApiError) -> Failure {
+        let ApiError::Refused(refusal @ Refusal { body: Some(body), .. }) = error else { return error.failure() };
+        match self.service.rules.refusal(body) {
+            Some((reason, text)) => {
+                let text = quoted(&without_secrets(text, &self.service.hidden));
+                let sentence = format!("{refusal} It reports {text}.");
+                Failure::new(reason.unwrap_or(refusal.reason()), sentence)
+            }
+            None => error.failure(),
+        }
+    }
+
+    /// Returns the service's id in the reply to a start. `None`: calls have none.
+    fn reference_in(&self, reply: &[u8]) -> Result<Option<String>, Failure> {
+        if !self.service.rules.has_reference() {
+            return Ok(None);
+        }
+        let reply = api::json(reply).map_err(|error| error.failure())?;
+        self.service.rules.reference(&reply).map(Some)
+    }
+
+    /// Returns the values for a request about a call.
+    fn values<'a>(&'a self, call_id: &'a str, reference: Option<&'a str>) -> Values<'a> {
+        Values { call: None, language: "", call_id: Some(call_id), reference, secrets: &self.service.secrets }
+    }
+
+    /// Ends a call.
+    ///
+    /// # Errors
+    /// The phone may still ring.
+    async fn end(&self, call_id: &str, reference: Option<&str>) -> Result<(), Failure> {
+        let Some(hang_up) = &self.service.hang_up else {
+            let sentence = "The backend declares no request that ends a call (`hang_up`).";
+            return Err(Failure::new(FailureReason::NotConfigured, sentence));
+        };
+        let request = hang_up.render(&self.values(call_id, reference));
+        let request = request.map_err(|error| ApiError::NotWritten(error).failure())?;
+        let ended = retry(|| self.service.api.send(Queue::Commands, &request, &ENDED)).await;
+        ended.map(drop).map_err(|error| error.failure())
+    }
+
+    /// Ends a call that is no longer followed, and returns `failure`. If the call cannot be ended, its text says so.
+    async fn abandon(&self, call_id: &str, reference: Option<&str>, failure: Failure) -> Failure {
+        match tokio::time::timeout(HANG_UP_LIMIT, self.end(call_id, reference)).await {
+            Ok(Ok(())) => failure,
+            _ => Failure::verbatim(failure.reason(), format!("{failure} The phone may ring on.")),
+        }
+    }
+
+    /// Asks the service once for the state of the call.
+    async fn poll(&self, call: &HttpRef<'_>, request: &Request) -> Result<Report, ApiError> {
+        let body = self.service.api.send(Queue::Polls, request, &[200]).await?;
+        Ok(self.service.rules.read(&api::json(&body)?, call))
+    }
+}
+
+#[async_trait]
+impl TelephonyBackend for HttpBackend {
+    async fn place(&self, call: &Call, _: StepSink<'_>) -> Result<CallRef, PlaceError> {
+        let not_rung = |failure| PlaceError { may_ring: MayRing::No, failure };
+        if call.number.extension().is_some() && !self.service.dials_extensions {
+            let sentence = "The number has an extension, and the request `start` of the backend has no {extension}.";
+            return Err(not_rung(Failure::new(FailureReason::InvalidNumber, sentence)));
+        }
+        let Some(call_id) = random_id() else {
+            let sentence = "No call can be placed: the operating system provides no random numbers.";
+            return Err(not_rung(Failure::new(FailureReason::Internal, sentence)));
+        };
+        let (call_id, language) = (call_id.to_string(), self.service.language(call));
+        let values = Values { call: Some(call), language, ..self.values(&call_id, None) };
+        let request = self.service.start.render(&values);
+        let request = request.map_err(|error| not_rung(ApiError::NotWritten(error).failure()))?;
+        let body = self.start(call, &request).await?;
+        // From here on the phone may ring.
+        let rung = |failure| PlaceError { may_ring: MayRing::Yes, failure };
+        let reference = match self.reference_in(&body) {
+            Ok(reference) => reference,
+            Err(failure) => return Err(rung(self.abandon(&call_id, None, failure).await)),
+        };
+        match HttpRef::of(&call_id, reference.as_deref(), &call.number) {
+            Ok(reference) => Ok(reference),
+            Err(failure) => Err(rung(self.abandon(&call_id, reference.as_deref(), failure).await)),
+        }
+    }
+
+    async fn follow(&self, reference: &CallRef, approver: &Approver, on_step: StepSink<'_>) -> Outcome {
+        let call = match HttpRef::parse(reference, self.service.rules.has_reference()) {
+            Ok(call) => call,
+            Err(failure) => return Outcome::Failed(failure),
+        };
+        on_step(CallStep::Progress(Progress::Ringing));
+        let failure = match self.service.poll.render(&self.values(call.call_id, call.reference)) {
+            Ok(request) => match self.follow_by(&call, &request, on_step).await {
+                Ok(answer) => return approver.judge(answer).await,
+                Err(Unapproved::Ended(failure)) => return Outcome::Failed(failure),
+                Err(Unapproved::MayRing(failure)) => failure,
+            },
+            Err(error) => ApiError::NotWritten(error).failure(),
+        };
+        Outcome::Failed(self.abandon(call.call_id, call.reference, failure).await)
+    }
+
+    async fn hang_up(&self, reference: &CallRef) -> Result<(), Failure> {
+        let call = HttpRef::parse(reference, self.service.rules.has_reference())?;
+        self.end(call.call_id, call.reference).await
+    }
+
+    async fn run_background(&self, _: HealthSink<'_>, _: bool) {
+        self.start_queue.keep_open().await;
+    }
+
+    fn outlives_its_process(&self) -> bool {
+        !self.service.poll_once
+    }
+
+    async fn check(&self) -> Result<String, Failure> {
+        let asked = match &self.service.check {
+            Some((check, status)) => {
+                let values = Values { call_id: None, ..self.values("", None) };
+                let request = check.render(&values).map_err(|error| ApiError::NotWritten(error).failure())?;
+                let replied = self.service.api.send(Queue::Commands, &request, &[*status]).await;
+                replied.map_err(|error| self.with_proxy(&error.failure()))?;
+                format!("replied with the status {status}")
+            }
+            None => match &self.service.api.auth {
+                auth::Auth::Token(tokens) => {
+                    tokens.get().await.map_err(|error| self.with_proxy(&error.failure()))?;
+                    "issued a token; nothing else was asked, since the backend declares no `check`".to_owned()
+                }
+                _ => "was not asked, since the backend declares no `check`".to_owned(),
+            },
+        };
+        let description = format!("{} {asked} {}", self.service.api.host(), self.service.api.proxy);
+        Ok(description.trim_end().to_owned())
+    }
+
+    async fn time(&self) -> Option<SystemTime> {
+        self.service.api.date().await
+    }
+}
+
+/// Why a call was not approved.
+enum Unapproved {
+    /// Its phone no longer rings.
+    Ended(Failure),
+    /// Its phone may still ring.
+    MayRing(Failure),
+}
+
+impl HttpBackend {
+    /// Polls a call until the service reports its end.
+    async fn follow_by(
+        &self,
+        call: &HttpRef<'_>,
+        request: &Request,
+        on_step: StepSink<'_>,
+    ) -> Result<phonegate_approval::verdict::Answer, Unapproved> {
+        let every = self.service.poll_every;
+        let (mut schedule, mut malformed) = (PollSchedule::new(every, every), 0);
+        loop {
+            tokio::time::sleep(schedule.next_pause()).await;
+            let error = match self.poll(call, request).await {
+                Ok(Report::Answered(answer)) => return Ok(answer),
+                Ok(Report::Failed(failure)) => return Err(Unapproved::Ended(failure)),
+                Ok(Report::Unusable(failure)) => return Err(Unapproved::MayRing(failure)),
+                Ok(Report::Pending(progress)) => {
+                    if let Some(progress) = progress {
+                        on_step(CallStep::Progress(progress));
+                    }
+                    malformed = 0;
+                    schedule.poll_succeeded();
+                    continue;
+                }
+                Err(error) => error,
+            };
+            malformed = if matches!(error, ApiError::Malformed(_)) { malformed + 1 } else { 0 };
+            if !error.is_transient() || malformed == MAX_MALFORMED_REPLIES {
+                return Err(Unapproved::MayRing(error.failure()));
+            }
+            schedule.poll_failed(error.retry_after());
+        }
+    }
+
+    /// Adds the proxy to a failure, for an administrator.
+    fn with_proxy(&self, failure: &Failure) -> Failure {
+        let proxy = &self.service.api.proxy;
+        let asked = if proxy.is_empty() { String::new() } else { format!(" Asked {proxy}.") };
+        Failure::verbatim(failure.reason(), format!("{}{asked}", failure.text()))
+    }
+}
+
+/// Returns a random GUID. `None`: the operating system provides no random numbers.
+fn random_id() -> Option<Uuid> {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(Builder::from_random_bytes(bytes).into_uuid())
+}
+
+/// Returns whether the phone may ring although the start failed.
+fn may_ring(error: &ApiError) -> MayRing {
+    match error {
+        ApiError::NotWritten(_) | ApiError::NoToken(_) | ApiError::NotSent(_) => MayRing::No,
+        // After 408 it is unknown what the service did; after 409 the phone may be ringing for another request.
+        ApiError::Refused(refusal) if matches!(refusal.status, 400..=407 | 410..=499) => MayRing::No,
+        ApiError::Refused(_) | ApiError::Lost(_) | ApiError::Malformed(_) => MayRing::Yes,
+    }
+}

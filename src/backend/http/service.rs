@@ -1,0 +1,183 @@
+//! A web service as the configuration declares it: checked, with its secrets, ready to be used.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::super::BackendContext;
+use super::api::Api;
+use super::auth::Auth;
+use super::config::{CheckMethodConfig, HttpConfig, MethodConfig, PollConfig, RequestConfig, StartConfig};
+use super::outcome::Rules;
+use super::request::{Declared, RequestTemplate};
+use super::template::{Placeholder, Scope};
+use crate::call::{Call, Country};
+use crate::config::{BackendSettings, ConfigError, PromptsConfig};
+
+/// Maximum length of a language tag (RFC 5646, section 4.4.1).
+const MAX_LANGUAGE: usize = 35;
+
+/// A web service.
+pub(super) struct Service {
+    pub(super) api: Api,
+    pub(super) rules: Rules,
+    pub(super) secrets: BTreeMap<String, SecretString>,
+    /// All secrets, to hide them in texts of the service.
+    pub(super) hidden: Vec<SecretString>,
+    pub(super) start: RequestTemplate,
+    pub(super) poll: RequestTemplate,
+    pub(super) poll_every: Duration,
+    /// Whether the service returns the result of a call only once.
+    pub(super) poll_once: bool,
+    pub(super) hang_up: Option<RequestTemplate>,
+    /// The request that checks the service, and the status of its reply.
+    pub(super) check: Option<(RequestTemplate, u16)>,
+    /// Whether `start` uses `{extension}`.
+    pub(super) dials_extensions: bool,
+    prompts: PromptsConfig,
+}
+
+impl Service {
+    /// # Errors
+    /// A setting cannot work, or a secret cannot be read.
+    pub(super) fn new(config: &HttpConfig, context: &BackendContext<'_>) -> Result<Self, ConfigError> {
+        let path = context.path.as_str();
+        let at = |key: &str| format!("{path}.{key}");
+        let (start, poll) = required(path, config)?;
+        let mut secrets = BTreeMap::new();
+        for (name, secret) in &config.secrets {
+            secrets.insert(name.clone(), context.resolve(&format!("secrets.{name}"), secret)?);
+        }
+        let mut hidden: Vec<_> = secrets.values().cloned().collect();
+        for (key, secret) in BackendSettings::secrets(config) {
+            hidden.extend(secret.map(|secret| context.resolve(key, secret)).transpose()?);
+        }
+        let rules = Rules::new(path, config, poll)?;
+        let auth = Auth::new(config, context)?;
+        let scope =
+            Scope { starts_call: false, has_call: true, has_reference: rules.has_reference(), secrets: &secrets };
+        let parse = |declared: &Declared<'_>, scope| RequestTemplate::parse(declared, scope, &auth.headers());
+
+        let of_start = Declared {
+            path: &at("start"),
+            method: start.method,
+            url: &start.url,
+            headers: &start.headers,
+            form: start.form.as_ref(),
+            json: start.json.as_ref().map(|json| &json.0),
+        };
+        let start = parse(&of_start, Scope { starts_call: true, has_reference: false, ..scope })?;
+        check_spoken(path, &start, config, context)?;
+        let of_poll = Declared {
+            path: &at("poll"),
+            method: MethodConfig::Get,
+            url: &poll.url,
+            headers: &poll.headers,
+            form: None,
+            json: None,
+        };
+        let poll_request = parse(&of_poll, scope)?;
+        let hang_up = match &config.hang_up {
+            Some(RequestConfig { method, url, headers, form, json }) => {
+                let json = json.as_ref().map(|json| &json.0);
+                let path = at("hang_up");
+                Some(parse(&Declared { path: &path, method: *method, url, headers, form: form.as_ref(), json }, scope)?)
+            }
+            None => None,
+        };
+        let check = match &config.check {
+            Some(check) => {
+                let declared = Declared {
+                    path: &at("check"),
+                    method: match check.method {
+                        CheckMethodConfig::Get => MethodConfig::Get,
+                        CheckMethodConfig::Head => MethodConfig::Head,
+                    },
+                    url: &check.url,
+                    headers: &check.headers,
+                    form: None,
+                    json: None,
+                };
+                let request = parse(&declared, Scope { has_call: false, has_reference: false, ..scope })?;
+                Some((request, u16::try_from(check.status.get()).unwrap_or(200)))
+            }
+            None => None,
+        };
+        // The credentials and the codes of calls go to one server only.
+        let others = [
+            ("poll.url", Some(&poll_request)),
+            ("hang_up.url", hang_up.as_ref()),
+            ("check.url", check.as_ref().map(|(check, _)| check)),
+        ];
+        for (key, request) in others.into_iter().filter_map(|(key, request)| Some((key, request?))) {
+            if request.origin().origin() != start.origin().origin() {
+                return Err(context.invalid(key, "must have the scheme, host and port of `start.url`"));
+            }
+        }
+        let api = Api::new(config, auth, start.origin(), context)?;
+        let dials_extensions = start.placeholders().contains(&&Placeholder::Extension);
+        Ok(Self {
+            api,
+            rules,
+            start,
+            poll: poll_request,
+            poll_every: poll.every_ms.milliseconds(),
+            poll_once: poll.once,
+            hang_up,
+            check,
+            dials_extensions,
+            prompts: context.prompts.clone(),
+            secrets,
+            hidden,
+        })
+    }
+
+    /// Returns the language of a call: the one that the host requested, or else that of the number's country, or else the
+    /// default.
+    pub(super) fn language<'a>(&'a self, call: &'a Call) -> &'a str {
+        let is_tag = |tag: &&str| {
+            (2..=MAX_LANGUAGE).contains(&tag.len())
+                && tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        let of_country =
+            || self.prompts.by_country.get(call.number.country().map(Country::as_str)?).map(String::as_str);
+        call.language.as_deref().filter(is_tag).or_else(of_country).unwrap_or(&self.prompts.language)
+    }
+}
+
+/// Returns the sections that every service needs.
+fn required<'a>(path: &str, config: &'a HttpConfig) -> Result<(&'a StartConfig, &'a PollConfig), ConfigError> {
+    let missing = |key: &str, what: &str| {
+        ConfigError::invalid(format!("{path}.{key}"), format_args!("is missing: {what}; or name a `preset`"))
+    };
+    let start = config.start.as_ref().ok_or_else(|| missing("start", "the request that starts a call"))?;
+    let poll = config.poll.as_ref().ok_or_else(|| missing("poll", "the request that asks for the state of a call"))?;
+    Ok((start, poll))
+}
+
+/// Checks that the user hears a code if PhoneGate expects one, and that each code can be told from the others.
+fn check_spoken(
+    path: &str,
+    start: &RequestTemplate,
+    config: &HttpConfig,
+    context: &BackendContext<'_>,
+) -> Result<(), ConfigError> {
+    let spoken: Vec<_> = start.placeholders().into_iter().filter_map(Placeholder::spoken_attempt).collect();
+    let (last, attempts) = (spoken.iter().max().copied(), context.policy.attempts());
+    let invalid = |problem: String| Err(ConfigError::invalid(format!("{path}.start"), problem));
+    let Some(pressed) = &config.pressed else { return Ok(()) };
+    match last {
+        _ if context.policy.method().has_code() && !spoken.contains(&1) => {
+            let method = context.policy.method().name();
+            invalid(format!("never says the code, which `{method}` expects; use {{spoken_1}}"))
+        }
+        Some(last) if last > attempts => {
+            invalid(format!("uses {{spoken_{last}}}, but `prompts.attempts` is {attempts}"))
+        }
+        Some(last) if last > 1 && pressed.attempt.is_none() => {
+            invalid(format!("uses {{spoken_{last}}}, so `pressed.attempt` must say which entry a reply is about"))
+        }
+        _ => Ok(()),
+    }
+}

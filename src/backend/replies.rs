@@ -1,0 +1,24 @@
+//! Reads the replies of providers.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+
+use crate::no_duplicate_keys::Json;
+
+/// Parses a reply as JSON. Returns `None` if it is not JSON, or has a key twice.
+pub(super) fn parse(body: &[u8]) -> Option<Json> {
+    serde_json::from_slice(body).ok()
+}
+
+/// Returns the pause of `Retry-After`, which has seconds or a date (RFC 9110, section 10.2.3).
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    match value.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let date = httpdate::parse_http_date(value).ok()?;
+            Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+        }
+    }
+}
