@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`exchange`] | the telephones and their calls: rings them, passes on what is done at them |
 //! | [`ending`] | how a call ends if nobody is at its telephone |
+//! | [`recognition`] | what a prompt asks for, by comparing its audio with the recordings |
+//! | [`sip`] | a callee of calls over SIP |
 //! | [`view`] | what a page shows: telephones, calls, steps |
 //!
 //! A line (`sip`, `studio`) receives a call from PhoneGate, rings a telephone by [`exchange::Exchange::ring`], does what
@@ -34,4 +36,6 @@
 
 pub mod ending;
 pub mod exchange;
+pub mod recognition;
+pub mod sip;
 pub mod view;
