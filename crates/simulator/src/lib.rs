@@ -4,7 +4,9 @@
 //! |---|---|
 //! | [`exchange`] | the telephones and their calls: rings them, passes on what is done at them |
 //! | [`ending`] | how a call ends if nobody is at its telephone |
+//! | [`number`] | how a telephone number is written |
 //! | [`view`] | what a page shows: telephones, calls, steps |
+//! | [`web`] | the page with the telephones, and its web server |
 //!
 //! A line (`sip`, `studio`) receives a call from PhoneGate, rings a telephone by [`exchange::Exchange::ring`], does what
 //! the [`exchange::Action`]s of its [`exchange::IncomingCall`] say, and reports what it hears. The page and the endings
@@ -34,4 +36,6 @@
 
 pub mod ending;
 pub mod exchange;
+pub mod number;
 pub mod view;
+pub mod web;
