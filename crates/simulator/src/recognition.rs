@@ -103,7 +103,7 @@ impl Recordings {
 
 /// Returns whether a piece helps to understand what is asked for.
 fn is_used(piece: Piece) -> bool {
-    !matches!(piece, Piece::Intro | Piece::WrongKey | Piece::Verified | Piece::FraudReported | Piece::Goodbye)
+    !matches!(piece, Piece::Intro | Piece::Verified | Piece::FraudReported | Piece::Goodbye)
 }
 
 /// Returns the number of different samples.
@@ -157,8 +157,8 @@ impl Recognizer {
         Self { recordings, hash: hash(&window), window, position: 0, candidates: Vec::new(), listeners, last: None }
     }
 
-    /// Hears the next audio in PCMU. Returns what the prompt asks for, once that was said; what was returned last is not
-    /// returned again.
+    /// Hears the next audio in PCMU. Returns what the prompt asks for, once that was said; what was returned last is
+    /// returned again only after a wrong entry.
     pub fn hear(&mut self, pcmu: &[u8]) -> Option<Heard> {
         let mut heard = None;
         for sample in pcmu {
@@ -183,6 +183,9 @@ impl Recognizer {
             let Some(recording) = pieces.get(recording).filter(|recording| found * 2 >= recording.blocks) else {
                 continue;
             };
+            if recording.piece == Piece::WrongKey {
+                self.last = None;
+            }
             if let Some(listener) = self.listeners.get_mut(recording.language) {
                 heard = listener.hear(recording.piece, start, end).or(heard);
             }
@@ -255,7 +258,7 @@ impl Listener {
                 }
                 None
             }
-            // A code is said again after "then the pound key", and ends with how to report a fraud.
+            // A code is said again after "then the pound key", before how to report a fraud.
             Piece::ThenPound => self.end_code(self.opening),
             Piece::NotYou => self.end_code(None),
             Piece::PressPound => {

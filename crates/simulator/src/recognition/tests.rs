@@ -157,6 +157,16 @@ fn each_new_code_of_a_call_is_understood() {
 }
 
 #[test]
+fn the_same_request_is_understood_again_after_a_wrong_entry() {
+    let (_, language) = &LANGUAGES[0];
+    let mut audio = speech(language, pieces(Method::Pound, 1, ""), 0);
+    audio.extend(speech(language, repeated_pieces(Method::Pound, 1, ""), 24_000));
+    assert_eq!(understood(&audio).len(), 1, "a repeat asks for nothing new");
+    audio.extend(speech(language, pieces(Method::Pound, 2, ""), 8_000));
+    assert_eq!(understood(&audio).len(), 2);
+}
+
+#[test]
 fn noise_is_not_understood() {
     let mut random = Rng::with_seed(3);
     let audio: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(20_000).collect();

@@ -26,6 +26,9 @@ use tokio::task::JoinHandle;
 use crate::exchange::Exchange;
 use crate::recognition::Recordings;
 
+/// A caller id for configurations that call the telephones: a number that is reserved for examples.
+pub const CALLER_ID: &str = "+14255550100";
+
 /// A SIP callee. Dropping it ends its calls and closes its sockets.
 #[derive(Debug)]
 pub struct SipCallee {
