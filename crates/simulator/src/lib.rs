@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`exchange`] | the telephones and their calls: rings them, passes on what is done at them |
 //! | [`ending`] | how a call ends if nobody is at its telephone |
+//! | [`studio`] | Twilio Studio's endpoints |
 //! | [`view`] | what a page shows: telephones, calls, steps |
 //!
 //! A line (`sip`, `studio`) receives a call from PhoneGate, rings a telephone by [`exchange::Exchange::ring`], does what
@@ -34,4 +35,5 @@
 
 pub mod ending;
 pub mod exchange;
+pub mod studio;
 pub mod view;
