@@ -29,7 +29,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use commands::{
     alerts, backup, blocks, call, calls, check, doctor, install, library_version, limits, numbers, pins, prompts,
-    protect, report, revert, schema, setup, twilio,
+    protect, report, revert, schema, setup, simulate, twilio,
 };
 use error::{CommandError, CommandErrorKind, Exit};
 
@@ -66,6 +66,7 @@ const HELP: &str = "\
 Examples:
   phonegate setup                             asks, writes a configuration, and tries it
   phonegate call --demo +1 4255551212         a call to a simulated phone; needs no configuration
+  phonegate simulate                          telephones in the browser, for a test environment
   phonegate check                             whether the configured backends can place calls
   phonegate call +1 4255551212                rings that phone
   phonegate numbers check --file users.csv    which of the users' numbers may be called
@@ -116,6 +117,8 @@ enum Command {
     Check(check::Arguments),
     /// Places one call and shows its progress.
     Call(call::Arguments),
+    /// Shows telephones in the browser, which a test environment calls.
+    Simulate(simulate::Arguments),
     /// Shows how telephone numbers are read, and whether they may be called.
     #[command(subcommand)]
     Numbers(numbers::NumbersCommand),
@@ -175,6 +178,7 @@ fn run(command: &Command, globals: &Globals) -> Result<Exit, CommandError> {
         Command::Schema(_) => schema::run(),
         Command::Check(_) => check::run(globals),
         Command::Call(arguments) => call::run(arguments, globals),
+        Command::Simulate(arguments) => simulate::run(arguments, globals),
         Command::Numbers(command) => numbers::run(command, globals),
         Command::Prompts(command) => prompts::run(command, globals),
         Command::Doctor(arguments) => doctor::run(arguments, globals),

@@ -41,6 +41,20 @@ pub enum Ending {
     NoAnswer,
 }
 
+impl Ending {
+    /// All of them: the name in JSON and on the command line, and what it does.
+    pub const ALL: [(Self, &str, &str); 8] = [
+        (Self::ByHand, "by_hand", "whoever is at the page decides"),
+        (Self::Approve, "approve", "picks up, listens, and presses what approves"),
+        (Self::WrongCode, "wrong_code", "picks up, listens, and presses another code"),
+        (Self::ReportFraud, "report_fraud", "picks up, listens, and presses the fraud key"),
+        (Self::NoKey, "no_key", "picks up, and presses nothing"),
+        (Self::HangUp, "hang_up", "picks up, listens, and hangs up"),
+        (Self::Busy, "busy", "rejects the call as busy"),
+        (Self::NoAnswer, "no_answer", "lets it ring"),
+    ];
+}
+
 /// What is pressed by [`Ending::Approve`] where the prompt asks for a PIN, and by [`Ending::ReportFraud`].
 #[derive(Clone)]
 pub struct Keys {
@@ -128,6 +142,13 @@ mod tests {
             assert!(!entry.contains('0'), "{entry} is no fraud report");
         }
         assert_eq!(wrong(&Heard::Pound, &Keys::default()).len(), 1);
+    }
+
+    #[test]
+    fn the_names_of_endings_are_those_of_the_json() {
+        for (ending, name, _) in Ending::ALL {
+            assert_eq!(serde_json::to_value(ending).unwrap(), name);
+        }
     }
 
     #[test]

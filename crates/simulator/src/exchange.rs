@@ -92,12 +92,12 @@ impl Exchange {
         Self { state: Arc::new(Mutex::new(state)), updates: broadcast::channel(MAX_UPDATES).0, behaviour }
     }
 
-    /// Adds a telephone that was not called yet.
-    pub fn add(&self, number: &str) {
+    /// Adds a telephone that was not called yet. Returns false if there are too many.
+    pub fn add(&self, number: &str) -> bool {
         let mut state = self.state.lock();
-        if let Some(line) = state.line(number, self.behaviour.ending) {
-            let _ = self.updates.send(Update::Telephone(line.telephone.clone()));
-        }
+        let Some(line) = state.line(number, self.behaviour.ending) else { return false };
+        let _ = self.updates.send(Update::Telephone(line.telephone.clone()));
+        true
     }
 
     /// Returns everything that a page shows, and the updates after it.

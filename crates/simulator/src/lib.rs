@@ -4,8 +4,11 @@
 //! |---|---|
 //! | [`exchange`] | the telephones and their calls: rings them, passes on what is done at them |
 //! | [`ending`] | how a call ends if nobody is at its telephone |
+//! | `http` | serves HTTP with bounds |
+//! | [`number`] | how a telephone number is written |
 //! | [`studio`] | Twilio Studio's endpoints |
 //! | [`view`] | what a page shows: telephones, calls, steps |
+//! | [`web`] | the page with the telephones, and its web server |
 //!
 //! A line (`sip`, `studio`) receives a call from PhoneGate, rings a telephone by [`exchange::Exchange::ring`], does what
 //! the [`exchange::Action`]s of its [`exchange::IncomingCall`] say, and reports what it hears. The page and the endings
@@ -35,5 +38,8 @@
 
 pub mod ending;
 pub mod exchange;
+mod http;
+pub mod number;
 pub mod studio;
 pub mod view;
+pub mod web;

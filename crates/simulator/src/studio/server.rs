@@ -1,10 +1,5 @@
 //! Requests and replies: authentication, bounds, errors.
 
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -16,16 +11,23 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::executions::{Form, Studio};
 use super::{ACCOUNT_SID, API_KEY_SECRET, API_KEY_SID};
+use crate::http::{self, Limits};
 
-/// Maximum number of connections. Further ones wait.
+/// Maximum number of connections. PhoneGate has at most as many requests at once.
 const MAX_CONNECTIONS: usize = 512;
+
+/// Maximum time to receive the header of a request, and between two requests of a connection. PhoneGate keeps a connection
+/// for 90 s.
+const HEADER_WITHIN: Duration = Duration::from_secs(120);
+
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n\
+    {\"code\":20503,\"message\":\"Too many connections\",\"status\":503}";
 
 /// Maximum size of a request's body, in bytes. A flow with all languages and ten attempts has 600,000.
 const MAX_BODY: usize = 2 << 20;
@@ -62,8 +64,8 @@ impl Refusal {
 
 /// Serves until it is dropped.
 pub(super) async fn serve(listener: TcpListener, studio: Studio) {
-    let listener = Listener { listener, connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)) };
-    let _ = axum::serve(listener, Router::new().fallback(answer).with_state(studio)).await;
+    let limits = Limits { connections: MAX_CONNECTIONS, too_many: TOO_MANY, header_within: HEADER_WITHIN };
+    http::serve(listener, Router::new().fallback(answer).with_state(studio), limits).await;
 }
 
 async fn answer(State(studio): State<Studio>, request: Request) -> Response {
@@ -125,59 +127,4 @@ fn is_authenticated(headers: &HeaderMap) -> bool {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
     let given = given.and_then(|given| BASE64_STANDARD.decode(given).ok());
     [API_KEY_SID, ACCOUNT_SID].iter().any(|user| given == Some(format!("{user}:{API_KEY_SECRET}").into_bytes()))
-}
-
-/// Accepts a limited number of connections.
-struct Listener {
-    listener: TcpListener,
-    connections: Arc<Semaphore>,
-}
-
-/// A connection, and its permit.
-struct Connection {
-    stream: TcpStream,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl axum::serve::Listener for Listener {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let permit = match Arc::clone(&self.connections).acquire_owned().await {
-            Ok(permit) => permit,
-            // The semaphore is never closed.
-            Err(_) => std::future::pending().await,
-        };
-        let (stream, address) = axum::serve::Listener::accept(&mut self.listener).await;
-        (Connection { stream, _permit: permit }, address)
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }
