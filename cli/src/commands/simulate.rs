@@ -1,15 +1,20 @@
 //! `phonegate simulate`: telephones in a browser, to try PhoneGate with.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use phonegate::backend::twilio_studio;
+use phonegate::config;
 use phonegate_simulator::ending::{Ending, Keys};
 use phonegate_simulator::exchange::{Behaviour, Exchange, MAX_TELEPHONES};
 use phonegate_simulator::number;
+use phonegate_simulator::studio::{self, Pace, StudioServer};
 use phonegate_simulator::web::WebServer;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::Globals;
 use crate::error::{CommandError, Exit};
@@ -17,6 +22,9 @@ use crate::output;
 
 /// Maximum time for the end of what the simulator still does.
 const END_WITHIN: Duration = Duration::from_secs(1);
+
+/// The number that calls by Twilio Studio come from: one that is reserved for examples.
+const CALLER: &str = "+14255550100";
 
 const HELP: &str = "\
 Open the printed address in a browser of this computer: nothing else can reach the page. A telephone appears when it is
@@ -29,7 +37,8 @@ Examples:
   phonegate simulate --ending wrong_code --no-browser       for a trial that nobody watches
   phonegate simulate --json                                 for a script: one line when the simulator is ready
 
---json prints one object: event (ready), url (the page, with the token that it needs). The browser is not opened then.
+--json prints one object: event (ready), url (the page, with the token that it needs), twilio_studio (a backend for the
+configuration, whose calls ring the telephones). The browser is not opened then.
 
 Exit codes:
   0  ended by Ctrl-C
@@ -43,6 +52,9 @@ pub(crate) struct Arguments {
     /// The port of the page, on 127.0.0.1. [default: any free port]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     port: u16,
+    /// The port of Twilio Studio's endpoints, on 127.0.0.1. [default: any free port]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    studio_port: u16,
     /// Adds a telephone with this number. May be repeated.
     #[arg(long = "number", value_name = "NUMBER", value_parser = telephone)]
     numbers: Vec<String>,
@@ -90,6 +102,7 @@ fn fraud_key(text: &str) -> Result<char, &'static str> {
 struct Ready<'a> {
     event: &'static str,
     url: &'a str,
+    twilio_studio: &'a Value,
 }
 
 /// Runs the simulator until Ctrl-C.
@@ -100,16 +113,23 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
         .build()
         .map_err(|error| CommandError::failed(format!("cannot start threads: {error}")))?;
     let exchange = exchange(arguments)?;
-    let web = runtime.block_on(WebServer::bind(arguments.port, exchange)).map_err(|error| {
+    let web = runtime.block_on(WebServer::bind(arguments.port, exchange.clone())).map_err(|error| {
         let message = format!("the page cannot be served on port {} of 127.0.0.1: {error}", arguments.port);
         CommandError::failed(message).hint("leave out --port: any free port is used then")
     })?;
+    let studio = runtime.block_on(serve_studio(arguments.studio_port, &exchange))?;
+    let backend = studio_backend(&studio.base_url());
     let url = web.url();
     runtime.spawn(web.serve());
     match globals.json {
-        true => output::json_line(&Ready { event: "ready", url: &url }),
+        true => output::json_line(&Ready { event: "ready", url: &url, twilio_studio: &backend }),
         false => {
             output::print(&format!("The telephones: {url}"));
+            output::print("A backend whose calls ring them, by the endpoints of Twilio Studio:");
+            output::print(&format!("  \"twilio\": {backend}"));
+            output::print(
+                "Its flow is that of PhoneGate's defaults. `phonegate twilio install-flow` installs another one.",
+            );
             output::print("Ctrl-C ends the simulator.");
         }
     }
@@ -120,6 +140,33 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     let _ = interrupted.recv();
     runtime.shutdown_timeout(END_WITHIN);
     Ok(Exit::Done)
+}
+
+/// Serves Twilio Studio's endpoints, with the flow for PhoneGate's defaults.
+async fn serve_studio(port: u16, exchange: &Exchange) -> Result<StudioServer, CommandError> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let server = StudioServer::listen(exchange.clone(), address, Pace::default()).await.map_err(|error| {
+        let message = format!("Twilio Studio's endpoints cannot be served on port {port} of 127.0.0.1: {error}");
+        CommandError::failed(message).hint("leave out --studio-port: any free port is used then")
+    })?;
+    let configuration = json!({
+        "use": ["twilio"],
+        "backends": { "twilio": studio_backend(&server.base_url()) },
+        "numbers": { "default_country": "US" },
+    });
+    let config = config::parse(&configuration.to_string(), &phonegate::TYPES)?;
+    let definition = twilio_studio::flow_definition(&config)?.to_string();
+    let published = server.studio().publish(&definition);
+    published.map_err(|problem| CommandError::failed(format!("the simulator does not know the flow: {problem}")))?;
+    Ok(server)
+}
+
+/// Returns a backend that calls the telephones.
+fn studio_backend(base_url: &str) -> Value {
+    json!({
+        "type": "twilio_studio", "account_sid": studio::ACCOUNT_SID, "api_key_sid": studio::API_KEY_SID,
+        "api_key_secret": studio::API_KEY_SECRET, "flow_sid": studio::FLOW_SID, "from": CALLER, "base_url": base_url,
+    })
 }
 
 /// Makes the telephones that the arguments ask for.
