@@ -1,15 +1,13 @@
 //! `phonegate simulate`: telephones in a browser, to try PhoneGate with.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use phonegate::config::{ApprovalMethod, PromptsConfig};
-use phonegate::prompts::Prompts;
+use phonegate::prompts::Language;
 use phonegate_approval::script::Piece;
 use phonegate_simulator::ending::{Ending, Keys};
 use phonegate_simulator::exchange::{Behaviour, Exchange, MAX_TELEPHONES};
@@ -20,6 +18,7 @@ use phonegate_simulator::web::WebServer;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::prompts::library_prompts;
 use crate::Globals;
 use crate::error::{CommandError, Exit};
 use crate::output;
@@ -159,13 +158,12 @@ fn exchange(arguments: &Arguments) -> Result<Exchange, CommandError> {
 
 /// Receives calls over SIP, and understands the recordings of this library.
 async fn callee(port: u16, exchange: Exchange) -> Result<SipCallee, CommandError> {
-    let prompts = Prompts::load(&PromptsConfig::default(), ApprovalMethod::default().into(), Path::new(""))
-        .map_err(|error| CommandError::failed(error.to_string()))?;
-    let pieces = |piece: Piece, language: &phonegate::prompts::Language| Some((piece, language.get(piece)?));
-    let languages = prompts.languages().iter();
-    let recordings = Recordings::new(
-        languages.map(|language| Piece::ALL.into_iter().filter_map(move |piece| pieces(piece, language))),
-    );
+    let prompts = library_prompts().map_err(|error| CommandError::failed(error.to_string()))?;
+    let pieces = |language: &Language| {
+        let recording = |piece: Piece| Some((piece, language.get(piece)?));
+        Piece::ALL.into_iter().filter_map(recording).collect::<Vec<_>>()
+    };
+    let recordings = Recordings::new(prompts.languages().iter().map(pieces));
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     sip::listen(exchange, address, Arc::new(recordings)).await.map_err(|error| {
         let message = format!("calls cannot be received on port {port} of 127.0.0.1: {error}");
