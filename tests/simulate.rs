@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
+use phonegate::store::SqliteStore;
 use serde_json::{Value, json};
 use support::host::Host;
 use support::{built_library, pins, place_call, target_folder};
@@ -87,7 +88,7 @@ fn each_ending_of_a_simulated_call_has_its_reason() {
         ("wrong_code", "(WrongKey,"),
         ("report_fraud", "(FraudReported,"),
         ("no_key", "(NoKeyPressed,"),
-        ("hang_up", "(CallEnded,"),
+        ("hang_up", "The user hung up without a key."),
         ("busy", "(Unreachable,"),
         ("no_answer", "(DeadlinePassed,"),
     ];
@@ -140,9 +141,11 @@ fn simulated_phones_approve_by_each_method() {
     let mut calls = vec![("pound", Caller::start(&pound, "+1 4255551200"))];
     for (method, number) in [("pin", "+1 4255551201"), ("pin_and_code", "+1 4255551202")] {
         let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("calls.db");
+        drop(SqliteStore::open(&store).unwrap());
         let mut config = simulator.config();
         config["approval"] = pins::approval(method);
-        config["store"] = json!({ "type": "sqlite", "path": folder.path().join("calls.db") });
+        config["store"] = json!({ "type": "sqlite", "path": store });
         write(folder.path(), &config);
         pins::set(&folder.path().join("phonegate.json"), number, PIN);
         let host = Host::start(folder.path(), &Uuid::new_v4().to_string(), number);
