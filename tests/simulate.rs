@@ -36,7 +36,7 @@ impl Simulator {
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        Self { process, backend: ready["sip_backend"].clone() }
+        Self { process, backend: ready["backends"]["sip"].clone() }
     }
 
     fn config(&self) -> Value {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Value, json};
-use support::{NUMBER, Place, Ran, kept};
+use support::{NUMBER, Place, Ran, kept, ports};
 
 #[test]
 fn exit_codes_and_json_fields_are_those_of_the_list() {
@@ -70,6 +70,9 @@ fn json_lines() -> Vec<String> {
     run("backup", &["copy.db"]).exits(0);
     run("report", &["--html", "report.html"]).exits(0);
     run("no-such-command", &[]).exits(2);
+    let trunk = format!("sip:{};transport=tcp", ports::unused_address());
+    let setup = ["--has", "sip", "--trunk", &trunk, "--default-country", "US", "--force"];
+    run("setup", &setup).exits(1);
     // An outcome with a backend and a reason.
     lines.add("call", &Place::simulated(Some("busy")).run(&["call", NUMBER, "--json"]).exits(1));
     lines

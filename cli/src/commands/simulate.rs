@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use phonegate::backend::twilio_studio;
+use phonegate::config;
 use phonegate::prompts::Language;
 use phonegate_approval::script::Piece;
 use phonegate_simulator::ending::{Ending, Keys};
@@ -14,6 +16,7 @@ use phonegate_simulator::exchange::{Behaviour, Exchange, MAX_TELEPHONES};
 use phonegate_simulator::number;
 use phonegate_simulator::recognition::Recordings;
 use phonegate_simulator::sip::{self, SipCallee};
+use phonegate_simulator::studio::{self, Pace, StudioServer};
 use phonegate_simulator::web::WebServer;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -30,8 +33,9 @@ const HELP: &str = "\
 Open the printed address in a browser of this computer: nothing else can reach the page. A telephone appears when it is
 called; --number adds one before that. No configuration is read, and nothing is recorded.
 
-The printed configuration makes PhoneGate call the telephones over SIP (UDP or TCP). They understand PhoneGate's own
-recordings, in each language; custom ones are heard, but not understood.
+With the printed backends, PhoneGate calls the telephones over SIP (UDP or TCP) or by Twilio Studio's endpoints. Over SIP,
+they understand PhoneGate's own recordings, in each language; custom ones are heard, but not understood. Studio has the
+flow of PhoneGate's defaults; `phonegate twilio install-flow` installs another one.
 
 Examples:
   phonegate simulate                                        telephones that you pick up at the page
@@ -40,8 +44,8 @@ Examples:
   phonegate simulate --ending wrong_code --no-browser       for a trial that nobody watches
   phonegate simulate --json                                 for a script: one line when the simulator is ready
 
---json prints one object: event (ready), url (the page, with the token that it needs), sip_backend (an object for
-`backends` of phonegate.json). The browser is not opened then.
+--json prints one object: event (ready), url (the page, with the token that it needs), backends (for `backends` of
+phonegate.json: sip and twilio). The browser is not opened then.
 
 Exit codes:
   0  ended by Ctrl-C
@@ -58,6 +62,9 @@ pub(crate) struct Arguments {
     /// The port of SIP, UDP and TCP, on 127.0.0.1. [default: any free port]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     sip_port: u16,
+    /// The port of Twilio Studio's endpoints, on 127.0.0.1. [default: any free port]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    studio_port: u16,
     /// Adds a telephone with this number. May be repeated.
     #[arg(long = "number", value_name = "NUMBER", value_parser = telephone)]
     numbers: Vec<String>,
@@ -105,7 +112,7 @@ fn fraud_key(text: &str) -> Result<char, &'static str> {
 struct Ready<'a> {
     event: &'static str,
     url: &'a str,
-    sip_backend: &'a Value,
+    backends: &'a Value,
 }
 
 /// Runs the simulator until Ctrl-C.
@@ -116,21 +123,26 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
         .build()
         .map_err(|error| CommandError::failed(format!("cannot start threads: {error}")))?;
     let exchange = exchange(arguments)?;
-    let sip_exchange = exchange.clone();
-    let web = runtime.block_on(WebServer::bind(arguments.port, exchange)).map_err(|error| {
+    let web = runtime.block_on(WebServer::bind(arguments.port, exchange.clone())).map_err(|error| {
         let message = format!("the page cannot be served on port {} of 127.0.0.1: {error}", arguments.port);
         CommandError::failed(message).hint("leave out --port: any free port is used then")
     })?;
-    let callee = runtime.block_on(callee(arguments.sip_port, sip_exchange))?;
-    let sip_backend = sip_backend(&callee);
+    let callee = runtime.block_on(callee(arguments.sip_port, exchange.clone()))?;
+    let studio = runtime.block_on(serve_studio(arguments.studio_port, &exchange))?;
+    let (sip, twilio) = (sip_backend(&callee), studio_backend(&studio.base_url()));
     let url = web.url();
     runtime.spawn(web.serve());
     match globals.json {
-        true => output::json_line(&Ready { event: "ready", url: &url, sip_backend: &sip_backend }),
+        true => {
+            output::json_line(&Ready { event: "ready", url: &url, backends: &json!({ "sip": sip, "twilio": twilio }) });
+        }
         false => {
             output::print(&format!("The telephones: {url}"));
-            output::print("In phonegate.json, this calls them over SIP:");
-            output::print(&format!("  \"use\": [\"telephones\"], \"backends\": {{ \"telephones\": {sip_backend} }}"));
+            output::print("");
+            output::print("In phonegate.json, \"use\": [\"sip\"] or [\"twilio\"] rings them with these \"backends\":");
+            output::print(&format!("  \"sip\": {sip},"));
+            output::print(&format!("  \"twilio\": {twilio}"));
+            output::print("");
             output::print("Ctrl-C ends the simulator.");
         }
     }
@@ -141,6 +153,33 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     let _ = interrupted.recv();
     runtime.shutdown_timeout(END_WITHIN);
     Ok(Exit::Done)
+}
+
+/// Serves Twilio Studio's endpoints, with the flow for PhoneGate's defaults.
+async fn serve_studio(port: u16, exchange: &Exchange) -> Result<StudioServer, CommandError> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let server = StudioServer::listen(exchange.clone(), address, Pace::default()).await.map_err(|error| {
+        let message = format!("Twilio Studio's endpoints cannot be served on port {port} of 127.0.0.1: {error}");
+        CommandError::failed(message).hint("leave out --studio-port: any free port is used then")
+    })?;
+    let configuration = json!({
+        "use": ["twilio"],
+        "backends": { "twilio": studio_backend(&server.base_url()) },
+        "numbers": { "default_country": "US" },
+    });
+    let config = config::parse(&configuration.to_string(), &phonegate::TYPES)?;
+    let definition = twilio_studio::flow_definition(&config)?.to_string();
+    let published = server.studio().publish(&definition);
+    published.map_err(|problem| CommandError::failed(format!("the simulator does not know the flow: {problem}")))?;
+    Ok(server)
+}
+
+/// Returns a backend that calls the telephones.
+fn studio_backend(base_url: &str) -> Value {
+    json!({
+        "type": "twilio_studio", "account_sid": studio::ACCOUNT_SID, "api_key_sid": studio::API_KEY_SID,
+        "api_key_secret": studio::API_KEY_SECRET, "flow_sid": studio::FLOW_SID, "from": sip::CALLER_ID, "base_url": base_url,
+    })
 }
 
 /// Makes the telephones that the arguments ask for.

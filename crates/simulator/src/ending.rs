@@ -27,7 +27,7 @@ pub enum Ending {
     ByHand,
     /// Picks up, listens, and presses what approves.
     Approve,
-    /// Picks up, listens, and presses another code.
+    /// Picks up, listens, and presses another code, at each prompt.
     WrongCode,
     /// Picks up, listens, and presses the fraud key.
     ReportFraud,
@@ -71,7 +71,7 @@ impl Default for Keys {
 }
 
 /// Ends a call. Returns when nothing is left to do; what is done at a telephone whose call has ended has no effect.
-pub(crate) async fn act(ending: Ending, keys: Keys, operator: Operator) {
+pub(crate) async fn act(ending: Ending, keys: Keys, mut operator: Operator) {
     match ending {
         Ending::ByHand | Ending::NoAnswer => return,
         Ending::Busy => {
@@ -85,19 +85,25 @@ pub(crate) async fn act(ending: Ending, keys: Keys, operator: Operator) {
     if ending == Ending::NoKey {
         return;
     }
-    let heard = timeout(UNTIL_UNDERSTOOD, operator.heard()).await.unwrap_or(Heard::Pound);
-    let entry = match ending {
-        Ending::HangUp => {
-            operator.act(TelephoneAction::HangUp);
+    let mut heard = timeout(UNTIL_UNDERSTOOD, operator.heard()).await.unwrap_or(Heard::Pound);
+    loop {
+        let entry = match ending {
+            Ending::HangUp => {
+                operator.act(TelephoneAction::HangUp);
+                return;
+            }
+            Ending::ReportFraud => format!("{}#", keys.fraud),
+            Ending::WrongCode => format!("{}#", wrong(&heard, &keys)),
+            _ => format!("{}#", right(&heard, &keys)),
+        };
+        for key in entry.chars() {
+            operator.act(TelephoneAction::Press { key });
+            sleep(BETWEEN_KEYS).await;
+        }
+        if ending != Ending::WrongCode {
             return;
         }
-        Ending::ReportFraud => format!("{}#", keys.fraud),
-        Ending::WrongCode => format!("{}#", wrong(&heard, &keys)),
-        _ => format!("{}#", right(&heard, &keys)),
-    };
-    for key in entry.chars() {
-        operator.act(TelephoneAction::Press { key });
-        sleep(BETWEEN_KEYS).await;
+        heard = operator.heard_again().await;
     }
 }
 

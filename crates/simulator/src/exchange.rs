@@ -253,7 +253,7 @@ impl State {
     }
 }
 
-fn is_key(key: char) -> bool {
+pub(crate) fn is_key(key: char) -> bool {
     key.is_ascii_digit() || key == '*' || key == '#'
 }
 
@@ -280,6 +280,11 @@ impl IncomingCall {
     /// Returns the number of the telephone.
     pub fn number(&self) -> &str {
         &self.number
+    }
+
+    /// Returns what shows messages of the call's protocol, also after its end.
+    pub fn steps(&self) -> CallSteps {
+        CallSteps { exchange: self.exchange.clone(), id: self.id }
     }
 
     /// Waits for what is done at the telephone. May be cancelled.
@@ -329,6 +334,25 @@ impl IncomingCall {
     }
 }
 
+/// Shows messages of a call's protocol. Cheap to clone.
+#[derive(Clone)]
+pub struct CallSteps {
+    exchange: Exchange,
+    id: u64,
+}
+
+impl CallSteps {
+    /// Shows a message that PhoneGate sent.
+    pub fn received(&self, message: &str) {
+        self.exchange.step(self.id, StepKind::Received, message);
+    }
+
+    /// Shows a message that the simulator sent.
+    pub fn sent(&self, message: &str) {
+        self.exchange.step(self.id, StepKind::Sent, message);
+    }
+}
+
 impl Drop for IncomingCall {
     fn drop(&mut self) {
         self.script.abort();
@@ -361,13 +385,19 @@ impl Operator {
     }
 
     /// Waits until the line has understood the prompt.
-    pub(crate) async fn heard(&self) -> Heard {
-        let mut heard = self.heard.clone();
-        match heard.wait_for(Option::is_some).await.ok().and_then(|heard| heard.clone()) {
+    pub(crate) async fn heard(&mut self) -> Heard {
+        match self.heard.wait_for(Option::is_some).await.ok().and_then(|heard| heard.clone()) {
             Some(heard) => heard,
             // The call has ended, and its script with it.
             None => std::future::pending().await,
         }
+    }
+
+    /// Waits until the line has understood another prompt than that of the last [`Operator::heard`].
+    pub(crate) async fn heard_again(&mut self) -> Heard {
+        // An error means that the call has ended, which `heard` finds as well.
+        let _ = self.heard.changed().await;
+        self.heard().await
     }
 
     fn telephone(&self) -> Option<Telephone> {

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | [`exchange`] | the telephones and their calls: rings them, passes on what is done at them |
 //! | [`ending`] | how a call ends if nobody is at its telephone |
+//! | `http` | serves HTTP with bounds |
 //! | [`number`] | how a telephone number is written |
 //! | [`recognition`] | what a prompt asks for, by comparing its audio with the recordings |
 //! | [`sip`] | a callee of calls over SIP |
+//! | [`studio`] | Twilio Studio's endpoints |
 //! | [`view`] | what a page shows: telephones, calls, steps |
 //! | [`web`] | the page with the telephones, and its web server |
 //!
@@ -38,8 +40,10 @@
 
 pub mod ending;
 pub mod exchange;
+mod http;
 pub mod number;
 pub mod recognition;
 pub mod sip;
+pub mod studio;
 pub mod view;
 pub mod web;

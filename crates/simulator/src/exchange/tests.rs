@@ -73,6 +73,19 @@ async fn an_unattended_telephone_presses_the_code_that_it_hears() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_unattended_wrong_code_is_pressed_at_each_prompt() {
+    let exchange = exchange(Ending::WrongCode);
+    let mut call = exchange.ring("sip", NUMBER, "").unwrap();
+    assert_eq!(call.next().await, Action::PickUp);
+    for (heard, wrong) in [("471", "472#"), ("829", "821#")] {
+        call.understood(Heard::Code(heard.to_owned()));
+        for key in wrong.chars() {
+            assert_eq!(call.next().await, Action::Press(key));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_nobody_picks_up_is_approved_by_itself() {
     let approve_after = Some(Duration::from_secs(20));
     let exchange = Exchange::new(Behaviour { ending: Ending::ByHand, approve_after, keys: Keys::default() });

@@ -22,16 +22,10 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
-use tokio_io_timeout::TimeoutStream;
+use tokio::net::TcpListener;
 
 use crate::exchange::Exchange;
+use crate::http::{self, Limits};
 use guard::Guard;
 
 /// Maximum number of connections. A browser has up to six, of which each open page uses one for its updates.
@@ -40,17 +34,8 @@ pub const MAX_CONNECTIONS: usize = 32;
 /// Maximum size of the body of a request, in bytes.
 pub const MAX_BODY_BYTES: usize = 1_024;
 
-/// Maximum size of the header of a request, in bytes.
-const MAX_HEADER_BYTES: usize = 16 * 1_024;
-
 /// Maximum time to receive the header of a request, and between two requests of a connection.
 const HEADER_WITHIN: Duration = Duration::from_secs(10);
-
-/// Maximum time for which a browser takes nothing of what is sent to it.
-const WRITE_WITHIN: Duration = Duration::from_secs(30);
-
-/// The time until the next attempt when a connection could not be accepted, such as for lack of file descriptors.
-const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: text/plain\r\n\r\n\
     The simulator has too many connections: close other tabs with its page.\n";
@@ -96,39 +81,7 @@ impl WebServer {
 
     /// Serves the page. Never returns; if it is dropped, all connections end.
     pub fn serve(self) -> impl Future<Output = ()> + Send {
-        let Self { listener, router, .. } = self;
-        async move {
-            let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-            let mut connections = JoinSet::new();
-            loop {
-                while connections.try_join_next().is_some() {}
-                let Ok((stream, _)) = listener.accept().await else {
-                    sleep(ACCEPT_AGAIN).await;
-                    continue;
-                };
-                match Arc::clone(&slots).try_acquire_owned() {
-                    Ok(slot) => {
-                        let router = router.clone();
-                        connections.spawn(async move {
-                            serve_connection(stream, router).await;
-                            drop(slot);
-                        });
-                    }
-                    // As much as the new connection takes at once: nobody waits for it.
-                    Err(_) => _ = stream.try_write(TOO_MANY),
-                }
-            }
-        }
+        let limits = Limits { connections: MAX_CONNECTIONS, too_many: TOO_MANY, header_within: HEADER_WITHIN };
+        http::serve(self.listener, self.router, limits)
     }
-}
-
-async fn serve_connection(stream: TcpStream, router: Router) {
-    // Keys and audio are small, and must not wait for each other.
-    let _ = stream.set_nodelay(true);
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_WITHIN));
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEADER_WITHIN).max_buf_size(MAX_HEADER_BYTES);
-    // An error is the browser's: it closed the connection, was too slow, or does not speak HTTP.
-    let _ = http.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router)).await;
 }
