@@ -1,7 +1,6 @@
 //! `phonegate simulate`: telephones in a browser, to try PhoneGate with.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
@@ -9,8 +8,8 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use phonegate::backend::twilio_studio;
-use phonegate::config::{self, ApprovalMethod, PromptsConfig};
-use phonegate::prompts::Prompts;
+use phonegate::config;
+use phonegate::prompts::Language;
 use phonegate_approval::script::Piece;
 use phonegate_simulator::ending::{Ending, Keys};
 use phonegate_simulator::exchange::{Behaviour, Exchange, MAX_TELEPHONES};
@@ -22,15 +21,13 @@ use phonegate_simulator::web::WebServer;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::prompts::library_prompts;
 use crate::Globals;
 use crate::error::{CommandError, Exit};
 use crate::output;
 
 /// Maximum time for the end of what the simulator still does.
 const END_WITHIN: Duration = Duration::from_secs(1);
-
-/// The number that calls by Twilio Studio come from: one that is reserved for examples.
-const CALLER: &str = "+14255550100";
 
 const HELP: &str = "\
 Open the printed address in a browser of this computer: nothing else can reach the page. A telephone appears when it is
@@ -181,7 +178,7 @@ async fn serve_studio(port: u16, exchange: &Exchange) -> Result<StudioServer, Co
 fn studio_backend(base_url: &str) -> Value {
     json!({
         "type": "twilio_studio", "account_sid": studio::ACCOUNT_SID, "api_key_sid": studio::API_KEY_SID,
-        "api_key_secret": studio::API_KEY_SECRET, "flow_sid": studio::FLOW_SID, "from": CALLER, "base_url": base_url,
+        "api_key_secret": studio::API_KEY_SECRET, "flow_sid": studio::FLOW_SID, "from": sip::CALLER_ID, "base_url": base_url,
     })
 }
 
@@ -200,13 +197,12 @@ fn exchange(arguments: &Arguments) -> Result<Exchange, CommandError> {
 
 /// Receives calls over SIP, and understands the recordings of this library.
 async fn callee(port: u16, exchange: Exchange) -> Result<SipCallee, CommandError> {
-    let prompts = Prompts::load(&PromptsConfig::default(), ApprovalMethod::default().into(), Path::new(""))
-        .map_err(|error| CommandError::failed(error.to_string()))?;
-    let pieces = |piece: Piece, language: &phonegate::prompts::Language| Some((piece, language.get(piece)?));
-    let languages = prompts.languages().iter();
-    let recordings = Recordings::new(
-        languages.map(|language| Piece::ALL.into_iter().filter_map(move |piece| pieces(piece, language))),
-    );
+    let prompts = library_prompts().map_err(|error| CommandError::failed(error.to_string()))?;
+    let pieces = |language: &Language| {
+        let recording = |piece: Piece| Some((piece, language.get(piece)?));
+        Piece::ALL.into_iter().filter_map(recording).collect::<Vec<_>>()
+    };
+    let recordings = Recordings::new(prompts.languages().iter().map(pieces));
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     sip::listen(exchange, address, Arc::new(recordings)).await.map_err(|error| {
         let message = format!("calls cannot be received on port {port} of 127.0.0.1: {error}");
