@@ -168,19 +168,31 @@ fn a_used_sip_port_is_named_with_what_to_do() {
     assert!(text.contains(&port) && text.contains("leave out --sip-port"), "{text}");
 }
 
-/// What `make run` starts: it ends by itself, with the outcome of the call.
+/// What `make run` starts, on a machine without a display.
+fn demonstration() -> Command {
+    let mut command = Command::new(target_folder().join("debug/demo"));
+    command.arg(place_call()).arg(built_library()).arg(NUMBER).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
+    command
+}
+
 #[test]
 fn the_demonstration_ends_verified_if_nobody_is_there() {
-    let output = Command::new(target_folder().join("debug/demo"))
-        .arg(place_call())
-        .arg(built_library())
-        .arg(NUMBER)
-        .env_remove("DISPLAY")
-        .env_remove("WAYLAND_DISPLAY")
-        .output()
-        .unwrap();
+    let output = demonstration().output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("A telephone rings at http://127.0.0.1:"), "{text}");
     assert!(text.trim_end().ends_with("Verified: the right key was pressed."), "{text}");
+}
+
+/// The program that places the call has the same standard output, so its end is read only when both have ended.
+#[test]
+fn ctrl_c_ends_the_demonstration_and_its_call() {
+    let mut demonstration = demonstration().stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(demonstration.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("\"event\":\"ringing\"")), "the telephone rings");
+    // SAFETY: a signal to a child of this process, which has not been waited for.
+    assert_eq!(unsafe { libc::kill(demonstration.id() as i32, libc::SIGINT) }, 0);
+    let rest: Vec<_> = lines.collect();
+    assert!(!rest.iter().any(|line| line.starts_with("Verified")), "{rest:?}");
+    assert_eq!(demonstration.wait().unwrap().code(), Some(130));
 }
