@@ -114,7 +114,12 @@ fn many_telephones_are_called_at_once_by_udp_and_tcp() {
     let mut by_tcp = by_udp.clone();
     let trunk = format!("{};transport=tcp", by_udp["backends"]["telephones"]["trunk"].as_str().unwrap());
     by_tcp["backends"]["telephones"]["trunk"] = json!(trunk);
-    let call = |n: usize| Caller::start(if n % 2 == 0 { &by_udp } else { &by_tcp }, &format!("+1 425555120{n}"));
+    let mut registered = by_tcp.clone();
+    registered["backends"]["telephones"]["register"] = json!(true);
+    registered["backends"]["telephones"]["username"] = json!("890");
+    registered["backends"]["telephones"]["password"] = json!("not-a-real-password");
+    let configs = [by_udp, by_tcp, registered];
+    let call = |n: usize| Caller::start(&configs[n % 3], &format!("+1 425555120{n}"));
     let calls: Vec<_> = (0..6).map(call).collect();
     for call in calls {
         let result = call.result();
@@ -155,6 +160,18 @@ fn simulated_phones_approve_by_each_method() {
         let result = call.result();
         assert!(result.starts_with("Verified"), "{method}: {result}");
     }
+}
+
+#[test]
+fn check_reaches_the_simulated_trunk() {
+    let simulator = Simulator::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), &simulator.config());
+    let program = target_folder().join("debug/phonegate");
+    let output =
+        Command::new(program).arg("--config").arg(folder.path().join("phonegate.json")).arg("check").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -301,16 +301,6 @@ impl IncomingCall {
         self.exchange.step(self.id, StepKind::Event, text);
     }
 
-    /// Shows a message that PhoneGate sent. At most 4,096 bytes of it are kept.
-    pub fn received(&self, message: &str) {
-        self.exchange.step(self.id, StepKind::Received, message);
-    }
-
-    /// Shows a message that the simulator sent.
-    pub fn sent(&self, message: &str) {
-        self.exchange.step(self.id, StepKind::Sent, message);
-    }
-
     /// Plays audio: PCMU in Base64, a tenth of a second or so at once.
     pub fn play(&self, pcmu: String) {
         let _ = self.exchange.updates.send(Update::Audio { call: self.id, pcmu });
@@ -342,7 +332,7 @@ pub struct CallSteps {
 }
 
 impl CallSteps {
-    /// Shows a message that PhoneGate sent.
+    /// Shows a message that PhoneGate sent. At most 4,096 bytes of it are kept.
     pub fn received(&self, message: &str) {
         self.exchange.step(self.id, StepKind::Received, message);
     }

@@ -52,7 +52,7 @@ async fn telephones_calls_and_steps_are_limited() {
     assert!(exchange.ring("sip", "one more", "").is_none());
     let call = exchange.ring("sip", "0", "").unwrap();
     for _ in 0..2 * MAX_STEPS {
-        call.received(&"ü".repeat(MAX_STEP_BYTES));
+        call.steps().received(&"ü".repeat(MAX_STEP_BYTES));
     }
     let Update::Snapshot { telephones, calls } = exchange.subscribe().0 else { panic!("no snapshot") };
     assert_eq!((telephones.len(), calls.len()), (MAX_TELEPHONES, MAX_CALLS));

@@ -1,6 +1,7 @@
 //! One call: messages, actions and time in, messages out. It does no I/O.
 
 mod dialog;
+mod invitation;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -12,7 +13,8 @@ use phonegate_sip::body::session_description;
 use phonegate_sip::message::{Essentials, Message, Method, header};
 
 use self::dialog::{Bye, Dialog, InviteAnswer, RequestKey};
-use super::requests::{Peer, capabilities, finish, number_in, refusal_of, required_extensions, response};
+pub(super) use self::invitation::Invitation;
+use super::requests::{Peer, capabilities, finish, refusal_of, response};
 
 /// The first interval of retransmissions, and the longest (RFC 3261, 17.1.1.1).
 const T1: Duration = Duration::from_millis(500);
@@ -36,58 +38,6 @@ pub(super) enum Output {
     Media(RemoteMedia),
     /// The call has ended, as a sentence says. Its messages are handled until [`Call::is_finished`].
     Ended(&'static str),
-}
-
-/// An INVITE that can begin a call.
-pub(super) struct Invitation {
-    invite: Message,
-    peer: Peer,
-    offer: PeerOffer,
-    cseq: u32,
-    branch: Option<String>,
-    /// The number that is called.
-    pub(super) number: String,
-    /// The number that calls.
-    pub(super) caller: String,
-}
-
-impl Invitation {
-    /// Checks an INVITE. Returns the response if it cannot begin a call.
-    pub(super) fn read(
-        invite: &Message,
-        essentials: &Essentials<'_>,
-        peer: Peer,
-        (local, tag): (SocketAddr, &str),
-    ) -> Result<Self, ResponseBuilder> {
-        let refuse = |status| response(invite, peer, status, tag);
-        if let Some(extensions) = required_extensions(invite) {
-            return Err(refuse(420).header(header::UNSUPPORTED, extensions));
-        }
-        let Ok(Some(uri)) = invite.request_uri() else { return Err(refuse(400)) };
-        let Some(description) = session_description(invite) else { return Err(refuse(488)) };
-        let session = LocalSession::new(local, 0, Encryption::Off);
-        let offer = session.check_offer(description).map_err(|error| {
-            // RFC 3261, 20.43: 399 is a warning of any other kind.
-            refuse(488).header(header::WARNING, format!("399 simulator \"cannot be used: {error}\""))
-        })?;
-        if offer.remote().codec != Codec::Pcmu {
-            return Err(refuse(488).header(header::WARNING, "399 simulator \"only PCMU is supported\""));
-        }
-        Ok(Self {
-            invite: invite.clone(),
-            peer,
-            offer,
-            cseq: essentials.cseq.number,
-            branch: essentials.via.branch().map(str::to_owned),
-            number: number_in(&uri),
-            caller: essentials.from.uri().map(|uri| number_in(&uri)).unwrap_or_default(),
-        })
-    }
-
-    /// Returns where it came from.
-    pub(super) fn peer(&self) -> Peer {
-        self.peer
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,10 +76,9 @@ pub(super) struct Call {
 impl Call {
     /// Begins a call, and sends 100. `sip` and `rtp` are the addresses of this side, `random` names it.
     pub(super) fn new(now: Duration, invitation: Invitation, sip: SocketAddr, rtp: SocketAddr, random: u64) -> Self {
-        let Invitation { invite, peer, offer, cseq, branch, .. } = invitation;
-        let key = RequestKey { method: Method::Invite, cseq, branch };
+        let Invitation { invite, peer, offer, key, .. } = invitation;
         let mut call = Self {
-            dialog: Dialog::new(&invite, cseq, sip, random),
+            dialog: Dialog::new(&invite, key.cseq, sip, random),
             session: LocalSession::new(rtp, random, Encryption::Off),
             state: State::Ringing,
             invite_answer: InviteAnswer::new(key, peer),

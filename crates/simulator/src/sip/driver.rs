@@ -17,7 +17,7 @@ use super::audio::{Receiver, Sender};
 use super::call::{Call, Invitation, Output};
 use super::network::{Network, PORT_ATTEMPTS};
 use super::requests::{self, Peer};
-use crate::exchange::{Action, Exchange, IncomingCall};
+use crate::exchange::{Action, CallSteps, Exchange, IncomingCall};
 use crate::recognition::{Recognizer, Recordings, sentence};
 
 /// The audio that is played at once, in samples: 100 ms.
@@ -26,7 +26,6 @@ const PLAYED: usize = 5 * PACKET_SAMPLES as usize;
 /// A call that begins.
 pub(super) struct NewCall {
     pub(super) invitation: Invitation,
-    pub(super) invite: Message,
     /// The address of SIP.
     pub(super) sip: SocketAddr,
     /// Its further messages.
@@ -35,18 +34,20 @@ pub(super) struct NewCall {
 
 /// Runs a call until nothing more of it is expected.
 pub(super) async fn run(new: NewCall, network: Network, exchange: Exchange, recordings: Arc<Recordings>) {
-    let NewCall { invitation, invite, sip, mut messages } = new;
+    let NewCall { invitation, sip, mut messages } = new;
     let Ok((socket, _rtcp)) = bind_audio(sip.ip()).await else {
         // The ports of the machine are exhausted.
-        let refusal = requests::response(&invite, invitation.peer(), 503, "simulator");
-        if let Some((to, bytes)) = requests::finish(refusal, invitation.peer()) {
+        let refusal = requests::response(&invitation.invite, invitation.peer, 503, "simulator");
+        if let Some((to, bytes)) = requests::finish(refusal, invitation.peer) {
             network.send(to, bytes).await;
         }
         return;
     };
     let Ok(rtp) = socket.local_addr() else { return };
     let mut telephone = exchange.ring("sip", &invitation.number, &invitation.caller);
-    show_received(telephone.as_ref(), &invite);
+    // Messages are shown also after the end.
+    let steps = telephone.as_ref().map(IncomingCall::steps);
+    show_received(steps.as_ref(), &invitation.invite);
     let began = Instant::now();
     let random = fastrand::u64(..);
     let mut call = Call::new(Duration::ZERO, invitation, sip, rtp, random);
@@ -62,8 +63,8 @@ pub(super) async fn run(new: NewCall, network: Network, exchange: Exchange, reco
         while let Some(output) = call.poll_output() {
             match output {
                 Output::Send(to, bytes) => {
-                    if let Some(telephone) = &telephone {
-                        telephone.sent(&String::from_utf8_lossy(&bytes));
+                    if let Some(steps) = &steps {
+                        steps.sent(&String::from_utf8_lossy(&bytes));
                     }
                     network.send(to, bytes).await;
                 }
@@ -82,7 +83,7 @@ pub(super) async fn run(new: NewCall, network: Network, exchange: Exchange, reco
         tokio::select! {
             message = messages.recv() => {
                 let Some((message, peer)) = message else { return };
-                show_received(telephone.as_ref(), &message);
+                show_received(steps.as_ref(), &message);
                 call.receive(began.elapsed(), &message, peer);
             }
             action = next_action(&mut telephone) => match action {
@@ -120,9 +121,9 @@ async fn bind_audio(ip: IpAddr) -> io::Result<(UdpSocket, UdpSocket)> {
     }
 }
 
-fn show_received(telephone: Option<&IncomingCall>, message: &Message) {
-    if let Some(telephone) = telephone {
-        telephone.received(&String::from_utf8_lossy(message.as_bytes()));
+fn show_received(steps: Option<&CallSteps>, message: &Message) {
+    if let Some(steps) = steps {
+        steps.received(&String::from_utf8_lossy(message.as_bytes()));
     }
 }
 

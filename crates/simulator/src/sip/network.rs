@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use phonegate_sip::framing::{StreamEvent, StreamReader};
@@ -30,6 +31,9 @@ const MAX_WAITING: usize = 64;
 
 /// Number of free ports that are tried until one is free for UDP and TCP, or one and the next for audio.
 pub(super) const PORT_ATTEMPTS: usize = 20;
+
+/// The time until the next attempt when a connection could not be accepted, such as for lack of file descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// The bytes of a stream that are read at once.
 const CHUNK: usize = 16 * 1024;
@@ -110,7 +114,10 @@ pub(super) async fn serve(sockets: Sockets, exchange: Exchange, recordings: Arc<
                 }
             }
             accepted = tcp.accept() => {
-                let Ok((stream, address)) = accepted else { continue };
+                let Ok((stream, address)) = accepted else {
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                    continue;
+                };
                 let mut connections = network.connections.lock();
                 connections.retain(|_, connection| !connection.is_closed());
                 if connections.len() < MAX_CONNECTIONS {
@@ -211,7 +218,7 @@ impl Server {
             Ok(invitation) if !is_full => {
                 let (sender, messages) = mpsc::channel(MAX_WAITING);
                 self.calls.insert(call_id, sender);
-                let call = NewCall { invitation, invite: message, sip: self.address, messages };
+                let call = NewCall { invitation, sip: self.address, messages };
                 let (network, exchange) = (self.network.clone(), self.exchange.clone());
                 self.tasks.spawn(driver::run(call, network, exchange, Arc::clone(&self.recordings)));
             }
