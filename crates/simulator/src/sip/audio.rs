@@ -140,7 +140,7 @@ impl Receiver {
         let payload = if is_audio { payload } else { &[] };
         let is_of_stream = |stream: &&mut Stream| {
             let ahead = header.sequence.wrapping_sub(stream.next);
-            stream.ssrc == header.ssrc && (ahead < MAX_GAP || ahead > u16::MAX - MAX_GAP)
+            stream.ssrc == header.ssrc && !(MAX_GAP..=u16::MAX - MAX_GAP).contains(&ahead)
         };
         match self.stream.as_mut().filter(is_of_stream) {
             Some(stream) => stream.receive(header.sequence, payload),
