@@ -101,8 +101,10 @@ fn each_ending_of_a_simulated_call_has_its_reason() {
         Caller::start(&config, NUMBER).result()
     };
     let calls = endings.map(|(ending, expected)| (ending, expected, thread::spawn(move || call(ending))));
-    for (ending, expected, call) in calls {
-        let result = call.join().unwrap();
+    // All have ended before the first is judged, so that none is left behind.
+    let calls = calls.map(|(ending, expected, call)| (ending, expected, call.join()));
+    for (ending, expected, result) in calls {
+        let result = result.unwrap();
         assert!(result.contains(expected), "{ending}: {result}");
     }
 }
