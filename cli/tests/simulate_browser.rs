@@ -293,7 +293,7 @@ fn the_page_is_seen_in_light_and_in_dark() {
         let simulator = Simulator::start();
         let options = json!({
             "colorScheme": scheme, "reducedMotion": "reduce", "timezoneId": "UTC",
-            "viewport": { "width": 1100, "height": 860 }
+            "viewport": { "width": 1100, "height": 830 }
         });
         let mut tab = Tab::open(&simulator.url, &options);
         let mut call = two_calls(&simulator, &mut tab);
