@@ -10,6 +10,9 @@ use support::abi::{Abi, FAILED, NUMBER, PENDING, SUCCESS, fresh_id};
 use support::calls::built_tool;
 use support::tab::Tab;
 
+/// What the page shows of a prompt.
+const CAPTION: &str = "document.querySelector('.caption').textContent";
+
 /// The built `phonegate simulate`.
 struct Simulator {
     process: Child,
@@ -56,10 +59,8 @@ impl Drop for Simulator {
 
 /// Waits until the telephone has understood which code the prompt asks for, and returns it.
 fn code(tab: &mut Tab) -> String {
-    let step = "[...document.querySelectorAll('.steps .event')].map((step) => step.lastChild.textContent)
-        .find((text) => text.startsWith('The prompt asks for '))";
-    tab.wait_for(&format!("Boolean({step})"));
-    let text = tab.run(&format!("return page.evaluate({})", json!(step)));
+    tab.wait_for(&format!("{CAPTION}.startsWith('The prompt asks for ')"));
+    let text = tab.run(&format!("return page.evaluate({})", json!(CAPTION)));
     text.as_str().unwrap().chars().filter(char::is_ascii_digit).collect()
 }
 
@@ -118,9 +119,8 @@ fn a_studio_call_is_read_and_approved_in_the_browser() {
     let (abi, id) = (Abi::load(&simulator.config("twilio")), fresh_id());
     let mut tab = simulator.rings(&abi, &id);
     tab.click("Pick up");
-    let caption = "document.querySelector('.caption').textContent";
-    tab.wait_for(&format!("{caption}.includes(', then the pound key')"));
-    let text = tab.run(&format!("return page.evaluate({})", json!(caption)));
+    tab.wait_for(&format!("{CAPTION}.includes(', then the pound key')"));
+    let text = tab.run(&format!("return page.evaluate({})", json!(CAPTION)));
     let words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
     let (_, asked) = text.as_str().unwrap().split_once("press ").unwrap();
     let (asked, _) = asked.split_once(", then the pound key").unwrap();

@@ -293,7 +293,7 @@ fn the_page_is_seen_in_light_and_in_dark() {
         let simulator = Simulator::start();
         let options = json!({
             "colorScheme": scheme, "reducedMotion": "reduce", "timezoneId": "UTC",
-            "viewport": { "width": 1100, "height": 860 }
+            "viewport": { "width": 1100, "height": 830 }
         });
         let mut tab = Tab::open(&simulator.url, &options);
         let mut call = two_calls(&simulator, &mut tab);
@@ -302,15 +302,16 @@ fn the_page_is_seen_in_light_and_in_dark() {
         tab.click("Turn sound on");
         tab.click("Pick up");
         simulator.does(&mut call, Action::PickUp);
-        for _ in 0..15 {
-            call.play(tone());
-        }
         call.speak("en-US", "To approve, press 2, 0, 9, then pound.");
         tab.sees("To approve, press 2, 0, 9, then pound.");
         click_keys(&mut tab, "20");
         tab.wait_for("document.querySelector('.keys').textContent === '20'");
         tab.run("await page.locator('.call:nth-child(2) > summary').click()");
-        tab.run("await page.evaluate('document.activeElement.blur(); scrollTo(0, 0)')");
+        tab.run("await page.mouse.move(0, 0); await page.evaluate('document.activeElement.blur(); scrollTo(0, 0)')");
+        for _ in 0..15 {
+            call.play(tone());
+        }
+        tab.wait_for("document.querySelector('.level').value > 0.1");
         picture(&mut tab, scheme);
         let colour = "getComputedStyle(document.body).backgroundColor.match(/[0-9]+/g).map(Number)";
         let colour = tab.run(&format!("return page.evaluate('{colour}')"));

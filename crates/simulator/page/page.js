@@ -149,9 +149,13 @@ class Telephone {
     this.part('keys').textContent = call ? call.keys : '';
   }
 
-  speak(language, text) {
+  caption(language, text) {
     this.part('caption').textContent = text;
     this.part('caption').lang = language;
+  }
+
+  speak(language, text) {
+    this.caption(language, text);
     sound.speak(language, text);
   }
 
@@ -200,8 +204,10 @@ class Call {
       item.append(element('span', '', text));
       // Also what an ending pressed, and what was pressed before the page was loaded.
       this.keys += /^Pressed ([0-9*#])\.$/.exec(text)?.[1] ?? '';
-      const telephone = telephones.get(this.number);
-      if (telephone?.call === this.id) telephone.showCaller();
+      const telephone = telephoneOf(this.id);
+      telephone?.showCaller();
+      // What a prompt that is heard, and not read, was understood to ask for.
+      if (text.startsWith('The prompt asks for ')) telephone?.caption('en', text);
     } else {
       const details = element('details');
       const end = text.indexOf('\n');
