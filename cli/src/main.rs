@@ -29,7 +29,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use commands::{
     alerts, backup, blocks, call, calls, check, doctor, install, library_version, limits, numbers, pins, prompts,
-    protect, report, revert, schema, twilio,
+    protect, report, revert, schema, setup, simulate, twilio,
 };
 use error::{CommandError, CommandErrorKind, Exit};
 
@@ -64,7 +64,9 @@ impl Globals {
 
 const HELP: &str = "\
 Examples:
+  phonegate setup                             asks, writes a configuration, and tries it
   phonegate call --demo +1 4255551212         a call to a simulated phone; needs no configuration
+  phonegate simulate                          telephones in the browser, for a test environment
   phonegate check                             whether the configured backends can place calls
   phonegate call +1 4255551212                rings that phone
   phonegate numbers check --file users.csv    which of the users' numbers may be called
@@ -88,7 +90,7 @@ Exit codes:
 
 /// The groups of commands in `phonegate --help`: the heading, and the first command of the group.
 const GROUPS: [(&str, &str); 4] = [
-    ("Install and configure", "install"),
+    ("Install and configure", "setup"),
     ("Test without users", "check"),
     ("Look at calls", "calls"),
     ("Protect users and their numbers", "blocks"),
@@ -97,6 +99,8 @@ const GROUPS: [(&str, &str); 4] = [
 /// The commands, in the order of `phonegate --help`. [`GROUPS`] names the first command of each group.
 #[derive(Subcommand)]
 enum Command {
+    /// Asks what the company has, writes phonegate.json, and tries it.
+    Setup(setup::Arguments),
     /// Installs PhoneGate into Microsoft Identity Manager.
     Install(install::Arguments),
     /// Removes PhoneGate from Microsoft Identity Manager.
@@ -113,6 +117,8 @@ enum Command {
     Check(check::Arguments),
     /// Places one call and shows its progress.
     Call(call::Arguments),
+    /// Shows telephones in the browser, which a test environment calls.
+    Simulate(simulate::Arguments),
     /// Shows how telephone numbers are read, and whether they may be called.
     #[command(subcommand)]
     Numbers(numbers::NumbersCommand),
@@ -164,6 +170,7 @@ fn main() -> ExitCode {
 
 fn run(command: &Command, globals: &Globals) -> Result<Exit, CommandError> {
     match command {
+        Command::Setup(arguments) => setup::run(arguments, globals),
         Command::Install(arguments) => install::run(arguments, globals),
         Command::Revert(arguments) => revert::run(arguments, globals),
         Command::Twilio(command) => twilio::run(command, globals),
@@ -171,6 +178,7 @@ fn run(command: &Command, globals: &Globals) -> Result<Exit, CommandError> {
         Command::Schema(_) => schema::run(),
         Command::Check(_) => check::run(globals),
         Command::Call(arguments) => call::run(arguments, globals),
+        Command::Simulate(arguments) => simulate::run(arguments, globals),
         Command::Numbers(command) => numbers::run(command, globals),
         Command::Prompts(command) => prompts::run(command, globals),
         Command::Doctor(arguments) => doctor::run(arguments, globals),

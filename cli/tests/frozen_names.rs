@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Value, json};
-use support::{NUMBER, Place, Ran, kept};
+use support::{NUMBER, Place, Ran, Running, kept, ports};
 
 #[test]
 fn exit_codes_and_json_fields_are_those_of_the_list() {
@@ -72,6 +72,13 @@ fn json_lines() -> Vec<String> {
     run("backup", &["copy.db"]).exits(0);
     run("report", &["--html", "report.html"]).exits(0);
     run("no-such-command", &[]).exits(2);
+    let trunk = format!("sip:{};transport=tcp", ports::unused_address());
+    let setup = ["--has", "sip", "--trunk", &trunk, "--default-country", "US", "--force"];
+    run("setup", &setup).exits(1);
+    let mut simulator = Running::start(&mut place.command(&["simulate", "--json"]));
+    simulator.read_until("ready");
+    simulator.signal("INT");
+    lines.add("simulate", &simulator.wait().exits(0));
     // An outcome with a backend and a reason.
     lines.add("call", &Place::simulated(Some("busy")).run(&["call", NUMBER, "--json"]).exits(1));
     lines

@@ -98,6 +98,11 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     Ok(RunningCall { gate: &gate, id, events, interrupt, progress }.run(&arguments.number.join(" ")))
 }
 
+/// Places a call by the configuration, without recording it, and follows it until it ends.
+pub(crate) fn place(number: &str, globals: &Globals) -> Result<Exit, CommandError> {
+    run(&Arguments { number: vec![number.to_owned()], demo: false, store: false }, globals)
+}
+
 /// Reads the configuration, or makes that of a demonstration, with the folder of its log.
 fn context(
     arguments: &Arguments,

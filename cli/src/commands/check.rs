@@ -109,8 +109,11 @@ impl Findings {
 
 /// Checks a configuration, and asks its store and backends.
 pub(crate) fn run(globals: &Globals) -> Result<Exit, CommandError> {
-    let json = globals.json;
-    let context = Context::load(globals.config())?;
+    check(Context::load(globals.config())?, globals.json)
+}
+
+/// Asks the store and the backends of a configuration, and prints the findings.
+pub(crate) fn check(context: Context, json: bool) -> Result<Exit, CommandError> {
     let file = context.file.display().to_string();
     let store = context.loaded.config.store.type_name();
     warn(&context, json);

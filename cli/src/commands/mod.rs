@@ -18,5 +18,7 @@ pub(crate) mod protect;
 pub(crate) mod report;
 pub(crate) mod revert;
 pub(crate) mod schema;
+pub(crate) mod setup;
+pub(crate) mod simulate;
 mod stored_number;
 pub(crate) mod twilio;

@@ -5,6 +5,7 @@
 pub mod limits;
 #[path = "../../../tests/support/ports.rs"]
 pub mod ports;
+pub mod terminal;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,86 @@
+//! How a password or another secret is given and kept.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use phonegate::config::Secret;
+use phonegate::platform::dpapi;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::Arguments;
+use super::asker::{Asker, Stop};
+use super::file;
+use crate::error::CommandError;
+
+/// Maximum size of a secret, in bytes. The library accepts no longer one.
+pub(super) const MAX_BYTES: usize = 4096;
+
+/// Maximum number of files of secrets with the same name that are left alone.
+const MAX_FILES: u32 = 100;
+
+/// A secret.
+pub(super) enum SecretAnswer {
+    /// Its place, as the configuration names it.
+    At(Value),
+    /// Its text, which was typed.
+    Typed(Zeroizing<String>),
+}
+
+/// Where a typed secret is kept.
+pub(super) struct Kept {
+    /// What the configuration says.
+    pub(super) setting: Value,
+    /// The file that was written. `None` on Windows, where the configuration has it encrypted.
+    pub(super) file: Option<PathBuf>,
+}
+
+/// Asks for a secret. `what` names it.
+pub(super) fn ask(arguments: &Arguments, asker: &Asker, what: &str) -> Result<SecretAnswer, Stop> {
+    if let Some(name) = &arguments.secret_env {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return Err(CommandError::usage("--secret-env: it is no name of an environment variable").into());
+        }
+        return Ok(SecretAnswer::At(json!({ "env": name })));
+    }
+    if let Some(file) = &arguments.secret_file {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+        // Read only to find out whether it can be.
+        let read = Secret::File(file.clone()).resolve(Path::new(""), "--secret-file");
+        read.map_err(|error| CommandError::usage(error.to_string()))?;
+        return Ok(SecretAnswer::At(json!({ "file": file })));
+    }
+    asker.secret("--secret-file or --secret-env", what).map(SecretAnswer::Typed)
+}
+
+/// Keeps a typed secret: encrypted on Windows, elsewhere in a private file in `folder`.
+pub(super) fn keep(text: &Zeroizing<String>, folder: &Path, backend: &str) -> Result<Kept, CommandError> {
+    if cfg!(windows) {
+        let sealed = dpapi::seal(text.as_bytes())
+            .map_err(|error| CommandError::failed(format!("Windows cannot encrypt the secret: {error}")))?;
+        return Ok(Kept { setting: json!({ "dpapi": BASE64_STANDARD.encode(sealed) }), file: None });
+    }
+    let names = std::iter::once(format!("{backend}-secret.txt"));
+    let names = names.chain((2..MAX_FILES).map(|n| format!("{backend}-secret-{n}.txt")));
+    for name in names {
+        let path = folder.join(&name);
+        let written = file::create_private(&path).and_then(|mut file| {
+            let written = writeln!(file, "{}", text.as_str()).and_then(|()| file.sync_all());
+            if written.is_err() {
+                let _ = std::fs::remove_file(&path);
+            }
+            written
+        });
+        match written {
+            Ok(()) => return Ok(Kept { setting: json!({ "file": name }), file: Some(path) }),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => {
+                return Err(CommandError::failed(format!("cannot write {}: {error}", path.display()))
+                    .hint("nothing was written; choose a folder that you can write to by --config FILE"));
+            }
+        }
+    }
+    Err(CommandError::failed(format!("there are too many files {backend}-secret-….txt in {}", folder.display())))
+}

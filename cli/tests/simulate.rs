@@ -1,0 +1,108 @@
+//! `phonegate simulate`: what it prints, and how it ends. `simulate_browser.rs` tests its page.
+#![cfg(unix)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::Value;
+use support::{HIDDEN, NUMBER, Place, Running, wait_for};
+
+/// Loads a page, and returns the response.
+fn get(url: &str) -> String {
+    let (authority, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = TcpStream::connect(authority).unwrap();
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    response
+}
+
+#[test]
+fn the_printed_page_is_served_until_ctrl_c() {
+    for signal in ["INT", "TERM"] {
+        let place = Place::empty();
+        let mut running = Running::start(&mut place.command(&["simulate", "--number", NUMBER]));
+        let line = running.read_until("The telephones: ");
+        let url = line.trim().strip_prefix("The telephones: ").unwrap().to_owned();
+        assert!(get(&url).starts_with("HTTP/1.1 200 "), "{url}");
+        running.read_until("Ctrl-C ends the simulator.");
+        running.signal(signal);
+        let ran = running.wait().exits(0);
+        assert!(!ran.all().contains(HIDDEN), "numbers of telephones are not printed: {}", ran.all());
+        assert_eq!(ran.stderr, "");
+    }
+}
+
+#[test]
+fn json_is_one_line_with_page_and_backends() {
+    let place = Place::empty();
+    let mut running = Running::start(&mut place.command(&["simulate", "--json"]));
+    let ready: Value = serde_json::from_str(&running.read_until("ready")).unwrap();
+    assert!(get(ready["url"].as_str().unwrap()).starts_with("HTTP/1.1 200 "));
+    assert_eq!(ready["backends"]["sip"]["type"], "sip");
+    assert_eq!(ready["backends"]["twilio"]["type"], "twilio_studio");
+    running.signal("INT");
+    assert_eq!(running.wait().exits(0).records().len(), 1);
+}
+
+#[test]
+fn a_used_port_is_named_with_what_to_do() {
+    let used = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = used.local_addr().unwrap().port().to_string();
+    let place = Place::empty();
+    for option in ["--port", "--sip-port", "--studio-port"] {
+        let ran = place.run(&["simulate", option, &port, "--json"]).exits(1);
+        let error = ran.record("error");
+        assert!(error["text"].as_str().unwrap().contains(&port), "{error}");
+        assert!(error["hints"][0].as_str().unwrap().contains(&format!("leave out {option}")), "{error}");
+    }
+}
+
+#[test]
+fn wrong_arguments_are_explained() {
+    let place = Place::empty();
+    let cases = [
+        (["--number", "alice"], "write a number such as \"+1 4255551212\""),
+        (["--ending", "answer"], "possible values: by_hand, approve"),
+        (["--approve-after", "0"], "1..=3600"),
+        (["--pin", "12x4"], "a PIN has 1 to 16 digits"),
+        (["--fraud-key", "#"], "the fraud key is a digit"),
+        (["--port", "65536"], "0..=65535"),
+    ];
+    for ([option, value], why) in cases {
+        let ran = place.run(&["simulate", option, value]).exits(2);
+        assert!(ran.stderr.contains(why), "{option}: {}", ran.stderr);
+    }
+    let numbers: Vec<String> = (0..101).map(|n| format!("--number=1{n}")).collect();
+    let arguments: Vec<&str> = ["simulate"].into_iter().chain(numbers.iter().map(String::as_str)).collect();
+    assert!(place.run(&arguments).exits(2).stderr.contains("at most 100 telephones"));
+}
+
+/// `xdg-open` of this test writes down what it shall open.
+#[test]
+fn the_page_is_opened_where_there_is_a_display() {
+    for (display, option, is_opened) in
+        [("", "--port=0", false), (":7", "--no-browser", false), (":7", "--json", false), (":7", "--port=0", true)]
+    {
+        let place = Place::empty();
+        let opener = place.path().join("xdg-open");
+        let opened = place.path().join("opened");
+        std::fs::write(&opener, format!("#!/bin/sh\necho \"$1\" > '{}'\n", opened.display())).unwrap();
+        std::fs::set_permissions(&opener, PermissionsExt::from_mode(0o755)).unwrap();
+        let mut command = place.command(&["simulate", option]);
+        let mut running = Running::start(command.env("PATH", place.path()).env("DISPLAY", display));
+        let line = running.read_until("/?token=");
+        if is_opened {
+            let url = wait_for("the page is opened", || {
+                std::fs::read_to_string(&opened).ok().filter(|text| text.ends_with('\n'))
+            });
+            assert!(line.contains(url.trim()), "{url} in {line}");
+        }
+        running.signal("INT");
+        running.wait().exits(0);
+        assert_eq!(opened.exists(), is_opened, "DISPLAY={display} {option}");
+    }
+}

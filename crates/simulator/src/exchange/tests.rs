@@ -1,0 +1,121 @@
+use super::*;
+
+const NUMBER: &str = "+14255551212";
+
+fn exchange(ending: Ending) -> Exchange {
+    Exchange::new(Behaviour { ending, approve_after: None, keys: Keys::default() })
+}
+
+fn telephones(exchange: &Exchange) -> Vec<Telephone> {
+    match exchange.subscribe().0 {
+        Update::Snapshot { telephones, .. } => telephones,
+        other => panic!("a page first gets a snapshot, not {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_done_at_a_telephone_reaches_its_line() {
+    let exchange = exchange(Ending::ByHand);
+    let mut call = exchange.ring("sip", NUMBER, "+14255550100").unwrap();
+    assert!(!exchange.act(NUMBER, &TelephoneAction::Press { key: '1' }), "it is not picked up");
+    assert!(exchange.act(NUMBER, &TelephoneAction::PickUp));
+    assert!(!exchange.act(NUMBER, &TelephoneAction::PickUp), "it is picked up already");
+    assert!(exchange.act(NUMBER, &TelephoneAction::Press { key: '#' }));
+    assert!(!exchange.act(NUMBER, &TelephoneAction::Press { key: 'x' }), "no telephone has this key");
+    assert!(exchange.act(NUMBER, &TelephoneAction::HangUp));
+    let mut actions = Vec::new();
+    for _ in 0..3 {
+        actions.push(call.next().await);
+    }
+    assert_eq!(actions, [Action::PickUp, Action::Press('#'), Action::HangUp]);
+    call.end("The user hung up.");
+    assert_eq!(telephones(&exchange)[0].state, TelephoneState::Idle);
+}
+
+#[tokio::test]
+async fn a_telephone_has_one_call_at_a_time() {
+    let exchange = exchange(Ending::ByHand);
+    let call = exchange.ring("sip", NUMBER, "").unwrap();
+    assert!(exchange.ring("sip", NUMBER, "").is_none());
+    drop(call);
+    assert!(exchange.ring("sip", NUMBER, "").is_some(), "a dropped call has ended");
+    assert!(exchange.act(NUMBER, &TelephoneAction::SetBusy { busy: true }));
+    assert!(exchange.ring("sip", NUMBER, "").is_none());
+}
+
+#[tokio::test]
+async fn telephones_calls_and_steps_are_limited() {
+    let exchange = exchange(Ending::ByHand);
+    for n in 0..MAX_TELEPHONES {
+        assert!(exchange.ring("sip", &n.to_string(), "").is_some());
+    }
+    assert!(exchange.ring("sip", "one more", "").is_none());
+    let call = exchange.ring("sip", "0", "").unwrap();
+    for _ in 0..2 * MAX_STEPS {
+        call.steps().received(&"ü".repeat(MAX_STEP_BYTES));
+    }
+    let Update::Snapshot { telephones, calls } = exchange.subscribe().0 else { panic!("no snapshot") };
+    assert_eq!((telephones.len(), calls.len()), (MAX_TELEPHONES, MAX_CALLS));
+    let steps = &calls.last().unwrap().steps;
+    assert_eq!(steps.len(), MAX_STEPS);
+    assert!(steps.iter().all(|step| step.text.len() <= MAX_STEP_BYTES));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unattended_telephone_presses_the_code_that_it_hears() {
+    let exchange = exchange(Ending::Approve);
+    let mut call = exchange.ring("sip", NUMBER, "").unwrap();
+    assert_eq!(call.next().await, Action::PickUp);
+    call.understood(Heard::Code("471".to_owned()));
+    for key in "471#".chars() {
+        assert_eq!(call.next().await, Action::Press(key));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unattended_wrong_code_is_pressed_at_each_prompt() {
+    let exchange = exchange(Ending::WrongCode);
+    let mut call = exchange.ring("sip", NUMBER, "").unwrap();
+    assert_eq!(call.next().await, Action::PickUp);
+    for (heard, wrong) in [("471", "472#"), ("829", "821#")] {
+        call.understood(Heard::Code(heard.to_owned()));
+        for key in wrong.chars() {
+            assert_eq!(call.next().await, Action::Press(key));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_nobody_picks_up_is_approved_by_itself() {
+    let approve_after = Some(Duration::from_secs(20));
+    let exchange = Exchange::new(Behaviour { ending: Ending::ByHand, approve_after, keys: Keys::default() });
+    let mut call = exchange.ring("sip", NUMBER, "").unwrap();
+    assert_eq!(call.next().await, Action::PickUp);
+    call.understood(Heard::Pound);
+    assert_eq!(call.next().await, Action::Press('#'));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_picks_up_decides_alone() {
+    let approve_after = Some(Duration::from_secs(20));
+    let exchange = Exchange::new(Behaviour { ending: Ending::ByHand, approve_after, keys: Keys::default() });
+    let mut call = exchange.ring("sip", NUMBER, "").unwrap();
+    assert!(exchange.act(NUMBER, &TelephoneAction::PickUp));
+    assert_eq!(call.next().await, Action::PickUp);
+    call.understood(Heard::Pound);
+    let nothing = tokio::time::timeout(Duration::from_secs(60), call.next()).await;
+    assert!(nothing.is_err(), "no key is pressed by the simulator");
+}
+
+#[test]
+fn an_update_is_an_object_with_a_type() {
+    let update = Update::Step {
+        call: 3,
+        step: Step { at: "2026-01-01T00:00:00Z".to_owned(), kind: StepKind::Sent, text: "SIP/2.0 200 OK".to_owned() },
+    };
+    let expected =
+        r#"{"type":"step","call":3,"step":{"at":"2026-01-01T00:00:00Z","kind":"sent","text":"SIP/2.0 200 OK"}}"#;
+    assert_eq!(serde_json::to_string(&update).unwrap(), expected);
+    let action: TelephoneAction = serde_json::from_str(r##"{"action":"press","key":"#"}"##).unwrap();
+    assert_eq!(action, TelephoneAction::Press { key: '#' });
+}

@@ -1,0 +1,69 @@
+//! Serves HTTP/1.1 with bounds on connections and time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_io_timeout::TimeoutStream;
+
+/// Maximum size of the header of a request, in bytes.
+const MAX_HEADER_BYTES: usize = 16 * 1_024;
+
+/// Maximum time for which a client takes nothing of what is sent to it.
+const WRITE_WITHIN: Duration = Duration::from_secs(30);
+
+/// The time until the next attempt when a connection could not be accepted, such as for lack of file descriptors.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// The bounds of a server.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// Maximum number of connections.
+    pub(crate) connections: usize,
+    /// The response on each further connection, as it is sent.
+    pub(crate) too_many: &'static [u8],
+    /// Maximum time to receive the header of a request, and between two requests of a connection.
+    pub(crate) header_within: Duration,
+}
+
+/// Serves. Never returns; if it is dropped, all connections end.
+pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits) {
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok((stream, _)) = listener.accept().await else {
+            sleep(ACCEPT_AGAIN).await;
+            continue;
+        };
+        match Arc::clone(&slots).try_acquire_owned() {
+            Ok(slot) => {
+                let router = router.clone();
+                connections.spawn(async move {
+                    serve_connection(stream, router, limits.header_within).await;
+                    drop(slot);
+                });
+            }
+            // As much as the new connection takes at once: nobody waits for it.
+            Err(_) => _ = stream.try_write(limits.too_many),
+        }
+    }
+}
+
+async fn serve_connection(stream: TcpStream, router: Router, header_within: Duration) {
+    // Keys and audio are small, and must not wait for each other.
+    let _ = stream.set_nodelay(true);
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_WITHIN));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(header_within).max_buf_size(MAX_HEADER_BYTES);
+    // An error is the client's: it closed the connection, was too slow, or does not speak HTTP.
+    let _ = http.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router)).await;
+}

@@ -1,0 +1,130 @@
+//! Requests and replies: authentication, bounds, errors.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+
+use super::executions::{Form, Studio};
+use super::{ACCOUNT_SID, API_KEY_SECRET, API_KEY_SID};
+use crate::http::{self, Limits};
+
+/// Maximum number of connections. PhoneGate has at most as many requests at once.
+const MAX_CONNECTIONS: usize = 512;
+
+/// Maximum time to receive the header of a request, and between two requests of a connection. PhoneGate keeps a connection
+/// for 90 s.
+const HEADER_WITHIN: Duration = Duration::from_secs(120);
+
+const TOO_MANY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n\
+    {\"code\":20503,\"message\":\"Too many connections\",\"status\":503}";
+
+/// Maximum size of a request's body, in bytes. A flow with all languages and ten attempts has 600,000.
+const MAX_BODY: usize = 2 << 20;
+
+/// Maximum time to receive a request's body.
+const BODY_LIMIT: Duration = Duration::from_secs(10);
+
+/// A request that is refused, as <https://www.twilio.com/docs/usage/twilios-response> describes it.
+pub(super) struct Refusal {
+    status: u16,
+    code: u32,
+    message: String,
+}
+
+impl Refusal {
+    pub(super) fn new(status: u16, code: u32, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into() }
+    }
+
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(400, 20001, message)
+    }
+
+    pub(super) fn not_found(path: &[&str]) -> Self {
+        Self::new(404, 20404, format!("The requested resource /{} was not found", path.join("/")))
+    }
+
+    fn body(&self) -> Value {
+        let Self { status, code, message } = self;
+        let more_info = format!("https://www.twilio.com/docs/errors/{code}");
+        json!({ "code": code, "message": message, "more_info": more_info, "status": status })
+    }
+}
+
+/// Serves until it is dropped.
+pub(super) async fn serve(listener: TcpListener, studio: Studio) {
+    let limits = Limits { connections: MAX_CONNECTIONS, too_many: TOO_MANY, header_within: HEADER_WITHIN };
+    http::serve(listener, Router::new().fallback(answer).with_state(studio), limits).await;
+}
+
+async fn answer(State(studio): State<Studio>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = match timeout(BODY_LIMIT, to_bytes(body, MAX_BODY)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(_)) => return refused(&Refusal::new(413, 20413, "Request entity too large")),
+        Err(_) => return refused(&Refusal::new(408, 20408, "The request did not arrive in time")),
+    };
+    if !is_authenticated(&parts.headers) {
+        return refused(&Refusal::new(401, 20003, "Authenticate"));
+    }
+    let is_form =
+        parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/x-www-form-urlencoded");
+    if parts.method == "POST" && !is_form {
+        return refused(&Refusal::new(415, 20415, "Unsupported Media Type"));
+    }
+    let form: Form = form_urlencoded::parse(&body).into_owned().collect();
+    let path: Vec<_> = parts.uri.path().trim_start_matches('/').split('/').collect();
+    match studio.answer(parts.method.as_str(), &path, &form) {
+        Ok(answered) => {
+            let status = StatusCode::from_u16(answered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            if let Some(execution) = &answered.execution {
+                let body = answered.body.as_ref().map(|body| format!("\n\n{body:#}")).unwrap_or_default();
+                execution.show(&shown(&parts, &form), &format!("{status}{body}"));
+            }
+            match answered.body {
+                Some(body) => json_reply(status, &body),
+                None => status.into_response(),
+            }
+        }
+        Err(refusal) => refused(&refusal),
+    }
+}
+
+/// Returns a request as the page shows it: without `Authorization`, and with the form decoded.
+fn shown(parts: &Parts, form: &Form) -> String {
+    let mut lines = vec![format!("{} {}", parts.method, parts.uri)];
+    let headers = parts.headers.iter().filter(|(name, _)| *name != header::AUTHORIZATION);
+    lines.extend(headers.map(|(name, value)| format!("{name}: {}", value.to_str().unwrap_or("?"))));
+    lines.push(String::new());
+    let mut fields: Vec<_> = form.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    fields.sort_unstable();
+    lines.append(&mut fields);
+    lines.join("\n").trim_end().to_owned()
+}
+
+fn refused(refusal: &Refusal) -> Response {
+    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    json_reply(status, &refusal.body())
+}
+
+fn json_reply(status: StatusCode, body: &Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+/// Returns whether a request has the credentials of the account: its API key.
+fn is_authenticated(headers: &HeaderMap) -> bool {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
+    let given = given.and_then(|given| BASE64_STANDARD.decode(given).ok());
+    [API_KEY_SID, ACCOUNT_SID].iter().any(|user| given == Some(format!("{user}:{API_KEY_SECRET}").into_bytes()))
+}
