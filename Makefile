@@ -9,10 +9,11 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 # Names of test files say which part they belong to; .config/nextest.toml leaves these parts out of `make test`.
 PART := cargo nextest run --workspace --ignore-default-filter --no-tests fail --filterset
 
-# Builds the library, and places a demonstration call through it, loaded as a host loads it.
+# Builds the library, and places a call through it, loaded as a host loads it, to a telephone in the browser. If nobody
+# picks up within 20 s, the telephone approves by itself.
 run:
-	cargo build --profile demo --package phonegate-library --package place-call
-	PHONEGATE_CONFIG="$(CURDIR)/examples/demo.json" $(TARGET_DIR)/demo/place_call $(TARGET_DIR)/demo/libphonegate.so "$(NUMBER)"
+	cargo build --profile demo --package phonegate-library --package place-call --package phonegate-demo
+	$(TARGET_DIR)/demo/demo $(TARGET_DIR)/demo/place_call $(TARGET_DIR)/demo/libphonegate.so "$(NUMBER)"
 
 # The tests, and what they load and run. One call of cargo, so that it resolves one set of features: with two it compiles
 # tokio and all above it twice.

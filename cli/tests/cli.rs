@@ -245,7 +245,7 @@ fn every_command_takes_json_and_prints_errors_as_json() {
     let help = place.run(&["--help"]).exits(0).stdout;
     let list = help.split_once("Install and configure:").unwrap().1.split_once("\nOptions:").unwrap().0;
     let commands: Vec<_> = list.lines().filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next()).collect();
-    assert_eq!(commands.len(), 17, "{commands:?}");
+    assert_eq!(commands.len(), 19, "{commands:?}");
     for command in commands {
         let help = place.run(&[command, "--help"]).exits(0).stdout;
         assert!(help.contains("--json"), "{command}: {help}");

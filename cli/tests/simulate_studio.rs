@@ -12,7 +12,7 @@ fn simulator(ending: &str, settings: &Value) -> (Running, Place) {
     let ready: Value = serde_json::from_str(&running.read_until("ready")).unwrap();
     let mut config = json!({
         "use": ["twilio"],
-        "backends": { "twilio": ready["twilio_studio"] },
+        "backends": { "twilio": ready["backends"]["twilio"] },
         "numbers": { "default_country": "US" },
         "store": { "type": "memory" },
     });

@@ -32,6 +32,7 @@ pub mod sip;
 pub mod sip_server;
 pub mod sipp;
 pub mod sipp_log;
+pub mod tab;
 pub mod tls;
 pub mod trunk;
 pub mod twilio;

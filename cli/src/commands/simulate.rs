@@ -1,6 +1,7 @@
 //! `phonegate simulate`: telephones in a browser, to try PhoneGate with.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
@@ -8,14 +9,19 @@ use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use phonegate::backend::twilio_studio;
 use phonegate::config;
+use phonegate::prompts::Language;
+use phonegate_approval::script::Piece;
 use phonegate_simulator::ending::{Ending, Keys};
 use phonegate_simulator::exchange::{Behaviour, Exchange, MAX_TELEPHONES};
 use phonegate_simulator::number;
+use phonegate_simulator::recognition::Recordings;
+use phonegate_simulator::sip::{self, SipCallee};
 use phonegate_simulator::studio::{self, Pace, StudioServer};
 use phonegate_simulator::web::WebServer;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::prompts::library_prompts;
 use crate::Globals;
 use crate::error::{CommandError, Exit};
 use crate::output;
@@ -23,12 +29,13 @@ use crate::output;
 /// Maximum time for the end of what the simulator still does.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
-/// The number that calls by Twilio Studio come from: one that is reserved for examples.
-const CALLER: &str = "+14255550100";
-
 const HELP: &str = "\
 Open the printed address in a browser of this computer: nothing else can reach the page. A telephone appears when it is
 called; --number adds one before that. No configuration is read, and nothing is recorded.
+
+With the printed backends, PhoneGate calls the telephones over SIP (UDP or TCP) or by Twilio Studio's endpoints. Over SIP,
+they understand PhoneGate's own recordings, in each language; custom ones are heard, but not understood. Studio has the
+flow of PhoneGate's defaults; `phonegate twilio install-flow` installs another one.
 
 Examples:
   phonegate simulate                                        telephones that you pick up at the page
@@ -37,8 +44,8 @@ Examples:
   phonegate simulate --ending wrong_code --no-browser       for a trial that nobody watches
   phonegate simulate --json                                 for a script: one line when the simulator is ready
 
---json prints one object: event (ready), url (the page, with the token that it needs), twilio_studio (a backend for the
-configuration, whose calls ring the telephones). The browser is not opened then.
+--json prints one object: event (ready), url (the page, with the token that it needs), backends (for `backends` of
+phonegate.json: sip and twilio). The browser is not opened then.
 
 Exit codes:
   0  ended by Ctrl-C
@@ -52,6 +59,9 @@ pub(crate) struct Arguments {
     /// The port of the page, on 127.0.0.1. [default: any free port]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     port: u16,
+    /// The port of SIP, UDP and TCP, on 127.0.0.1. [default: any free port]
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    sip_port: u16,
     /// The port of Twilio Studio's endpoints, on 127.0.0.1. [default: any free port]
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     studio_port: u16,
@@ -102,7 +112,7 @@ fn fraud_key(text: &str) -> Result<char, &'static str> {
 struct Ready<'a> {
     event: &'static str,
     url: &'a str,
-    twilio_studio: &'a Value,
+    backends: &'a Value,
 }
 
 /// Runs the simulator until Ctrl-C.
@@ -117,19 +127,22 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
         let message = format!("the page cannot be served on port {} of 127.0.0.1: {error}", arguments.port);
         CommandError::failed(message).hint("leave out --port: any free port is used then")
     })?;
+    let callee = runtime.block_on(callee(arguments.sip_port, exchange.clone()))?;
     let studio = runtime.block_on(serve_studio(arguments.studio_port, &exchange))?;
-    let backend = studio_backend(&studio.base_url());
+    let (sip, twilio) = (sip_backend(&callee), studio_backend(&studio.base_url()));
     let url = web.url();
     runtime.spawn(web.serve());
     match globals.json {
-        true => output::json_line(&Ready { event: "ready", url: &url, twilio_studio: &backend }),
+        true => {
+            output::json_line(&Ready { event: "ready", url: &url, backends: &json!({ "sip": sip, "twilio": twilio }) });
+        }
         false => {
             output::print(&format!("The telephones: {url}"));
-            output::print("A backend whose calls ring them, by the endpoints of Twilio Studio:");
-            output::print(&format!("  \"twilio\": {backend}"));
-            output::print(
-                "Its flow is that of PhoneGate's defaults. `phonegate twilio install-flow` installs another one.",
-            );
+            output::print("");
+            output::print("In phonegate.json, \"use\": [\"sip\"] or [\"twilio\"] rings them with these \"backends\":");
+            output::print(&format!("  \"sip\": {sip},"));
+            output::print(&format!("  \"twilio\": {twilio}"));
+            output::print("");
             output::print("Ctrl-C ends the simulator.");
         }
     }
@@ -165,7 +178,7 @@ async fn serve_studio(port: u16, exchange: &Exchange) -> Result<StudioServer, Co
 fn studio_backend(base_url: &str) -> Value {
     json!({
         "type": "twilio_studio", "account_sid": studio::ACCOUNT_SID, "api_key_sid": studio::API_KEY_SID,
-        "api_key_secret": studio::API_KEY_SECRET, "flow_sid": studio::FLOW_SID, "from": CALLER, "base_url": base_url,
+        "api_key_secret": studio::API_KEY_SECRET, "flow_sid": studio::FLOW_SID, "from": sip::CALLER_ID, "base_url": base_url,
     })
 }
 
@@ -180,6 +193,26 @@ fn exchange(arguments: &Arguments) -> Result<Exchange, CommandError> {
         true => Ok(exchange),
         false => Err(CommandError::usage(format!("the simulator has at most {MAX_TELEPHONES} telephones"))),
     }
+}
+
+/// Receives calls over SIP, and understands the recordings of this library.
+async fn callee(port: u16, exchange: Exchange) -> Result<SipCallee, CommandError> {
+    let prompts = library_prompts().map_err(|error| CommandError::failed(error.to_string()))?;
+    let pieces = |language: &Language| {
+        let recording = |piece: Piece| Some((piece, language.get(piece)?));
+        Piece::ALL.into_iter().filter_map(recording).collect::<Vec<_>>()
+    };
+    let recordings = Recordings::new(prompts.languages().iter().map(pieces));
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    sip::listen(exchange, address, Arc::new(recordings)).await.map_err(|error| {
+        let message = format!("calls cannot be received on port {port} of 127.0.0.1: {error}");
+        CommandError::failed(message).hint("leave out --sip-port: any free port is used then")
+    })
+}
+
+/// Returns the settings of a backend that calls the telephones.
+fn sip_backend(callee: &SipCallee) -> Value {
+    json!({ "type": "sip", "trunk": format!("sip:{}", callee.address()), "caller_id": sip::CALLER_ID })
 }
 
 /// Returns whether a browser would be seen. On Windows and macOS, nothing says that.

@@ -9,7 +9,8 @@ const KEYS = [
   ['7', 'PQRS'], ['8', 'TUV'], ['9', 'WXYZ'], ['*', ''], ['0', '+'], ['#', ''],
 ];
 const KEY_NAMES = { '*': 'star', '#': 'pound' };
-const STATES = { idle: 'Ready', ringing: 'Rings', in_call: 'In call' };
+const STATES = { idle: 'Ready', ringing: 'Ringing', in_call: 'In call' };
+const TIME = { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 1 };
 const LINES = { sip: 'SIP', twilio_studio: 'Twilio Studio' };
 
 const byId = (id) => document.getElementById(id);
@@ -67,8 +68,8 @@ class Telephone {
       const button = element('button', 'key');
       button.type = 'button';
       button.dataset.key = key;
-      button.setAttribute('aria-label', KEY_NAMES[key] ?? key);
-      button.append(element('span', 'digit', key), element('span', 'letters', letters));
+      if (KEY_NAMES[key]) button.setAttribute('aria-label', KEY_NAMES[key]);
+      button.append(element('span', 'digit', key), ' ', element('span', 'letters', letters));
       button.addEventListener('click', () => this.press(key));
       this.part('keypad').append(button);
     }
@@ -186,13 +187,13 @@ class Call {
   }
 
   end(result) {
-    this.result.textContent = result ?? 'not ended';
+    this.result.textContent = result ?? 'in progress';
     this.root.classList.toggle('ended', result !== null);
   }
 
   add({ at, kind, text }) {
     const item = element('li', kind);
-    const time = element('time', '', new Date(at).toLocaleTimeString('en-GB', { fractionalSecondDigits: 1 }));
+    const time = element('time', '', new Date(at).toLocaleTimeString('en-GB', TIME));
     time.dateTime = at;
     item.append(time);
     if (kind === 'event') {
@@ -205,7 +206,7 @@ class Call {
       const details = element('details');
       const end = text.indexOf('\n');
       const sender = kind === 'sent' ? 'Simulator' : 'PhoneGate';
-      const summary = element('summary', '', `${end < 0 ? text : text.slice(0, end)}`);
+      const summary = element('summary', '', end < 0 ? text : text.slice(0, end));
       summary.prepend(element('span', 'sender', `${sender}: `));
       const message = element('pre', '', text);
       message.tabIndex = 0;

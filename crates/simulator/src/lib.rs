@@ -6,6 +6,8 @@
 //! | [`ending`] | how a call ends if nobody is at its telephone |
 //! | `http` | serves HTTP with bounds |
 //! | [`number`] | how a telephone number is written |
+//! | [`recognition`] | what a prompt asks for, by comparing its audio with the recordings |
+//! | [`sip`] | a callee of calls over SIP |
 //! | [`studio`] | Twilio Studio's endpoints |
 //! | [`view`] | what a page shows: telephones, calls, steps |
 //! | [`web`] | the page with the telephones, and its web server |
@@ -40,6 +42,8 @@ pub mod ending;
 pub mod exchange;
 mod http;
 pub mod number;
+pub mod recognition;
+pub mod sip;
 pub mod studio;
 pub mod view;
 pub mod web;

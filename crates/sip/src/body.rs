@@ -20,7 +20,7 @@ const MAX_DEPTH: u32 = 3;
 /// A body without Content-Type is taken to be one. In a multipart body (RFC 5621), which PSTN gateways send, it is the
 /// first part of type `application/sdp`, also inside a nested multipart body. A description that is for early media
 /// only (RFC 3959) is ignored.
-pub(crate) fn session_description(message: &Message) -> Option<&[u8]> {
+pub fn session_description(message: &Message) -> Option<&[u8]> {
     let body = message.body();
     if body.is_empty() {
         return None;

@@ -46,7 +46,7 @@
 
 pub mod agent;
 pub mod auth;
-mod body;
+pub mod body;
 mod dialog;
 pub mod framing;
 mod invite;

@@ -306,7 +306,7 @@ fn say(arguments: &Say, json: bool) -> Result<Exit, CommandError> {
 }
 
 /// Returns PhoneGate's own prompts, which are complete.
-fn library_prompts() -> Result<Prompts, ConfigError> {
+pub(super) fn library_prompts() -> Result<Prompts, ConfigError> {
     Prompts::load(&PromptsConfig::default(), ApprovalMethod::default().into(), Path::new(""))
 }
 

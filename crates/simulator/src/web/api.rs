@@ -111,7 +111,7 @@ struct NewTelephone {
 pub(super) async fn add_telephone(State(server): State<Server>, body: Result<Bytes, BytesRejection>) -> Response {
     let new: NewTelephone = match read(body) {
         Ok(new) => new,
-        Err(response) => return response,
+        Err((status, why)) => return refuse(status, &why),
     };
     let Some(number) = number::parse(&new.number) else {
         return refuse(StatusCode::BAD_REQUEST, "This is no telephone number: write one such as +1 425 555 1212.");
@@ -132,7 +132,7 @@ pub(super) async fn act(
     };
     let action: TelephoneAction = match read(body) {
         Ok(action) => action,
-        Err(response) => return response,
+        Err((status, why)) => return refuse(status, &why),
     };
     match server.exchange.act(&number, &action) {
         true => StatusCode::NO_CONTENT.into_response(),
@@ -140,12 +140,13 @@ pub(super) async fn act(
     }
 }
 
-fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, Response> {
+/// Reads the body of a request. An error is a status and why.
+fn read<T: DeserializeOwned>(body: Result<Bytes, BytesRejection>) -> Result<T, (StatusCode, String)> {
     let body = body.map_err(|rejection| match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => refuse(StatusCode::PAYLOAD_TOO_LARGE, "The body of the request is too large."),
-        _ => refuse(StatusCode::BAD_REQUEST, "The body of the request did not arrive."),
+        status @ StatusCode::PAYLOAD_TOO_LARGE => (status, "The body of the request is too large.".to_owned()),
+        _ => (StatusCode::BAD_REQUEST, "The body of the request did not arrive.".to_owned()),
     })?;
     serde_json::from_slice(&body).map_err(|error| {
-        refuse(StatusCode::BAD_REQUEST, &format!("The body of the request is not what the page sends: {error}."))
+        (StatusCode::BAD_REQUEST, format!("The body of the request is not what the page sends: {error}."))
     })
 }

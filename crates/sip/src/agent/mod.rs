@@ -18,7 +18,7 @@ pub(crate) mod event;
 pub(crate) mod flow;
 mod probe;
 mod receive;
-pub(crate) mod response;
+pub mod response;
 mod timeouts;
 pub(crate) mod timers;
 mod uas;

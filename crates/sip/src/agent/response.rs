@@ -13,6 +13,7 @@ pub(crate) const DEFAULT_PORT: u16 = 5060;
 fn phrase(status: u16) -> &'static str {
     match status {
         100 => "Trying",
+        180 => "Ringing",
         200 => "OK",
         400 => "Bad Request",
         403 => "Forbidden",
@@ -20,7 +21,9 @@ fn phrase(status: u16) -> &'static str {
         415 => "Unsupported Media Type",
         420 => "Bad Extension",
         422 => "Session Interval Too Small",
+        480 => "Temporarily Unavailable",
         481 => "Call/Transaction Does Not Exist",
+        486 => "Busy Here",
         487 => "Request Terminated",
         488 => "Not Acceptable Here",
         491 => "Request Pending",
@@ -32,14 +35,18 @@ fn phrase(status: u16) -> &'static str {
 }
 
 /// A response under construction, with `received` and `rport` in its topmost Via.
-pub(crate) struct ResponseBuilder {
+///
+/// The agent writes its own responses with it. A user agent server that is not part of this crate can do the same.
+#[must_use]
+pub struct ResponseBuilder {
     builder: MessageBuilder,
     destination: SocketAddr,
 }
 
 impl ResponseBuilder {
-    /// Begins the response to a request from `source`. `to_tag` is added to a To without tag.
-    pub(crate) fn new(request: &Message, source: SocketAddr, status: u16, (product, to_tag): (&str, &str)) -> Self {
+    /// Begins the response to a request from `source`. `to_tag` is added to a To without tag. `product` becomes the header
+    /// Server, unless it is empty.
+    pub fn new(request: &Message, source: SocketAddr, status: u16, (product, to_tag): (&str, &str)) -> Self {
         let mut builder = MessageBuilder::response(status, phrase(status));
         let via = request.top_via().ok();
         let destination = via.as_ref().map_or(source, |via| destination(via, source));
@@ -65,19 +72,22 @@ impl ResponseBuilder {
     }
 
     /// Adds a header.
-    pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.builder = self.builder.header(name, value);
         self
     }
 
     /// Sets a body.
-    pub(crate) fn body(mut self, content_type: &str, body: Vec<u8>) -> Self {
+    pub fn body(mut self, content_type: &str, body: Vec<u8>) -> Self {
         self.builder = self.builder.body(content_type, body);
         self
     }
 
-    /// Returns the destination of the response, and its bytes.
-    pub(crate) fn build(self) -> Result<(SocketAddr, Vec<u8>), BuildError> {
+    /// Returns the destination of the response over UDP, and its bytes.
+    ///
+    /// # Errors
+    /// A header that was added, or one of the request, cannot be written: see [`BuildError`].
+    pub fn build(self) -> Result<(SocketAddr, Vec<u8>), BuildError> {
         Ok((self.destination, self.builder.build()?))
     }
 

@@ -1,0 +1,228 @@
+//! The sockets of SIP, and which call a message belongs to.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use phonegate_sip::framing::{StreamEvent, StreamReader};
+use phonegate_sip::message::{Limits, Message, Method};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::call::Invitation;
+use super::driver::{self, NewCall};
+use super::requests::{self, Peer};
+use crate::exchange::Exchange;
+use crate::recognition::Recordings;
+
+/// Maximum number of TCP connections. Further ones are closed.
+const MAX_CONNECTIONS: usize = 64;
+
+/// Maximum number of calls, with those that ended in the last half minute. Further ones are refused with 503.
+const MAX_CALLS: usize = 500;
+
+/// Number of messages that may wait for a call or a connection. Further ones are dropped, as a network would.
+const MAX_WAITING: usize = 64;
+
+/// Number of free ports that are tried until one is free for UDP and TCP, or one and the next for audio.
+pub(super) const PORT_ATTEMPTS: usize = 20;
+
+/// The bytes of a stream that are read at once.
+const CHUNK: usize = 16 * 1024;
+
+/// The longest UDP datagram.
+const MAX_DATAGRAM: usize = 65_535;
+
+/// The sockets at one port.
+pub(super) struct Sockets {
+    pub(super) address: SocketAddr,
+    udp: UdpSocket,
+    tcp: TcpListener,
+}
+
+/// Binds a port for UDP and TCP.
+pub(super) async fn bind(address: SocketAddr) -> io::Result<Sockets> {
+    if address.ip().is_unspecified() {
+        let problem = "the SIP callee needs one address, such as 127.0.0.1";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+    }
+    let mut attempt = 0;
+    loop {
+        let tcp = TcpListener::bind(address).await?;
+        let bound = tcp.local_addr()?;
+        match UdpSocket::bind(bound).await {
+            Ok(udp) => return Ok(Sockets { address: bound, udp, tcp }),
+            Err(error) if address.port() != 0 || attempt == PORT_ATTEMPTS => return Err(error),
+            Err(_) => attempt += 1,
+        }
+    }
+}
+
+/// Sends messages. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Network {
+    udp: Arc<UdpSocket>,
+    connections: Arc<Mutex<HashMap<u64, mpsc::Sender<Vec<u8>>>>>,
+}
+
+impl Network {
+    /// Sends a message. It is lost if its connection is closed, or too many wait.
+    pub(super) async fn send(&self, to: Peer, bytes: Vec<u8>) {
+        match to.connection {
+            None => drop(self.udp.send_to(&bytes, to.address).await),
+            Some(id) => {
+                if let Some(connection) = self.connections.lock().get(&id) {
+                    let _ = connection.try_send(bytes);
+                }
+            }
+        }
+    }
+}
+
+/// Receives messages until it is dropped, and with it all calls and connections.
+pub(super) async fn serve(sockets: Sockets, exchange: Exchange, recordings: Arc<Recordings>) {
+    let Sockets { address, udp, tcp } = sockets;
+    let network = Network { udp: Arc::new(udp), connections: Arc::default() };
+    let (inbox, mut messages) = mpsc::channel(MAX_WAITING);
+    let mut server = Server {
+        address,
+        network: network.clone(),
+        exchange,
+        recordings,
+        tag: format!("{:016x}", fastrand::u64(..)),
+        calls: HashMap::new(),
+        tasks: JoinSet::new(),
+    };
+    let mut next_connection = 0;
+    let mut datagram = vec![0; MAX_DATAGRAM];
+    loop {
+        tokio::select! {
+            received = network.udp.recv_from(&mut datagram) => {
+                // An error is about an earlier datagram: nothing listened at its destination.
+                let Ok((length, address)) = received else { continue };
+                let bytes = datagram.get(..length).unwrap_or_default();
+                if let Ok(message) = Message::from_datagram(bytes, &Limits::default()) {
+                    server.receive(message, Peer { address, connection: None }).await;
+                }
+            }
+            accepted = tcp.accept() => {
+                let Ok((stream, address)) = accepted else { continue };
+                let mut connections = network.connections.lock();
+                connections.retain(|_, connection| !connection.is_closed());
+                if connections.len() < MAX_CONNECTIONS {
+                    next_connection += 1;
+                    let (sender, to_send) = mpsc::channel(MAX_WAITING);
+                    connections.insert(next_connection, sender);
+                    let peer = Peer { address, connection: Some(next_connection) };
+                    server.tasks.spawn(serve_connection(stream, peer, inbox.clone(), to_send));
+                }
+            }
+            Some((message, peer)) = messages.recv() => server.receive(message, peer).await,
+            Some(_) = server.tasks.join_next() => server.calls.retain(|_, call| !call.is_closed()),
+        }
+    }
+}
+
+async fn serve_connection(
+    mut stream: TcpStream,
+    peer: Peer,
+    inbox: mpsc::Sender<(Message, Peer)>,
+    mut to_send: mpsc::Receiver<Vec<u8>>,
+) {
+    let mut reader = StreamReader::new(Limits::default());
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let length = tokio::select! {
+            received = stream.read(&mut buffer) => match received {
+                Ok(length @ 1..) => length,
+                _ => return,
+            },
+            Some(bytes) = to_send.recv() => match stream.write_all(&bytes).await {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+        };
+        if reader.push(buffer.get(..length).unwrap_or_default()).is_err() {
+            return;
+        }
+        loop {
+            match reader.next_event() {
+                Ok(None) => break,
+                Ok(Some(StreamEvent::Message(message))) => {
+                    if inbox.send((message, peer)).await.is_err() {
+                        return;
+                    }
+                }
+                // The response to a keep-alive (RFC 5626, 4.4.1).
+                Ok(Some(StreamEvent::Ping)) => {
+                    if stream.write_all(b"\r\n").await.is_err() {
+                        return;
+                    }
+                }
+                Ok(Some(_)) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+struct Server {
+    address: SocketAddr,
+    network: Network,
+    exchange: Exchange,
+    recordings: Arc<Recordings>,
+    /// The tag of responses outside of calls.
+    tag: String,
+    /// The calls by Call-ID.
+    calls: HashMap<String, mpsc::Sender<(Message, Peer)>>,
+    /// Calls and connections.
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    async fn receive(&mut self, message: Message, peer: Peer) {
+        let Ok(essentials) = message.essentials() else {
+            let is_answered =
+                message.method().is_some_and(|method| *method != Method::Ack) && message.top_via().is_ok();
+            if is_answered {
+                self.send(requests::finish(requests::response(&message, peer, 400, &self.tag), peer)).await;
+            }
+            return;
+        };
+        if let Some(call) = self.calls.get(essentials.call_id).filter(|call| !call.is_closed()) {
+            let _ = call.try_send((message, peer));
+            return;
+        }
+        if !message.is_request() {
+            return;
+        }
+        if essentials.cseq.method != Method::Invite || essentials.to.tag().is_some() {
+            self.send(requests::respond_outside_calls(&message, &essentials, peer, &self.tag)).await;
+            return;
+        }
+        let invitation = Invitation::read(&message, &essentials, peer, (self.address, &self.tag));
+        let call_id = essentials.call_id.to_owned();
+        let is_full = self.calls.len() >= MAX_CALLS;
+        match invitation {
+            Ok(invitation) if !is_full => {
+                let (sender, messages) = mpsc::channel(MAX_WAITING);
+                self.calls.insert(call_id, sender);
+                let call = NewCall { invitation, invite: message, sip: self.address, messages };
+                let (network, exchange) = (self.network.clone(), self.exchange.clone());
+                self.tasks.spawn(driver::run(call, network, exchange, Arc::clone(&self.recordings)));
+            }
+            Ok(_) => self.send(requests::finish(requests::response(&message, peer, 503, &self.tag), peer)).await,
+            Err(refusal) => self.send(requests::finish(refusal, peer)).await,
+        }
+    }
+
+    async fn send(&self, response: Option<(Peer, Vec<u8>)>) {
+        if let Some((to, bytes)) = response {
+            self.network.send(to, bytes).await;
+        }
+    }
+}
