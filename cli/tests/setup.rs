@@ -187,6 +187,35 @@ fn a_wrong_answer_names_its_option() {
 }
 
 #[test]
+fn an_option_that_has_no_effect_is_refused() {
+    let place = Place::empty();
+    let sip = sip("192.0.2.1");
+    let cases: [(&[&str], &str); 4] = [
+        (&["--account-sid", ACCOUNT_SID], "--account-sid does not apply to --has sip"),
+        (&["--install-flow"], "--install-flow does not apply to --has sip"),
+        (&["--secret-env", "KEY"], "--secret-file and --secret-env need --username"),
+        (&["--trunk", "sip:192.0.2.1"], "the URI of --trunk says the transport"),
+    ];
+    for (options, expected) in cases {
+        let others = if options[0] == "--trunk" { [&sip[..3], &sip[5..]].concat() } else { sip.clone() };
+        let ran = run(&place, &[&*others, options].concat()).exits(2);
+        assert!(ran.stderr.contains(expected), "{options:?}: {}", ran.stderr);
+    }
+    assert_eq!(files(&place), Vec::<String>::new());
+}
+
+#[test]
+fn a_secret_that_this_process_lacks_fails_after_the_file_is_written() {
+    let place = Place::empty();
+    let address = trunk::start();
+    let options = [&*sip(&address), &["--username", "mim", "--secret-env", "PHONEGATE_TEST_UNSET"]].concat();
+    let ran = run(&place, &options).exits(1);
+    assert!(ran.stderr.contains("PHONEGATE_TEST_UNSET is not set"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the configuration was written"), "{}", ran.stderr);
+    assert_eq!(written(&place)["backends"]["trunk"]["password"], json!({ "env": "PHONEGATE_TEST_UNSET" }));
+}
+
+#[test]
 fn a_configuration_is_replaced_only_if_asked_and_kept() {
     let address = trunk::start();
     let place = Place::simulated(None);
@@ -241,5 +270,5 @@ fn a_folder_that_cannot_be_written_to_is_named() {
     let address = trunk::start();
     let options = [&*sip(&address), &["--config", file.to_str().unwrap()]].concat();
     let ran = run(&place, &options).exits(1);
-    assert!(ran.stderr.contains("no/such") && ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no/such") && ran.stderr.contains("no configuration was written"), "{}", ran.stderr);
 }

@@ -27,7 +27,7 @@ use self::telephony::Backend;
 use super::{call, check};
 use crate::Globals;
 use crate::context::Context;
-use crate::error::{CommandError, Exit};
+use crate::error::{CommandError, CommandErrorKind, Exit};
 use crate::output::{self, Spinner};
 
 const HELP: &str = "\
@@ -134,11 +134,19 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
             return Ok(Exit::Interrupted);
         }
     };
-    answers.write(&path, globals.json)?;
-    let checked = check::check(Context::load(Some(&path))?, globals.json)?;
+    answers.write(&path, arguments.force, globals.json)?;
+    let checked = Context::load(Some(&path)).map_err(CommandError::from);
+    // The configuration was written, so this is no error of usage.
+    let checked = checked.and_then(|context| check::check(context, globals.json)).map_err(|error| CommandError {
+        kind: CommandErrorKind::Failed,
+        ..error.hint("the configuration was written; `phonegate setup --force` replaces it")
+    })?;
     if checked != Exit::Done {
         output::note("Correct what the check has found in the configuration, then run `phonegate check`.");
         return Ok(checked);
+    }
+    if !globals.json {
+        output::print(&format!("Next, on the MIM server: phonegate install --config {} --dry-run\n", path.display()));
     }
     let globals = Globals { config: Some(path), json: globals.json };
     match number_to_call(arguments, &asker, &answers.config) {
@@ -182,7 +190,7 @@ impl Answers {
     }
 
     /// Installs the flow if that was asked for, and writes the configuration.
-    fn write(&self, path: &Path, json: bool) -> Result<(), CommandError> {
+    fn write(&self, path: &Path, replace: bool, json: bool) -> Result<(), CommandError> {
         let mut document = self.document.clone();
         let base = path.parent().unwrap_or(Path::new(""));
         let mut flow_sid = None;
@@ -199,15 +207,17 @@ impl Answers {
             }
             _ => None,
         };
-        parse(&document)?;
-        let written = file::write(path, &format!("{document:#}\n"));
-        if written.is_err()
-            && let Some(secret) = &secret
-        {
+        let written = parse(&document).and_then(|_| file::write(path, &format!("{document:#}\n"), replace));
+        let backup = written.map_err(|error| {
             // It is of no use without the configuration.
-            let _ = std::fs::remove_file(secret);
-        }
-        let backup = written?;
+            secret.iter().for_each(|file| drop(std::fs::remove_file(file)));
+            match &flow_sid {
+                Some(flow) => {
+                    error.hint(format!("the flow is installed at Twilio; from now on, --flow-sid {flow} names it"))
+                }
+                None => error,
+            }
+        })?;
         if json {
             let mut record = Map::new();
             let mut insert = |key: &str, value: Value| record.insert(key.to_owned(), value);

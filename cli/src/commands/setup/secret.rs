@@ -1,6 +1,5 @@
 //! How a password or another secret is given and kept.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -66,19 +65,13 @@ pub(super) fn keep(text: &Zeroizing<String>, folder: &Path, backend: &str) -> Re
     let names = names.chain((2..MAX_FILES).map(|n| format!("{backend}-secret-{n}.txt")));
     for name in names {
         let path = folder.join(&name);
-        let written = file::create_private(&path).and_then(|mut file| {
-            let written = writeln!(file, "{}", text.as_str()).and_then(|()| file.sync_all());
-            if written.is_err() {
-                let _ = std::fs::remove_file(&path);
-            }
-            written
-        });
-        match written {
+        let line = Zeroizing::new(format!("{}\n", text.as_str()));
+        match file::write_new(&path, line.as_bytes()) {
             Ok(()) => return Ok(Kept { setting: json!({ "file": name }), file: Some(path) }),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => {
                 return Err(CommandError::failed(format!("cannot write {}: {error}", path.display()))
-                    .hint("nothing was written; choose a folder that you can write to by --config FILE"));
+                    .hint("no configuration was written; choose a folder that you can write to by --config FILE"));
             }
         }
     }

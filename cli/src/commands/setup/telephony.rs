@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::Arguments;
 use super::asker::{Asker, Question, Stop};
 use super::secret::{self, SecretAnswer};
+use crate::error::CommandError;
 
 /// The backend of the configuration.
 pub(super) struct Backend {
@@ -23,13 +24,25 @@ struct Kind {
     /// The value of `--has`.
     name: &'static str,
     title: &'static str,
+    /// The options that only some kinds have.
+    options: &'static [&'static str],
     ask: fn(&Arguments, &Asker) -> Result<Backend, Stop>,
 }
 
 /// The kinds, in the order in which they are offered.
 const KINDS: [Kind; 2] = [
-    Kind { name: "sip", title: "A telephone system, a session border controller or a carrier (SIP)", ask: ask_sip },
-    Kind { name: "twilio", title: "An account at Twilio", ask: ask_twilio },
+    Kind {
+        name: "sip",
+        title: "A telephone system, a session border controller or a carrier (SIP)",
+        options: &["--trunk", "--transport", "--username"],
+        ask: ask_sip,
+    },
+    Kind {
+        name: "twilio",
+        title: "An account at Twilio",
+        options: &["--account-sid", "--api-key-sid", "--flow-sid", "--install-flow", "--base-url"],
+        ask: ask_twilio,
+    },
 ];
 
 /// The placeholder for a flow that is installed later.
@@ -50,10 +63,26 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker) -> Result<Backend, Stop>
             KINDS.get(asker.choice("--has", "What does the company have?", titles)?)
         }
     };
-    match kind {
-        Some(kind) => (kind.ask)(arguments, asker),
-        None => Err(Stop::Cancelled),
+    let Some(kind) = kind else { return Err(Stop::Cancelled) };
+    if let Some(option) = given_options(arguments).find(|option| !kind.options.contains(option)) {
+        return Err(CommandError::usage(format!("{option} does not apply to --has {}", kind.name)).into());
     }
+    (kind.ask)(arguments, asker)
+}
+
+/// Returns the options of kinds that are given.
+fn given_options(arguments: &Arguments) -> impl Iterator<Item = &'static str> {
+    let options = [
+        ("--trunk", arguments.trunk.is_some()),
+        ("--transport", arguments.transport.is_some()),
+        ("--username", arguments.username.is_some()),
+        ("--account-sid", arguments.account_sid.is_some()),
+        ("--api-key-sid", arguments.api_key_sid.is_some()),
+        ("--flow-sid", arguments.flow_sid.is_some()),
+        ("--install-flow", arguments.install_flow),
+        ("--base-url", arguments.base_url.is_some()),
+    ];
+    options.into_iter().filter_map(|(option, is_given)| is_given.then_some(option))
 }
 
 fn ask_sip(arguments: &Arguments, asker: &Asker) -> Result<Backend, Stop> {
@@ -69,6 +98,9 @@ fn ask_sip(arguments: &Arguments, asker: &Asker) -> Result<Backend, Stop> {
     )?;
     let uri = match trunk.split_once(':') {
         // A SIP URI has the transport.
+        Some((scheme, _)) if is_sip_scheme(scheme) && arguments.transport.is_some() => {
+            return Err(CommandError::usage("--transport: the URI of --trunk says the transport").into());
+        }
         Some((scheme, _)) if is_sip_scheme(scheme) => trunk,
         _ => {
             let question = Question {
@@ -105,6 +137,9 @@ fn ask_sip(arguments: &Arguments, asker: &Asker) -> Result<Backend, Stop> {
         insert("caller_id", &caller_id);
     }
     let mut answer = None;
+    if username.is_empty() && (arguments.secret_file.is_some() || arguments.secret_env.is_some()) {
+        return Err(CommandError::usage("--secret-file and --secret-env need --username").into());
+    }
     if !username.is_empty() {
         insert("username", &username);
         answer = Some(secret::ask(arguments, asker, "Password of the trunk")?);

@@ -103,6 +103,30 @@ fn a_code_is_gathered_while_it_is_said() {
 }
 
 #[test]
+fn a_flow_for_pins_asks_for_the_pin_and_what_it_says() {
+    let (code, pound) = ("Press {{flow.data.spoken_1}}.", "Enter your PIN.");
+    for (method, say, expected) in [
+        ("pin_and_code", code, Heard::PinAndCode("47".to_owned())),
+        ("pin", pound, Heard::Pin),
+        ("pound", pound, Heard::Pound),
+        ("code", code, Heard::Code("47".to_owned())),
+    ] {
+        let mut flow = definition();
+        flow["description"] = json!(format!("PhoneGate flow: version=2 method={method} attempts=2"));
+        flow["states"][2]["properties"]["say"] = json!(say);
+        let flow = Arc::new(Flow::parse(&flow.to_string()).unwrap());
+        let mut walk = Walk::start(flow, (FROM, TO), &json!({ "code_1": "47", "spoken_1": "4, 7" }), "CA1", PACE);
+        walk.handle(Input::PickedUp, at(0));
+        walk.handle(Input::Time, at(20));
+        let heard = walk.take_effects().into_iter().find_map(|effect| match effect {
+            Effect::Understood(heard) => Some(heard),
+            _ => None,
+        });
+        assert!(heard == Some(expected), "{method}");
+    }
+}
+
+#[test]
 fn a_prompt_is_repeated_and_then_a_pause_ends_the_call() {
     let mut walk = start();
     walk.handle(Input::PickedUp, at(0));
