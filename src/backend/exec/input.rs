@@ -81,6 +81,7 @@ mod tests {
             deadline: Deadline::after(Moment::now(), Duration::from_secs(600)),
             language: None,
             attempts: Arc::new(Attempts::new(policy, fill).unwrap()),
+            caller_id: None,
         };
         let input = of_call(&call, Uuid::new_v4(), &"x".repeat(100), FraudKey::default());
         assert!(input.len() < MAX_INPUT && input.is_ascii() && input.ends_with("}\n"), "{}", input.len());
