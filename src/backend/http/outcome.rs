@@ -314,8 +314,8 @@ fn find<'a>(reply: &'a Value, pointer: &str) -> Found<'a> {
 
 /// Checks a JSON pointer (RFC 6901).
 fn pointer(path: &str, text: &str) -> Result<String, ConfigError> {
-    let escapes = text.split('~').skip(1);
-    let is_valid = text.starts_with('/') && escapes.into_iter().all(|after| after.starts_with(['0', '1']));
+    let are_escapes = text.split('~').skip(1).all(|after| after.starts_with(['0', '1']));
+    let is_valid = text.starts_with('/') && are_escapes;
     if is_valid && !text.contains(char::is_control) {
         return Ok(text.to_owned());
     }

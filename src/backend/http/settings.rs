@@ -100,7 +100,7 @@ impl BackendSettings for HttpConfig {
 
     fn warnings(&self) -> Vec<String> {
         let no_hang_up = "hang_up: is not declared, so a phone may ring on after its call has failed";
-        (self.hang_up.is_none()).then(|| no_hang_up.to_owned()).into_iter().collect()
+        self.hang_up.is_none().then(|| no_hang_up.to_owned()).into_iter().collect()
     }
 }
 
