@@ -186,7 +186,7 @@ fn text_of_a_call_is_never_markup() {
     let call = simulator.exchange.ring("sip", markup, markup).unwrap();
     assert!(simulator.exchange.act(markup, &serde_json::from_str(r#"{"action":"pick_up"}"#).unwrap()));
     call.event(markup);
-    call.received(&format!("INVITE sip:{markup}\r\nFrom: {markup}"));
+    call.steps().received(&format!("INVITE sip:{markup}\r\nFrom: {markup}"));
     call.speak(markup, markup);
     call.end(markup);
     tab.wait_for("document.querySelector('.result')?.textContent.startsWith('<img')");
@@ -213,20 +213,20 @@ fn the_page_connects_again_and_says_so() {
 /// Shows a call that has ended and one that is up, and returns the latter.
 fn two_calls(simulator: &Simulator, tab: &mut Tab) -> IncomingCall {
     let mut call = simulator.ring();
-    call.received(
+    call.steps().received(
         "INVITE sip:+14255551212@127.0.0.1:5060 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:39412;branch=z9hG4bK4c1\r\n\
          From: <sip:+14255550100@127.0.0.1>;tag=81f\r\nTo: <sip:+14255551212@127.0.0.1>\r\nCSeq: 1 INVITE",
     );
-    call.sent("SIP/2.0 180 Ringing\r\nCSeq: 1 INVITE");
+    call.steps().sent("SIP/2.0 180 Ringing\r\nCSeq: 1 INVITE");
     tab.wait_for("document.querySelector('.state')?.textContent === 'Ringing'");
     tab.click("Pick up");
     simulator.does(&mut call, Action::PickUp);
-    call.sent("SIP/2.0 200 OK\r\nCSeq: 1 INVITE");
+    call.steps().sent("SIP/2.0 200 OK\r\nCSeq: 1 INVITE");
     call.speak("en-US", "This is your organization's sign-in verification. To approve, press 4, 7, 1, then pound.");
     tab.wait_for("document.querySelector('.state').textContent === 'In call'");
     click_keys(tab, "471#");
     simulator.does_each(&mut call, "471#");
-    call.received("BYE sip:127.0.0.1:5060 SIP/2.0\r\nCSeq: 2 BYE");
+    call.steps().received("BYE sip:127.0.0.1:5060 SIP/2.0\r\nCSeq: 2 BYE");
     call.end("PhoneGate hung up.");
     tab.wait_for("document.querySelector('.state').textContent === 'Ready'");
     simulator.ring()

@@ -55,7 +55,7 @@ fn text(code: &Code, between: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use std::convert::Infallible;
     use std::sync::Arc;
     use std::time::Duration;
