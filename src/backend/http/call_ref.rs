@@ -71,7 +71,7 @@ fn contains_number(text: &str, number: &PhoneNumber) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::string_slice, reason = "tests")]
     use super::*;
 
     const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
