@@ -172,8 +172,7 @@ fn read_lines(mut pipe: PipeReader, output: &UnboundedSender<Output>) {
     let mut line = Zeroizing::new(Vec::with_capacity(MAX_LINE));
     let mut total = 0;
     let mut chunk = Zeroizing::new([0; MAX_LINE]);
-    loop {
-        let Some(bytes) = read(&mut pipe, &mut *chunk) else { break };
+    while let Some(bytes) = read(&mut pipe, &mut *chunk) {
         total += bytes.len();
         if total > MAX_OUTPUT {
             return report(output, Output::Problem("wrote more than 65,536 bytes"));
