@@ -7,7 +7,7 @@
 //! | `POST /telephones` | adds a telephone: `{"number":"+1 4255551212"}` |
 //! | `POST /telephones/{number}/actions` | a [`TelephoneAction`](crate::view::TelephoneAction) |
 //!
-//! Each request needs the token, which is in the address of the page. [`guard`] has the checks.
+//! Each request needs the token, which is in the address of the page. `guard` has the checks.
 
 mod api;
 mod guard;
