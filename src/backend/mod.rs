@@ -67,13 +67,15 @@ pub const BACKENDS: &[BackendType] = &[
 /// - **B6** The store keeps it as text. It contains no telephone number, no code and no secret.
 /// - **B7** Any text may come back as a reference: a damaged one, or one of an earlier version or of another process.
 ///   A text that is not a reference of this backend is sent nowhere, and never approves a call. It fails in `follow`. If
-///   calls outlive their process, it fails in `hang_up`, too, and in a `clean_up` that sends something.
+///   calls outlive their process, it fails in `hang_up`, too, and in a `clean_up` that sends something. An id of any form
+///   that the provider chooses therefore needs something of ours beside it, such as a random GUID.
 ///
 /// ## Outcomes
 /// - **B8** Only the [`Approver`] approves: by [`Approver::judge`], or by the state machine of `crates/approval` with
 ///   [`Approver::attempts`]. The backend reports what was pressed in this handling of the request, with the number of
-///   the entry attempt if the provider takes several entries
-///   ([`Answer::Entry`](phonegate_approval::verdict::Answer::Entry)), and nothing else.
+///   the entry attempt if the provider takes several entries, and what ended the entry
+///   ([`Answer::Entry`](phonegate_approval::verdict::Answer::Entry)), and nothing else. Only an entry that `#` ended can
+///   approve. If the provider takes several entries, the last one is reported.
 /// - **B9** Anything else, including any uncertainty, is [`Outcome::Failed`]. The reasons `CannotPlace` and
 ///   `NotConfigured` count against the health of the backend, also in a [`PlaceError`]: after two in a row, calls skip it
 ///   if they can ask another one. `Throttled`, `Interrupted`,
@@ -116,7 +118,8 @@ pub const BACKENDS: &[BackendType] = &[
 /// ## Texts
 /// - **B19** Text of a provider goes through [`sanitize_untrusted`](crate::redact::sanitize_untrusted) if it is about
 ///   a call, and through [`diagnostic_text`](crate::redact::diagnostic_text) if it is about a connection or a
-///   setting.
+///   setting. Both hide long numbers, but not the three digits of a code: a text that may quote a request which contained
+///   the code is left out.
 /// - **B20** No text (failure, step, summary, state or check) contains a telephone number, keys that were pressed, a
 ///   code, a secret, or a URL with a password. Failures are whole sentences.
 #[async_trait]

@@ -119,6 +119,10 @@ fn play_scenario(scenario: Scenario) {
         let failure = gate.snapshot(id(1)).failure;
         assert_eq!(failure.map(|failure| failure.reason()), reason, "{name}: {text}");
         assert_eq!(text.is_empty(), reason.is_none(), "{name}: a failure has a text");
+        // The text of the file is a person's.
+        if let Some(reason) = reason.filter(|_| name != "file") {
+            assert!(text.ends_with(&format!(" ({reason})")), "{name}: the text ends with the reason's code: {text}");
+        }
         // A time and an attempt may contain any digits.
         let texts = gate.end().into_iter().flat_map(|line| match line {
             Value::Object(line) => line.into_iter().filter(|(key, _)| key != "time" && key != "attempt"),

@@ -134,7 +134,7 @@ impl HttpBackend {
     async fn abandon(&self, call_id: &str, reference: Option<&str>, failure: Failure) -> Failure {
         match tokio::time::timeout(HANG_UP_LIMIT, self.end(call_id, reference)).await {
             Ok(Ok(())) => failure,
-            _ => Failure::verbatim(failure.reason(), format!("{failure} The phone may ring on.")),
+            _ => failure.explained("The phone may ring on."),
         }
     }
 
@@ -210,12 +210,12 @@ impl TelephonyBackend for HttpBackend {
                 let values = Values { call_id: None, ..self.values("", None) };
                 let request = check.render(&values).map_err(|error| ApiError::NotWritten(error).failure())?;
                 let replied = self.service.api.send(Queue::Commands, &request, &[*status]).await;
-                replied.map_err(|error| self.with_proxy(&error.failure()))?;
+                replied.map_err(|error| self.with_proxy(error.failure()))?;
                 format!("replied with the status {status}")
             }
             None => match &self.service.api.auth {
                 auth::Auth::Token(tokens) => {
-                    tokens.get().await.map_err(|error| self.with_proxy(&error.failure()))?;
+                    tokens.get().await.map_err(|error| self.with_proxy(error.failure()))?;
                     "issued a token; nothing else was asked, since the backend declares no `check`".to_owned()
                 }
                 _ => "was not asked, since the backend declares no `check`".to_owned(),
@@ -273,10 +273,9 @@ impl HttpBackend {
     }
 
     /// Adds the proxy to a failure, for an administrator.
-    fn with_proxy(&self, failure: &Failure) -> Failure {
+    fn with_proxy(&self, failure: Failure) -> Failure {
         let proxy = &self.service.api.proxy;
-        let asked = if proxy.is_empty() { String::new() } else { format!(" Asked {proxy}.") };
-        Failure::verbatim(failure.reason(), format!("{}{asked}", failure.text()))
+        if proxy.is_empty() { failure } else { failure.explained(format_args!("Asked {proxy}.")) }
     }
 }
 

@@ -6,11 +6,12 @@
 //!    servers that do not respond (`health`), and sends an INVITE to the next one through the `driver`. It returns
 //!    (`outbound_call`) at the first provisional response above 100, which counts as ringing, at the 2xx, or at the end.
 //!
-//!    Between 1 and 2, each response goes from `driver::datagrams` to `UserAgent`, `State::dispatch` and `CallHandle::next`.
+//!    Between 1 and 2, each response goes from `driver::datagrams` (over TCP and TLS, `driver::connections`) to `UserAgent`,
+//!    `State::dispatch` and `CallHandle::next`.
 //! 2. A final response other than 2xx becomes a failure in `outcome`, which also decides what may be tried next. A 486,
 //!    for example, becomes [`FailureReason::Unreachable`], and no other server or backend is tried: a phone may have rung.
 //!    So `place` returns a reference to a call that has ended, and `follow` returns its failure: the number is released at
-//!    once, not at the deadline.
+//!    once, not at the deadline. After a 180, `place` has returned already, and `call` reads the final response.
 //! 3. `follow` (`call`) waits for the 2xx, applies its SDP answer (`media`), and runs the dialogue (`ivr`).
 //! 4. `ivr` plays prompts, and passes digits to `phonegate_approval`, which alone decides what they mean. [`Approver`] turns its
 //!    result into [`Outcome::Verified`]. Nothing else in this module can approve a call.

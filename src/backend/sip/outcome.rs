@@ -138,7 +138,7 @@ pub(super) fn end(ended: &Ended, has_credentials: bool) -> (Failure, NextAttempt
         EndCause::SessionLost => (FailureReason::CallEnded, "The trunk no longer keeps the call up.".to_owned()),
         _ => (FailureReason::CannotPlace, "The call ended for an unknown reason.".to_owned()),
     };
-    (Failure::verbatim(reason, text), next(NextAttempt::AnotherBackend))
+    (Failure::new(reason, text), next(NextAttempt::AnotherBackend))
 }
 
 fn connection_lost(may_have_rung: bool) -> &'static str {

@@ -134,7 +134,7 @@ impl SipTrunk {
         }
         let reasons: Vec<_> =
             unregistered.iter().map(|(host, why)| format!("PhoneGate is not registered at {host}: {why}.")).collect();
-        Failure::verbatim(failure.reason(), format!("{} {}", failure.text(), reasons.join(" ")))
+        failure.explained(reasons.join(" "))
     }
 }
 

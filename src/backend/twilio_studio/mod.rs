@@ -206,7 +206,7 @@ impl TwilioStudio {
     async fn abandon(&self, call: &ExecutionRef<'_>, failure: Failure) -> Failure {
         match tokio::time::timeout(HANG_UP_LIMIT, self.end(call)).await {
             Ok(Ok(())) => failure,
-            _ => Failure::verbatim(failure.reason(), format!("{failure} The phone may ring on.")),
+            _ => failure.explained("The phone may ring on."),
         }
     }
 }
@@ -314,7 +314,7 @@ impl TelephonyBackend for TwilioStudio {
         }
         let proxy = &self.api.proxy;
         let flow = self.api.get(&["v2", "Flows", &self.flow]).await;
-        let flow: Flow = flow.map_err(|error: ApiError| with_proxy(&error.failure(), proxy))?;
+        let flow: Flow = flow.map_err(|error: ApiError| with_proxy(error.failure(), proxy))?;
         let name = diagnostic_text(&flow.friendly_name);
         if flow.status != "published" || flow.valid == Some(false) {
             let problem = format!("The flow \"{name}\" is not published, or not valid; install it again.");
@@ -334,9 +334,8 @@ impl TelephonyBackend for TwilioStudio {
 }
 
 /// Adds the proxy to a failure, for an administrator. `proxy` is empty if there is none.
-fn with_proxy(failure: &Failure, proxy: &str) -> Failure {
-    let asked = if proxy.is_empty() { String::new() } else { format!(" Asked {proxy}.") };
-    Failure::verbatim(failure.reason(), format!("{}{asked}", failure.text()))
+fn with_proxy(failure: Failure, proxy: &str) -> Failure {
+    if proxy.is_empty() { failure } else { failure.explained(format_args!("Asked {proxy}.")) }
 }
 
 async fn judge(answer: Result<Answer, Failure>, approver: &Approver) -> Outcome {

@@ -160,7 +160,7 @@ impl ModemBank {
     async fn abandon(&self, id: Uuid, failure: Failure) -> Failure {
         match tokio::time::timeout(HANG_UP_LIMIT, self.end(id)).await {
             Ok(Ok(())) => failure,
-            _ => Failure::verbatim(failure.reason(), format!("{failure} The phone may ring on.")),
+            _ => failure.explained("The phone may ring on."),
         }
     }
 }

@@ -20,7 +20,15 @@ impl Failure {
         Self::verbatim(reason, format!("{sentence} ({reason})"))
     }
 
-    /// Creates a failure with a text that is shown unchanged.
+    /// Adds a sentence, before the reason's name, with which every text ends.
+    pub fn explained(self, sentence: impl fmt::Display) -> Self {
+        let name = format!("({})", self.reason);
+        let text = self.text.strip_suffix(name.as_str()).unwrap_or(&self.text).trim_end();
+        Self { text: format!("{text} {sentence} {name}").into(), ..self }
+    }
+
+    /// Creates a failure with a text that is shown unchanged: one that ends with its reason's name already, such as one from
+    /// a store, or one that a person wrote.
     pub fn verbatim(reason: FailureReason, text: impl Into<Box<str>>) -> Self {
         let text = text.into();
         Self { reason, text, limit: None }
@@ -228,5 +236,24 @@ impl fmt::Display for FailureReason {
             Some(code) => write!(f, "{}, code {code}", self.name()),
             None => f.write_str(self.name()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_ends_with_the_reasons_code() {
+        let failure = Failure::new(FailureReason::CallEnded, "The user hung up.");
+        assert_eq!(failure.text(), "The user hung up. (CallEnded, code 10)");
+        let failure = failure.explained("Nothing was heard.").explained("The trunk sent no audio.");
+        assert_eq!(
+            failure.text(),
+            "The user hung up. Nothing was heard. The trunk sent no audio. (CallEnded, code 10)"
+        );
+        assert_eq!(failure.reason(), FailureReason::CallEnded);
+        let of_a_file = Failure::verbatim(FailureReason::CannotPlace, "On leave").explained("So no call was placed.");
+        assert_eq!(of_a_file.text(), "On leave So no call was placed. (CannotPlace, code 117)");
     }
 }

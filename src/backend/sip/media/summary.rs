@@ -63,11 +63,7 @@ impl MediaSummary {
             FailureReason::CallEnded if self.received.is_without_rtp() => Vec::from_iter(self.why_silent()),
             _ => Vec::new(),
         };
-        if sentences.is_empty() {
-            return outcome;
-        }
-        let text = sentences.iter().fold(failure.to_string(), |text, sentence| text + " " + sentence);
-        Outcome::Failed(Failure::verbatim(failure.reason(), text))
+        Outcome::Failed(sentences.into_iter().fold(failure.clone(), Failure::explained))
     }
 
     fn why_no_key(&self) -> Vec<String> {
