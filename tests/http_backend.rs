@@ -189,6 +189,26 @@ fn an_id_that_names_another_resource_is_never_requested() {
     }
 }
 
+/// A service that replays its reply to an earlier start, whose call was approved.
+#[test]
+fn an_id_of_an_earlier_call_approves_no_other_call() {
+    let provider = Provider::start(Auth::Bearer);
+    let line = TestBackend::new(&provider.settings());
+    let first = line.place(1, 1, NUMBER).unwrap();
+    provider.fail(About::Start, reply(200, "{\"id\":\"call-1\",\"state\":\"ringing\"}"));
+    let refused = line.refused(NUMBER);
+    assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::Yes, FailureReason::CannotPlace));
+    assert!(refused.failure.text().contains("that of an earlier call"), "{}", refused.failure);
+    assert_eq!((provider.ended(), provider.seen(About::Poll).len()), (0, 0), "the earlier call goes on");
+
+    // A call of an earlier process is known as soon as it is followed.
+    let next = TestBackend::new(&provider.settings());
+    assert!(line.place(2, 1, NUMBER).is_ok());
+    assert_eq!(next.follow(&first), verified());
+    provider.fail(About::Start, reply(200, "{\"id\":\"call-1\",\"state\":\"ringing\"}"));
+    assert_eq!(next.refused(NUMBER).may_ring, MayRing::Yes);
+}
+
 /// Of another handling of the request: its id is right, and the reference is not.
 #[test]
 fn a_reply_about_another_call_never_verifies() {

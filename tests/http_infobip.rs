@@ -48,6 +48,7 @@ fn each_report_has_its_outcome() {
         let status = if expected.is_none() { CallStatus::Success } else { CallStatus::Failed };
         assert_eq!(found, (status, expected), "{group} {keys}");
         assert_eq!(infobip.messages()[0].to, "14255551212");
+        assert_eq!(infobip.messages()[0].callback_data.len(), 36, "a GUID of its own");
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use support::approval::verified;
 use support::backend::TestBackend;
 use support::certificate::for_localhost;
-use support::ports::{free_port, unused_address};
+use support::ports::unused_address;
 use support::twilio::{ACCOUNT, About, FLOW, KEY, SECRET, TOKEN, Twilio, tls};
 use tempfile::NamedTempFile;
 
@@ -174,7 +174,7 @@ fn with_environment(proxy: &str, exceptions: &str) {
 
 /// A backend whose address is reachable only through a proxy.
 fn behind_a_proxy(twilio: &Twilio) -> Value {
-    at(twilio, format!("https://localhost:{}", free_port()))
+    at(twilio, format!("https://{}", tls::BEHIND_A_PROXY))
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn the_environments_proxy_is_used_without_a_configured_one() {
         TestBackend::with_network(&behind_a_proxy(&twilio), &json!({ "ca_file": authority.path(), "proxy": null }))
             .unwrap();
     assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), verified());
-    assert!(proxy.asked().iter().all(|line| line.starts_with("CONNECT localhost:")), "{:?}", proxy.asked());
+    assert!(proxy.asked().iter().all(|line| line.starts_with("CONNECT studio.invalid:443 ")), "{:?}", proxy.asked());
     let words = line.runtime.block_on(line.backend.check()).unwrap();
     assert!(words.ends_with(&format!("through the proxy {} (HTTPS_PROXY)", proxy.address)), "{words}");
 }
@@ -198,17 +198,17 @@ fn no_proxy_and_the_configuration_override_the_environment() {
     let twilio = Twilio::start();
     let (port, authority) = with_tls(&twilio);
     let (wrong, right) = (Proxy::to(port), Proxy::to(port));
-    let direct = at(&twilio, format!("https://localhost:{port}"));
     let line = |settings, proxy: Value| {
         TestBackend::with_network(settings, &json!({ "ca_file": authority.path(), "proxy": proxy })).unwrap()
     };
     let verified = |line: TestBackend| assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), verified());
 
-    with_environment(&wrong.address, "contoso.local,localhost");
-    verified(line(&direct, json!(null)));
+    let settings = behind_a_proxy(&twilio);
+    with_environment(&wrong.address, "contoso.local,studio.invalid");
+    assert_eq!(line(&settings, json!(null)).refused(NUMBER).may_ring, MayRing::No);
     with_environment(&wrong.address, "");
-    verified(line(&direct, json!("none")));
-    verified(line(&behind_a_proxy(&twilio), json!(right.address)));
+    assert_eq!(line(&settings, json!("none")).refused(NUMBER).may_ring, MayRing::No);
+    verified(line(&settings, json!(right.address)));
     assert_eq!((wrong.asked().len(), right.asked().is_empty()), (0, false));
 }
 
@@ -223,17 +223,42 @@ fn an_invalid_proxy_of_the_environment_is_refused_by_name() {
 #[test]
 fn a_configured_proxy_is_used_and_its_password_not_shown() {
     let closed_port = unused_address();
-    // The stand-in answers as the proxy, in place of an address at which no program listens.
-    let proxy = Twilio::start();
-    let settings = at(&proxy, format!("http://{closed_port}"));
-    let line = TestBackend::with_network(&settings, &json!({ "proxy": proxy.base_url })).unwrap();
-    assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), verified());
+    let twilio = Twilio::start();
+    twilio.install(&json!({ "approval": { "method": "pound" } }));
+    let (port, authority) = with_tls(&twilio);
+    let proxy = Proxy::to(port);
+    let line = |proxy: &str| {
+        let proxy = format!("http://bob:hush-hush@{proxy}");
+        let network = json!({ "ca_file": authority.path(), "proxy": proxy });
+        TestBackend::with_network(&behind_a_proxy(&twilio), &network).unwrap()
+    };
+    let used = line(proxy.address.trim_start_matches("http://"));
+    assert_eq!(used.follow(&used.place(1, 1, NUMBER).unwrap()), verified());
+    assert!(!proxy.asked().is_empty());
+    let words = used.runtime.block_on(used.backend.check()).unwrap();
+    assert!(words.ends_with(&format!("through the proxy {} (network.proxy)", proxy.address)), "{words}");
 
-    let line = TestBackend::with_network(&settings, &json!({ "proxy": format!("http://bob:hush-hush@{closed_port}") }))
-        .unwrap();
+    let line = line(&closed_port.to_string());
     let refused = line.refused(NUMBER);
     assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::No, FailureReason::CannotPlace));
     assert!(!refused.failure.text().contains("hush"), "{}", refused.failure);
+}
+
+/// A proxy would see the credentials and the codes, and its own machine at this address.
+#[test]
+fn a_service_of_this_machine_is_reached_without_the_proxy() {
+    let twilio = Twilio::start();
+    twilio.install(&json!({ "approval": { "method": "pound" } }));
+    let (port, authority) = with_tls(&twilio);
+    let proxy = Proxy::to(port);
+    for base_url in [twilio.base_url.clone(), format!("https://localhost:{port}")] {
+        let network = json!({ "ca_file": authority.path(), "proxy": proxy.address });
+        let line = TestBackend::with_network(&at(&twilio, base_url), &network).unwrap();
+        assert_eq!(line.follow(&line.place(1, 1, NUMBER).unwrap()), verified());
+        let words = line.runtime.block_on(line.backend.check()).unwrap();
+        assert!(!words.contains("proxy"), "{words}");
+    }
+    assert_eq!(proxy.asked().len(), 0);
 }
 
 #[test]

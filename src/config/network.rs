@@ -24,9 +24,9 @@ const USER_AGENT: &str = concat!("PhoneGate/", env!("CARGO_PKG_VERSION"));
 #[derive(Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkConfig {
-    /// An HTTP proxy: `http://proxy.contoso.local:3128`, or `none`. Null: the one that the environment variable
-    /// HTTPS_PROXY names (but not for the hosts in NO_PROXY); if it is not set, on Windows, the one of
-    /// `netsh winhttp show proxy`.
+    /// An HTTP proxy: `http://proxy.contoso.local:3128`, or `none`. This machine is reached without it. Null: the one that
+    /// the environment variable HTTPS_PROXY names (but not for the hosts in NO_PROXY); if it is not set, on Windows, the
+    /// one of `netsh winhttp show proxy`.
     pub proxy: Option<String>,
     /// A PEM file with certificates of authorities that are trusted besides the operating system's. A backend or store
     /// with a `ca_file` of its own uses that instead.

@@ -26,7 +26,8 @@ pub enum BodyError {
     TooLong,
 }
 
-/// Returns the builder of a client with these TLS settings. It uses `proxy` for every request, and no other proxy.
+/// Returns the builder of a client with these TLS settings. It uses `proxy` for every request by
+/// https, and no other proxy.
 pub fn builder(tls: rustls::ClientConfig, proxy: Option<Proxy>, user_agent: &str) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)

@@ -2,12 +2,13 @@
 //!
 //! In this order: the setting; the environment variables `HTTPS_PROXY` and `NO_PROXY` of this process; on Windows, the
 //! machine's settings for services, which `netsh winhttp set proxy` changes; none. A user's browser settings are not
-//! read.
+//! read. Only https URLs of other machines use a proxy: a proxy would see all of a request by http, and its own machine in
+//! place of this one.
 
 use hyper_util::client::proxy::matcher::Matcher;
 use phonegate_os::MachineProxy;
 use reqwest::Proxy;
-use url::Url;
+use url::{Host, Url};
 
 /// The value of the setting that disables proxies, whatever the environment and the machine say.
 const NONE: &str = "none";
@@ -15,7 +16,7 @@ const NONE: &str = "none";
 /// A proxy to use.
 #[derive(Debug)]
 pub struct ProxyChoice {
-    /// The proxy, for every request.
+    /// The proxy, for every request by https.
     pub proxy: Proxy,
     /// The proxy's address and its origin, without the password.
     pub description: String,
@@ -44,7 +45,7 @@ pub struct ProxyError {
 
 /// Returns the proxy for requests to `target`. `None`: connect directly. `setting_name` describes the setting.
 ///
-/// Without a setting, only https URLs use a proxy.
+/// A URL of this machine, or without encryption, is never requested through a proxy.
 ///
 /// # Errors
 /// If the first origin that names a proxy names one that cannot be used.
@@ -54,10 +55,14 @@ pub fn proxy_for(setting: Option<&str>, setting_name: &str, target: &Url) -> Res
     };
     match setting {
         Some(NONE) => return Ok(None),
-        Some(address) => return choose(address, setting_name, ProxyOrigin::Setting),
+        // An address that cannot be used is an error even if it is not used.
+        Some(address) => {
+            let choice = choose(address, setting_name, ProxyOrigin::Setting)?;
+            return Ok(choice.filter(|_| may_use_proxy(target)));
+        }
         None => {}
     }
-    let Some(host) = target.host_str().filter(|_| target.scheme() == "https") else { return Ok(None) };
+    let Some(host) = target.host_str().filter(|_| may_use_proxy(target)) else { return Ok(None) };
     if let Some((variable, address)) = from_environment() {
         return match is_exempt(target) {
             true => Ok(None),
@@ -67,6 +72,24 @@ pub fn proxy_for(setting: Option<&str>, setting_name: &str, target: &Url) -> Res
     match phonegate_os::machine_proxy().and_then(|machine| for_host(&machine, host)) {
         None => Ok(None),
         Some(address) => choose(&address, "WinHTTP", ProxyOrigin::Machine),
+    }
+}
+
+/// Returns whether requests to a URL may go through a proxy.
+fn may_use_proxy(target: &Url) -> bool {
+    target.scheme() == "https" && !is_loopback(target)
+}
+
+/// Returns whether the host of a URL is this machine: `localhost`, a name below it, or a loopback address.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            name == "localhost" || name.ends_with(".localhost")
+        }
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
+        None => false,
     }
 }
 
@@ -84,7 +107,7 @@ fn parse(address: &str, origin: &str) -> Result<ProxyChoice, String> {
     }
     let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     let description = format!("through the proxy {}://{host}{port} ({origin})", url.scheme());
-    let proxy = Proxy::all(url).map_err(|_| unusable())?;
+    let proxy = Proxy::https(url).map_err(|_| unusable())?;
     Ok(ProxyChoice { proxy, description })
 }
 
@@ -148,6 +171,30 @@ mod tests {
 
     fn proxy(proxies: &str, bypass: &str) -> Option<String> {
         for_host(&MachineProxy { proxies: proxies.to_owned(), bypass: bypass.to_owned() }, HOST)
+    }
+
+    #[test]
+    fn this_machine_and_http_use_no_proxy() {
+        for (target, is_used) in [
+            ("https://studio.twilio.com/v2", true),
+            ("https://192.168.1.2:8443", true),
+            ("https://localhost.contoso.com", true),
+            ("http://studio.twilio.com", false),
+            ("http://127.0.0.1:8080/calls", false),
+            ("https://127.0.0.1:8443", false),
+            ("https://127.1.2.3", false),
+            ("https://[::1]:8443", false),
+            ("https://[::ffff:127.0.0.1]", false),
+            ("https://localhost:8443", false),
+            ("https://LOCALHOST.", false),
+            ("https://calls.localhost", false),
+        ] {
+            let target = Url::parse(target).unwrap();
+            let choice = proxy_for(Some("http://proxy:3128"), "network.proxy", &target).unwrap();
+            assert_eq!(choice.is_some(), is_used, "{target}");
+            assert!(proxy_for(Some("none"), "network.proxy", &target).unwrap().is_none());
+            assert!(proxy_for(Some("socks5://proxy"), "network.proxy", &target).is_err(), "{target}");
+        }
     }
 
     #[test]

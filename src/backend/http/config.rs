@@ -22,7 +22,7 @@ pub(crate) struct HttpConfig {
     pub(super) secrets: BTreeMap<String, Secret>,
     /// How each request authenticates. Absent: by what its own headers say.
     pub(super) auth: Option<AuthConfig>,
-    /// The request that starts a call.
+    /// The request that starts a call. It must use `{call_id}`, so that no two are equal.
     pub(super) start: Option<StartConfig>,
     /// Where the reply to `start` has the service's id of the call: a JSON pointer (RFC 6901) such as `/id`, to a text or a
     /// whole number. Absent: the service uses `{call_id}`.

@@ -49,6 +49,7 @@ impl InfobipConfig {
                     "scenarioId": self.scenario_id,
                     "from": self.from,
                     "destinations": [{ "to": "{number_without_plus}" }],
+                    "callbackData": "{call_id}",
                     "parameters": { "code": "{spoken_1}", "language": "{language}" }
                 }] },
                 "error": "/requestError/serviceException/messageId"

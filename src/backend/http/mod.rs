@@ -13,6 +13,7 @@ mod request;
 mod service;
 mod settings;
 mod template;
+mod used;
 
 use std::time::SystemTime;
 
@@ -35,6 +36,7 @@ use outcome::{Report, quoted};
 use request::Request;
 use service::Service;
 use template::Values;
+use used::UsedReferences;
 
 pub(super) use config::HttpConfig;
 
@@ -55,13 +57,15 @@ const ENDED: [u16; 4] = [200, 201, 202, 204];
 struct HttpBackend {
     service: Service,
     start_queue: StartQueue,
+    used: UsedReferences,
 }
 
 impl HttpBackend {
     /// # Errors
     /// A setting cannot work, or a secret cannot be read.
     fn new(config: &HttpConfig, context: &BackendContext<'_>) -> Result<Self, ConfigError> {
-        Ok(Self { service: Service::new(config, context)?, start_queue: StartQueue::default() })
+        let service = Service::new(config, context)?;
+        Ok(Self { service, start_queue: StartQueue::default(), used: UsedReferences::default() })
     }
 
     /// Requests the start of the call when there is a permit, and again if that is safe. Returns the reply's body.
@@ -168,6 +172,11 @@ impl TelephonyBackend for HttpBackend {
             Ok(reference) => reference,
             Err(failure) => return Err(rung(self.abandon(&call_id, None, failure).await)),
         };
+        if reference.as_deref().is_some_and(|reference| !self.used.add(reference)) {
+            // A report about this id could be about the earlier call. It is not ended, since it may not be this one.
+            let sentence = "The provider's id of the call is that of an earlier call. The phone may ring on.";
+            return Err(rung(Failure::new(FailureReason::CannotPlace, sentence)));
+        }
         match HttpRef::of(&call_id, reference.as_deref(), &call.number) {
             Ok(reference) => Ok(reference),
             Err(failure) => Err(rung(self.abandon(&call_id, reference.as_deref(), failure).await)),
@@ -179,6 +188,8 @@ impl TelephonyBackend for HttpBackend {
             Ok(call) => call,
             Err(failure) => return Outcome::Failed(failure),
         };
+        // The call may be one of an earlier process.
+        call.reference.map(|reference| self.used.add(reference));
         on_step(CallStep::Progress(Progress::Ringing));
         let failure = match self.service.poll.render(&self.values(call.call_id, call.reference)) {
             Ok(request) => match self.follow_by(&call, &request, on_step).await {

@@ -68,6 +68,14 @@ impl Service {
             json: start.json.as_ref().map(|json| &json.0),
         };
         let start = parse(&of_start, Scope { starts_call: true, has_reference: false, ..scope })?;
+        if !start.placeholders().contains(&&Placeholder::CallId) {
+            // A service that replays the reply to an equal request would report the approval of an earlier call. A reply
+            // to `poll` that names the id proves nothing: the service may know it from that request only.
+            let problem = "never uses {call_id}, so the starts of two calls may be equal, and a service may answer both \
+                           with the same call; use it in a field of the body or a header that the service stores, \
+                           whatever the method is";
+            return Err(context.invalid("start", problem));
+        }
         check_spoken(path, &start, config, context)?;
         let of_poll = Declared {
             path: &at("poll"),

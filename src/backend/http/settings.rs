@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use phonegate_approval::policy;
-use url::{Host, Url};
+use phonegate_net::proxy;
+use url::Url;
 
 use super::HttpBackend;
 use super::config::{AuthConfig, HttpConfig, PresetConfig};
@@ -108,12 +109,7 @@ impl BackendSettings for HttpConfig {
 fn is_loopback(url: &str) -> bool {
     // A placeholder in a path is not valid in every URL, and does not matter here.
     let url = Url::parse(&url.replace(['{', '}'], "x"));
-    url.is_ok_and(|url| match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    })
+    url.is_ok_and(|url| proxy::is_loopback(&url))
 }
 
 impl BuildBackend for HttpConfig {

@@ -16,6 +16,7 @@ pub struct Message {
     pub id: String,
     pub to: String,
     pub code: String,
+    pub callback_data: String,
 }
 
 #[derive(Default)]
@@ -64,8 +65,8 @@ impl Infobip {
     /// Makes the report about the last message: the group of its status, and the keys that were collected.
     pub fn report(&self, group: &str, dtmf_codes: &Value) {
         let mut state = self.state.lock().unwrap();
-        let id = state.messages.last().map(|message| message.id.clone()).unwrap_or_default();
-        state.report = Some(report(&id, group, dtmf_codes));
+        let Some(message) = state.messages.last() else { return };
+        state.report = Some(report(message, group, dtmf_codes));
     }
 
     /// The next report is lost on its way.
@@ -74,10 +75,10 @@ impl Infobip {
     }
 }
 
-fn report(id: &str, group: &str, dtmf_codes: &Value) -> Value {
+fn report(message: &Message, group: &str, dtmf_codes: &Value) -> Value {
     json!({
-        "bulkId": "8c20f086-d82b-48cc-b2b3-3ca5f7aca9fb", "messageId": id, "from": "14255550100", "to": "14255551212",
-        "sentAt": "2018-06-25T13:38:14.730+0000", "mccMnc": "21901", "callbackData": null,
+        "bulkId": "8c20f086-d82b-48cc-b2b3-3ca5f7aca9fb", "messageId": message.id, "from": "14255550100", "to": "14255551212",
+        "sentAt": "2018-06-25T13:38:14.730+0000", "mccMnc": "21901", "callbackData": message.callback_data,
         "voiceCall": {
             "feature": "Outbound IVR", "startTime": "2018-06-25T13:38:15.000+0000", "duration": 10,
             "dtmfCodes": dtmf_codes,
@@ -125,7 +126,11 @@ fn launch(state: &mut State, body: &[u8]) -> Reply {
     }
     let id = format!("2250be2d4219-{}", state.messages.len() + 1);
     let code = message["parameters"]["code"].as_str().unwrap_or_default().to_owned();
-    state.messages.push(Message { id: id.clone(), to: to.clone(), code });
+    let callback_data = message["callbackData"].as_str().unwrap_or_default().to_owned();
+    if callback_data.len() > 200 {
+        return refuse(400, "BAD_REQUEST", "Bad Request");
+    }
+    state.messages.push(Message { id: id.clone(), to: to.clone(), code, callback_data });
     let status = json!({ "groupId": 1, "groupName": "PENDING", "id": 26, "name": "PENDING_ACCEPTED" });
     Reply::json(200, &json!({ "bulkId": "b-1", "messages": [{ "to": to, "status": status, "messageId": id }] }))
 }

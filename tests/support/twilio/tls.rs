@@ -14,12 +14,15 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::server::TlsStream;
 
 use super::Twilio;
-use crate::support::certificate::{Issued, for_localhost};
+use crate::support::certificate::{Issued, for_hosts};
 
-/// Serves a stand-in over TLS too, with a certificate for `localhost` of an authority of its own. Returns the port, and the
+/// A host that no name server knows, so that only a proxy reaches it.
+pub const BEHIND_A_PROXY: &str = "studio.invalid";
+
+/// Serves a stand-in over TLS too, with a certificate for `localhost` and [`BEHIND_A_PROXY`] of an authority of its own. Returns the port, and the
 /// authority's certificate in a file.
 pub fn with_tls(twilio: &Twilio) -> (u16, NamedTempFile) {
-    let Issued { certificate, key, authority } = for_localhost();
+    let Issued { certificate, key, authority } = for_hosts(&["localhost", BEHIND_A_PROXY]);
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
