@@ -170,8 +170,15 @@ fn only_a_program_that_says_so_first_rang_no_phone() {
         json!({ "say": { "event": "failed", "reason": "CannotPlace" } }),
     );
     let ringing = json!({ "say": { "event": "ringing" } });
+    let not_rung = |reason: &str| json!([{ "say": { "event": "failed", "reason": reason, "may_ring": false } }]);
     for (plan, is_second_asked) in [
         (json!([refusal]), true),
+        (not_rung("Unreachable"), true),
+        (not_rung("Busy"), false),
+        (not_rung("NoAnswer"), false),
+        (not_rung("NoKeyPressed"), false),
+        (not_rung("CallEnded"), false),
+        (not_rung("Voicemail"), false),
         (json!([busy]), false),
         (json!([ringing, refusal]), false),
         (json!([refusal, refusal]), false),
