@@ -253,7 +253,7 @@ impl Session {
     }
 
     fn error_line(&mut self, line: &[u8], on_step: StepSink<'_>) {
-        let text = self.cleaner.clean(&String::from_utf8_lossy(line));
+        let text = self.cleaner.clean_line(&String::from_utf8_lossy(line));
         on_step(CallStep::ProgramOutput(text.clone()));
         self.last_error = Some(text);
     }
