@@ -1,6 +1,8 @@
 //! Calls by a program (`exec`): what the program gets, who may change it, what lets another backend be tried, and its end.
-//! `mistakes` is about programs that do not keep the protocol, and `example` about the one in `examples`.
+//! `mistakes` is about programs that do not keep the protocol, `arguments` about files that arguments and scripts name, and
+//! `example` about the one in `examples`.
 
+mod arguments;
 mod example;
 mod mistakes;
 #[path = "../support/mod.rs"]
@@ -141,12 +143,12 @@ fn standard_error_is_logged_without_numbers() {
 fn standard_error_is_logged_without_the_code() {
     let program = Program::new(&json!([
         { "say": { "event": "ringing" } },
-        { "error": "says CODE" }, { "error": "says SPOKEN" },
+        { "error": "says CODE" }, { "error": "says SPOKEN" }, { "error": "LINES" },
         { "write": "{\"event\":\"failed\",\"reason\":\"Busy\",\"text\":\"after CODE\"}\n" },
     ]));
     let (text, lines) = program_output(&program, "code");
     assert_eq!(text, "The phone is busy: after ***. (Unreachable, code 102)");
-    assert_eq!(lines, ["says ***", "says *, *, *"]);
+    assert_eq!(lines, ["says ***", "says *, *, *", "*", "*", "*"]);
 }
 
 #[test]
@@ -170,8 +172,15 @@ fn only_a_program_that_says_so_first_rang_no_phone() {
         json!({ "say": { "event": "failed", "reason": "CannotPlace" } }),
     );
     let ringing = json!({ "say": { "event": "ringing" } });
+    let not_rung = |reason: &str| json!([{ "say": { "event": "failed", "reason": reason, "may_ring": false } }]);
     for (plan, is_second_asked) in [
         (json!([refusal]), true),
+        (not_rung("Unreachable"), true),
+        (not_rung("Busy"), false),
+        (not_rung("NoAnswer"), false),
+        (not_rung("NoKeyPressed"), false),
+        (not_rung("CallEnded"), false),
+        (not_rung("Voicemail"), false),
         (json!([busy]), false),
         (json!([ringing, refusal]), false),
         (json!([refusal, refusal]), false),

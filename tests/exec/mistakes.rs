@@ -51,12 +51,8 @@ fn a_right_entry_does_not_count_if_the_program_does_anything_after_it() {
 
 #[test]
 fn a_verdict_does_not_count_after_another_one() {
-    let wrong = json!({ "press": "wrong" });
     let busy = json!({ "say": { "event": "failed", "reason": "Busy" } });
-    each_fails(&[
-        (json!([wrong, right()]), "wrote a line after its verdict"),
-        (json!([busy, right()]), "wrote a line after its verdict"),
-    ]);
+    each_fails(&[(json!([busy, right()]), "wrote a line after its verdict")]);
 }
 
 #[test]
@@ -157,10 +153,21 @@ fn a_code_of_one_attempt_does_not_approve_another_one() {
 }
 
 #[test]
-fn a_fraud_report_counts_whatever_the_program_does_next() {
-    let report = json!({ "say": { "event": "pressed", "attempt": 1, "digits": "0", "ended_by": "pound" } });
-    for plan in [json!([report, { "exit": 1 }]), json!([report, right()])] {
-        assert_eq!(fails(&plan).0, FailureReason::FraudReported, "{plan}");
+fn a_denial_counts_whatever_the_program_does_next() {
+    let pressed = |digits: &str, end: &str| json!({ "say": { "event": "pressed", "attempt": 1, "digits": digits, "ended_by": end } });
+    for (verdict, expected) in [
+        (pressed("0", "pound"), FailureReason::FraudReported),
+        (json!({ "press": "wrong" }), FailureReason::WrongKey),
+        (pressed("", "pause"), FailureReason::NoKeyPressed),
+        (json!({ "say": { "event": "failed", "reason": "CallEnded" } }), FailureReason::CallEnded),
+    ] {
+        for (next, problem) in [(json!({ "exit": 1 }), "(exit status: 1)"), (right(), "wrote a line after its verdict")]
+        {
+            let plan = json!([verdict, next]);
+            let (reason, text) = fails(&plan);
+            assert_eq!(reason, expected, "{plan}");
+            assert!(text.contains(problem), "{plan}: {text}");
+        }
     }
 }
 

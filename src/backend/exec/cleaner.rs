@@ -25,6 +25,15 @@ impl Cleaner {
         Self { codes: Vec::new(), hides_digits: false }
     }
 
+    /// Returns a line of standard error as it may be logged. If the call has a code or a PIN, no digit remains: lines
+    /// together could show it, each a digit.
+    pub(super) fn clean_line(&self, line: &str) -> String {
+        match self.hides_digits || !self.codes.is_empty() {
+            true => hide_digits(&sanitize_untrusted(line)),
+            false => self.clean(line),
+        }
+    }
+
     /// Returns the text as it may be logged. If its digits contain a code of the call, with or without other characters
     /// between them, or if the method has a PIN, no digit remains.
     pub(super) fn clean(&self, text: &str) -> String {
@@ -35,8 +44,12 @@ impl Cleaner {
         if !hide {
             return shown;
         }
-        shown.chars().map(|c| if c.is_numeric() { '*' } else { c }).collect()
+        hide_digits(&shown)
     }
+}
+
+fn hide_digits(text: &str) -> String {
+    text.chars().map(|c| if c.is_numeric() { '*' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -61,6 +74,16 @@ mod tests {
             assert!(shown.starts_with(text.get(..1).unwrap()), "{shown}");
         }
         assert_eq!(cleaner.clean("call to +14255551212"), "call to +*******1212");
+    }
+
+    #[test]
+    fn no_line_shows_a_digit_while_there_is_a_code_or_a_pin() {
+        for method in [Method::Code, Method::Pin, Method::PinAndCode] {
+            let cleaner = Cleaner::new(&attempts(method));
+            assert_eq!((cleaner.clean_line("4"), cleaner.clean_line("line 7")), ("*".to_owned(), "line *".to_owned()));
+        }
+        assert_eq!(Cleaner::new(&attempts(Method::Pound)).clean_line("line 7"), "line 7");
+        assert_eq!(Cleaner::without_codes().clean_line("line 7"), "line 7");
     }
 
     #[test]

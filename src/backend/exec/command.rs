@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::config::ExecConfig;
+use super::config::{ExecConfig, possible_paths};
 use crate::backend::BackendContext;
 use crate::call::{Failure, FailureReason};
 use crate::config::{ConfigError, examine_file};
@@ -16,6 +16,14 @@ const MAX_LIST: usize = 64;
 
 /// Maximum length of all arguments together, in bytes. Windows allows 32,767 UTF-16 units for a whole command line.
 const MAX_ARGUMENTS: usize = 8_192;
+
+/// Maximum interpreters of a script, each the one of the one before. Linux runs no more.
+#[cfg(unix)]
+const MAX_INTERPRETERS: usize = 5;
+
+/// Maximum bytes in which the interpreter of a script is looked for. Linux reads 256.
+#[cfg(unix)]
+const MAX_FIRST_LINE: u64 = 1_024;
 
 /// The variables that a program gets if this process has them. `PATH` is set and not taken over, since it could name a
 /// folder that others can write to.
@@ -92,14 +100,42 @@ impl ProgramCommand {
         })
     }
 
-    /// Checks that the program and its script are files that only administrators and the service's account can change.
-    /// It blocks.
+    /// Checks that the program, its script and the files that arguments name, and their interpreters, are files that only
+    /// administrators and the service's account can change. It blocks.
     ///
     /// # Errors
-    /// One is missing, or others can change it.
+    /// One is missing, others can change it, or an argument names a file by a relative path.
     pub(super) fn check_files(&self) -> Result<(), Failure> {
-        let script = self.script.iter().map(|script| ("script", script));
-        [("program", &self.program)].into_iter().chain(script).try_for_each(|(what, path)| check_file(what, path))
+        check_script("program", &self.program)?;
+        self.script.iter().try_for_each(|script| check_script("script", script))?;
+        self.arguments.iter().try_for_each(|argument| self.check_argument(argument))
+    }
+
+    fn check_argument(&self, argument: &str) -> Result<(), Failure> {
+        for path in possible_paths(argument) {
+            // An absolute path replaces the folder.
+            let file = self.folder().join(path);
+            if !file.is_file() {
+                continue;
+            }
+            // A value after `=` may be a word, so it is no mistake if a file has the same name.
+            if path.is_relative() && path == Path::new(argument) {
+                let problem = format!(
+                    "An argument is the relative path of the file {}. Name the file by its absolute path: a script as \
+                     `script`, another file in `arguments`.",
+                    file.display()
+                );
+                return Err(Failure::new(FailureReason::NotConfigured, problem));
+            }
+            check_script("argument", &file)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the folder in which the program starts: that of the script or else of the program.
+    fn folder(&self) -> &Path {
+        let file = self.script.as_ref().unwrap_or(&self.program);
+        file.parent().unwrap_or(file)
     }
 
     /// Returns the command to start. Its standard streams are not set.
@@ -110,9 +146,7 @@ impl ProgramCommand {
         let usual = VARIABLES.iter().copied().chain(self.environment.iter().map(String::as_str));
         command.envs(usual.filter_map(|name| Some((name, std::env::var_os(name)?))));
         // A folder that others can write to could hold a library that Windows loads.
-        if let Some(folder) = self.script.as_ref().unwrap_or(&self.program).parent() {
-            command.current_dir(folder);
-        }
+        command.current_dir(self.folder());
         command
     }
 
@@ -121,6 +155,45 @@ impl ProgramCommand {
         let file = self.script.as_ref().unwrap_or(&self.program);
         diagnostic_text(&file.file_name().unwrap_or_default().to_string_lossy())
     }
+}
+
+/// Checks a file that may be a script, and its interpreter.
+fn check_script(what: &str, path: &Path) -> Result<(), Failure> {
+    check_file(what, path)?;
+    #[cfg(unix)]
+    check_interpreters(path)?;
+    Ok(())
+}
+
+/// Checks the interpreter that the first line of a script names, and the one of that, which may be a script, too.
+#[cfg(unix)]
+fn check_interpreters(script: &Path) -> Result<(), Failure> {
+    let mut file = script.to_owned();
+    for _ in 0..MAX_INTERPRETERS {
+        let Some(interpreter) = interpreter(&file).filter(|path| path.is_absolute()) else { return Ok(()) };
+        if !interpreter.try_exists().unwrap_or(true) {
+            // The program may run the script without it. If not, it cannot be started.
+            return Ok(());
+        }
+        check_file("interpreter", &interpreter)?;
+        file = interpreter;
+    }
+    Ok(())
+}
+
+/// Returns the interpreter in the first line (`#!`) of a file. `None`: it has none, or cannot be read, and then it is no
+/// script that runs.
+#[cfg(unix)]
+fn interpreter(file: &Path) -> Option<PathBuf> {
+    use std::ffi::OsStr;
+    use std::io::Read;
+    use std::os::unix::ffi::OsStrExt;
+
+    let mut start = Vec::new();
+    std::fs::File::open(file).ok()?.take(MAX_FIRST_LINE).read_to_end(&mut start).ok()?;
+    let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let name = line.split(|byte| matches!(byte, b' ' | b'\t' | b'\0')).find(|word| !word.is_empty())?;
+    Some(OsStr::from_bytes(name).into())
 }
 
 fn check_file(what: &str, path: &Path) -> Result<(), Failure> {

@@ -108,6 +108,9 @@ impl Event {
                 let known = known_reason(&reason).ok_or_else(|| {
                     format!("(failed) has the reason \"{}\", which is not known", cleaner.clean(&reason))
                 })?;
+                if !may_ring && RUNG.contains(&reason.as_str()) {
+                    return Err(format!("(failed) says that no phone rang, but the reason {reason} says that one did"));
+                }
                 Ok(Self::Failed { failure: failure(known, text.as_deref(), cleaner), may_ring })
             }
             Line::Ready { text } => Ok(Self::Ready(text.map(|text| cleaner.clean(&text)))),
@@ -140,6 +143,9 @@ fn known_reason(name: &str) -> Option<(FailureReason, &'static str)> {
         _ => return None,
     })
 }
+
+/// The known reasons that a call has only if a phone may have rung.
+const RUNG: [&str; 5] = ["Busy", "NoAnswer", "NoKeyPressed", "CallEnded", "Voicemail"];
 
 fn failure((reason, sentence): (FailureReason, &str), text: Option<&str>, cleaner: &Cleaner) -> Failure {
     match text.map(|text| cleaner.clean(text)).filter(|text| !text.is_empty()) {
@@ -209,6 +215,11 @@ mod tests {
             r#"{"event":"failed","reason":"FraudReported"}"#,
             r#"{"event":"failed","reason":"busy"}"#,
             r#"{"event":"failed","reason":"Busy","may_ring":"no"}"#,
+            r#"{"event":"failed","reason":"Busy","may_ring":false}"#,
+            r#"{"event":"failed","reason":"NoAnswer","may_ring":false}"#,
+            r#"{"event":"failed","reason":"NoKeyPressed","may_ring":false}"#,
+            r#"{"event":"failed","reason":"CallEnded","may_ring":false}"#,
+            r#"{"event":"failed","reason":"Voicemail","may_ring":false}"#,
         ] {
             let problem = parse(line).unwrap_err();
             assert!(!problem.contains("471"), "{line}: {problem}");

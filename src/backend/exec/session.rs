@@ -107,9 +107,9 @@ impl Session {
             let sentence = "The program's report about the call was judged before.";
             return Outcome::Failed(Failure::new(FailureReason::Interrupted, sentence));
         }
-        let problem = self.problem.take().map(|problem| Failure::new(FailureReason::CannotPlace, problem));
+        let problem = self.problem.take();
         let outcome = match self.verdict.take() {
-            // Judged in any case, since a wrong PIN and a fraud report count whatever the program does next.
+            // Judged in any case, since a denial and a wrong PIN count whatever the program does next.
             Some(Verdict::Entry { attempt, digits, ended_by }) => {
                 approver.judge(Answer::Entry { attempt, digits, ended_by }).await
             }
@@ -118,10 +118,10 @@ impl Session {
         };
         match (outcome, problem) {
             (outcome, None) => outcome,
-            (Outcome::Failed(failure), Some(_)) if failure.reason() == FailureReason::FraudReported => {
-                Outcome::Failed(failure)
+            (Outcome::Failed(failure), Some(problem)) if counts_anyway(failure.reason()) => {
+                Outcome::Failed(failure.explained(problem))
             }
-            (_, Some(problem)) => Outcome::Failed(problem),
+            (_, Some(problem)) => Outcome::Failed(Failure::new(FailureReason::CannotPlace, problem)),
         }
     }
 
@@ -253,7 +253,7 @@ impl Session {
     }
 
     fn error_line(&mut self, line: &[u8], on_step: StepSink<'_>) {
-        let text = self.cleaner.clean(&String::from_utf8_lossy(line));
+        let text = self.cleaner.clean_line(&String::from_utf8_lossy(line));
         on_step(CallStep::ProgramOutput(text.clone()));
         self.last_error = Some(text);
     }
@@ -282,6 +282,12 @@ impl Session {
             _ => format!("The program {what} ({status})."),
         }
     }
+}
+
+/// Returns whether a failure with this reason counts whatever the program does after it: what the user did must count for
+/// `limits.denials`, and not against the health of the backend.
+fn counts_anyway(reason: FailureReason) -> bool {
+    reason.is_denial() || matches!(reason, FailureReason::PinLocked | FailureReason::PinNotSet)
 }
 
 fn defect() -> Failure {

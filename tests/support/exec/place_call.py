@@ -77,6 +77,7 @@ def perform(step, call):
     elif name == "error":
         spoken = call["attempts"][0]["spoken"] or ""
         text = value.replace("NUMBER", call["number"]).replace("CODE", right(call)).replace("SPOKEN", spoken)
+        text = text.replace("LINES", "\n".join(right(call)))
         os.write(2, text.encode() + b"\n")
     elif name == "flood_error":
         for _ in range(value):
