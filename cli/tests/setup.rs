@@ -194,7 +194,7 @@ fn an_option_that_has_no_effect_is_refused() {
         (&["--account-sid", ACCOUNT_SID], "--account-sid does not apply to --has sip"),
         (&["--install-flow"], "--install-flow does not apply to --has sip"),
         (&["--secret-env", "KEY"], "--secret-file and --secret-env need --username"),
-        (&["--trunk", "sip:192.0.2.1"], "the URI of --trunk says the transport"),
+        (&["--trunk", "sip:192.0.2.1;Transport=tcp"], "the URI of --trunk says the transport"),
     ];
     for (options, expected) in cases {
         let others = if options[0] == "--trunk" { [&sip[..3], &sip[5..]].concat() } else { sip.clone() };
@@ -202,6 +202,16 @@ fn an_option_that_has_no_effect_is_refused() {
         assert!(ran.stderr.contains(expected), "{options:?}: {}", ran.stderr);
     }
     assert_eq!(files(&place), Vec::<String>::new());
+}
+
+#[test]
+fn a_uri_without_a_transport_gets_that_of_the_option() {
+    for scheme in ["sip", "SIP"] {
+        let place = Place::empty();
+        let address = trunk::start();
+        run(&place, &sip(&format!("{scheme}:{address}"))).exits(0);
+        assert_eq!(written(&place)["backends"]["trunk"]["trunk"], format!("sip:{address};transport=udp"));
+    }
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn a_dialogue_asks_again_and_writes_what_was_answered() {
     answer(&mut terminal, "Number that users see", "");
     answer(&mut terminal, "Password of the trunk (not shown)", SECRET);
     answer(&mut terminal, "Password of the trunk, once more", "another");
-    terminal.shows("the two differ");
+    terminal.shows("the two entries differ");
     answer(&mut terminal, "Password of the trunk (not shown)", SECRET);
     answer(&mut terminal, "Password of the trunk, once more", SECRET);
     answer(&mut terminal, "Country of your users", "DE");

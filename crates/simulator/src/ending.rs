@@ -81,8 +81,8 @@ pub(crate) async fn act(ending: Ending, keys: Keys, mut operator: Operator) {
         _ => {}
     }
     sleep(PICK_UP_AFTER).await;
-    operator.act(TelephoneAction::PickUp);
-    if ending == Ending::NoKey {
+    // If it is refused, a user has picked up or declined in the meantime, and decides alone.
+    if !operator.act(TelephoneAction::PickUp) || ending == Ending::NoKey {
         return;
     }
     let mut heard = timeout(UNTIL_UNDERSTOOD, operator.heard()).await.unwrap_or(Heard::Pound);

@@ -363,11 +363,10 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
-    /// Does something at the telephone while it has this call.
-    pub(crate) fn act(&self, action: TelephoneAction) {
-        if self.telephone().is_some() {
-            self.exchange.act(&self.number, &action);
-        }
+    /// Does something at the telephone while it has this call. Returns whether it could be done, as
+    /// [`Exchange::act`].
+    pub(crate) fn act(&self, action: TelephoneAction) -> bool {
+        self.telephone().is_some() && self.exchange.act(&self.number, &action)
     }
 
     pub(crate) fn is_ringing(&self) -> bool {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::header::HOST;
+use axum::http::{HeaderMap, HeaderName};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -31,6 +33,35 @@ pub(crate) struct Limits {
     pub(crate) too_many: &'static [u8],
     /// Maximum time to receive the header of a request, and between two requests of a connection.
     pub(crate) header_within: Duration,
+}
+
+/// The values of Host that name a server of this computer. Any other one is from a web page whose name was made to point
+/// to this computer (DNS rebinding).
+pub(crate) struct Hosts([String; 3]);
+
+impl Hosts {
+    /// Returns those of the server at this port.
+    pub(crate) fn new(port: u16) -> Self {
+        Self(["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")))
+    }
+
+    /// Returns the Host of a request, which is one of these. An error says why it is not.
+    pub(crate) fn check<'a>(&self, headers: &'a HeaderMap) -> Result<&'a str, &'static str> {
+        let host = only(headers, HOST).ok_or("The request has no Host header, or two.")?;
+        match self.0.iter().any(|ours| ours == host) {
+            true => Ok(host),
+            false => {
+                Err("The Host header does not name this server: use the address that `phonegate simulate` prints.")
+            }
+        }
+    }
+}
+
+/// Returns the value of a header that must be there once.
+pub(crate) fn only(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    if values.next().is_some() { None } else { value.to_str().ok() }
 }
 
 /// Serves. Never returns; if it is dropped, all connections end.

@@ -126,7 +126,7 @@ impl Asker {
         loop {
             let secret = ask(format!("{text} (not shown): "))?;
             if secret.trim().is_empty() {
-                crate::output::note("  it is empty");
+                crate::output::note("  the secret is empty; type it again");
                 continue;
             }
             if secret.len() > super::secret::MAX_BYTES {
@@ -136,7 +136,7 @@ impl Asker {
             if *ask(format!("{text}, once more: "))? == *secret {
                 return Ok(secret);
             }
-            crate::output::note("  the two differ");
+            crate::output::note("  the two entries differ; type the secret again");
         }
     }
 }

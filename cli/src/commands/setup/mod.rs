@@ -61,7 +61,7 @@ Exit codes:
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// What the company has.
+    /// The telephone service: sip or twilio.
     #[arg(long, value_name = "WHAT", value_parser = telephony::names())]
     has: Option<String>,
     /// SIP: the address of the trunk, such as sbc.contoso.local or 192.0.2.10:5060, or a SIP URI.
@@ -124,6 +124,11 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     if !arguments.force && path.symlink_metadata().is_ok() {
         let error = CommandError::usage(format!("there is a configuration already: {}", path.display()));
         return Err(error.hint("--force replaces it and keeps a copy").hint("--config FILE writes to another file"));
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    if !folder.is_dir() {
+        let error = CommandError::failed(format!("there is no folder {}", folder.display()));
+        return Err(error.hint("no configuration was written; make the folder, or choose another one by --config FILE"));
     }
     let asker = Asker::new(globals.json);
     let answers = match Answers::ask(arguments, &asker, &path) {
@@ -193,12 +198,7 @@ impl Answers {
     fn write(&self, path: &Path, replace: bool, json: bool) -> Result<(), CommandError> {
         let mut document = self.document.clone();
         let base = path.parent().unwrap_or(Path::new(""));
-        let mut flow_sid = None;
-        if self.backend.installs_flow {
-            let sid = self.install_flow(base, json)?;
-            set(&mut document, self.backend.name, "flow_sid", json!(sid));
-            flow_sid = Some(sid);
-        }
+        // Before the flow: if it failed afterwards, the flow would be installed and its SID lost.
         let secret = match &self.backend.secret {
             Some((key, SecretAnswer::Typed(text))) => {
                 let kept = secret::keep(text, base, self.backend.name)?;
@@ -207,10 +207,17 @@ impl Answers {
             }
             _ => None,
         };
+        // It is of no use without the configuration.
+        let discard_secret = || secret.iter().for_each(|file| drop(std::fs::remove_file(file)));
+        let mut flow_sid = None;
+        if self.backend.installs_flow {
+            let sid = self.install_flow(base, json).inspect_err(|_| discard_secret())?;
+            set(&mut document, self.backend.name, "flow_sid", json!(sid));
+            flow_sid = Some(sid);
+        }
         let written = parse(&document).and_then(|_| file::write(path, &format!("{document:#}\n"), replace));
         let backup = written.map_err(|error| {
-            // It is of no use without the configuration.
-            secret.iter().for_each(|file| drop(std::fs::remove_file(file)));
+            discard_secret();
             match &flow_sid {
                 Some(flow) => {
                     error.hint(format!("the flow is installed at Twilio; from now on, --flow-sid {flow} names it"))
@@ -267,7 +274,7 @@ fn set(document: &mut Value, backend: &str, key: &str, value: Value) {
 /// Has the library read a configuration.
 fn parse(document: &Value) -> Result<Config, CommandError> {
     config::parse(&document.to_string(), &phonegate::TYPES)
-        .map_err(|error| CommandError::usage(format!("the answers do not go together: {error}")))
+        .map_err(|error| CommandError::usage(format!("these answers give an invalid configuration: {error}")))
 }
 
 fn ask_numbers(arguments: &Arguments, asker: &Asker) -> Result<Value, Stop> {

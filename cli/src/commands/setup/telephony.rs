@@ -96,13 +96,12 @@ fn ask_sip(arguments: &Arguments, asker: &Asker) -> Result<Backend, Stop> {
         },
         arguments.trunk.as_deref(),
     )?;
-    let uri = match trunk.split_once(':') {
-        // A SIP URI has the transport.
-        Some((scheme, _)) if is_sip_scheme(scheme) && arguments.transport.is_some() => {
+    let uri = match says_transport(&trunk) {
+        true if arguments.transport.is_some() => {
             return Err(CommandError::usage("--transport: the URI of --trunk says the transport").into());
         }
-        Some((scheme, _)) if is_sip_scheme(scheme) => trunk,
-        _ => {
+        true => trunk,
+        false => {
             let question = Question {
                 option: "--transport",
                 text: "Transport (udp, tcp or tls)",
@@ -114,7 +113,11 @@ fn ask_sip(arguments: &Arguments, asker: &Asker) -> Result<Backend, Stop> {
                 },
             };
             let transport = asker.text(&question, arguments.transport.as_deref())?.to_ascii_lowercase();
-            format!("sip:{trunk};transport={transport}")
+            let address = match trunk.split_once(':') {
+                Some((scheme, rest)) if is_sip_scheme(scheme) => rest,
+                _ => &trunk,
+            };
+            format!("sip:{address};transport={transport}")
         }
     };
     let question = Question {
@@ -222,6 +225,13 @@ fn is_e164(number: &str) -> bool {
 
 fn is_sip_scheme(text: &str) -> bool {
     text.eq_ignore_ascii_case("sip") || text.eq_ignore_ascii_case("sips")
+}
+
+/// Returns whether an address is a URI that says the transport: one of SIPS, or of SIP with the parameter. Without the
+/// parameter, SIP is not encrypted.
+fn says_transport(trunk: &str) -> bool {
+    let trunk = trunk.to_ascii_lowercase();
+    trunk.starts_with("sips:") || trunk.starts_with("sip:") && trunk.contains(";transport=")
 }
 
 fn check_trunk(text: &str) -> Result<(), String> {

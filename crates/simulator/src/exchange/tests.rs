@@ -107,6 +107,22 @@ async fn whoever_picks_up_decides_alone() {
     assert!(nothing.is_err(), "no key is pressed by the simulator");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_user_who_picks_up_late_still_decides_alone() {
+    let twenty = Duration::from_secs(20);
+    for (ending, approve_after) in [(Ending::ByHand, Some(twenty)), (Ending::Approve, None), (Ending::HangUp, None)] {
+        let exchange = Exchange::new(Behaviour { ending, approve_after, keys: Keys::default() });
+        let mut call = exchange.ring("sip", NUMBER, "").unwrap();
+        // Within the time for which an unattended telephone rings before it is picked up by itself.
+        tokio::time::sleep(approve_after.unwrap_or_default() + Duration::from_secs(1)).await;
+        assert!(exchange.act(NUMBER, &TelephoneAction::PickUp), "it still rings");
+        assert_eq!(call.next().await, Action::PickUp);
+        call.understood(Heard::Code("471".to_owned()));
+        let nothing = tokio::time::timeout(Duration::from_secs(60), call.next()).await;
+        assert!(nothing.is_err(), "{ending:?}: the simulator does nothing");
+    }
+}
+
 #[test]
 fn an_update_is_an_object_with_a_type() {
     let update = Update::Step {

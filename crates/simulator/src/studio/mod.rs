@@ -31,8 +31,8 @@ use crate::exchange::Exchange;
 pub use executions::Studio;
 
 /// The account, its API key and the key's secret, and the flow. They are the same in each simulator, so that a
-/// configuration stays valid; the secret protects nothing: whoever reaches the endpoints can only ring telephones of the
-/// simulator.
+/// configuration stays valid; the secret protects nothing: any program on this computer can use the endpoints, to ring
+/// telephones, and to replace the flow and so approve calls. Web pages are refused.
 pub const ACCOUNT_SID: &str = "AC51310000000000000000000000000001";
 /// The API key of the account.
 pub const API_KEY_SID: &str = "SK51310000000000000000000000000001";
@@ -75,7 +75,7 @@ impl StudioServer {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let studio = Studio::new(exchange, pace);
-        let task = tokio::spawn(server::serve(listener, studio.clone()));
+        let task = tokio::spawn(server::serve(listener, address.port(), studio.clone()));
         Ok(Self { studio, address, task })
     }
 

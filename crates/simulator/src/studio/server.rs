@@ -1,5 +1,6 @@
 //! Requests and replies: authentication, bounds, errors.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,7 +17,7 @@ use tokio::time::timeout;
 
 use super::executions::{Form, Studio};
 use super::{ACCOUNT_SID, API_KEY_SECRET, API_KEY_SID};
-use crate::http::{self, Limits};
+use crate::http::{self, Hosts, Limits};
 
 /// Maximum number of connections. PhoneGate has at most as many requests at once.
 const MAX_CONNECTIONS: usize = 512;
@@ -62,14 +63,29 @@ impl Refusal {
     }
 }
 
-/// Serves until it is dropped.
-pub(super) async fn serve(listener: TcpListener, studio: Studio) {
-    let limits = Limits { connections: MAX_CONNECTIONS, too_many: TOO_MANY, header_within: HEADER_WITHIN };
-    http::serve(listener, Router::new().fallback(answer).with_state(studio), limits).await;
+/// What the handler needs.
+#[derive(Clone)]
+struct Server {
+    studio: Studio,
+    hosts: Arc<Hosts>,
 }
 
-async fn answer(State(studio): State<Studio>, request: Request) -> Response {
+/// Serves at this port until it is dropped.
+pub(super) async fn serve(listener: TcpListener, port: u16, studio: Studio) {
+    let limits = Limits { connections: MAX_CONNECTIONS, too_many: TOO_MANY, header_within: HEADER_WITHIN };
+    let server = Server { studio, hosts: Arc::new(Hosts::new(port)) };
+    http::serve(listener, Router::new().fallback(answer).with_state(server), limits).await;
+}
+
+async fn answer(State(Server { studio, hosts }): State<Server>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
+    if let Err(problem) = hosts.check(&parts.headers) {
+        return refused(&Refusal::new(403, 20403, problem));
+    }
+    // Only a browser sends it, for a web page. The credentials are known, so they do not keep one out.
+    if parts.headers.contains_key(header::ORIGIN) {
+        return refused(&Refusal::new(403, 20403, "The request is from a web page."));
+    }
     let body = match timeout(BODY_LIMIT, to_bytes(body, MAX_BODY)).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => return refused(&Refusal::new(413, 20413, "Request entity too large")),
@@ -127,4 +143,45 @@ fn is_authenticated(headers: &HeaderMap) -> bool {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
     let given = given.and_then(|given| BASE64_STANDARD.decode(given).ok());
     [API_KEY_SID, ACCOUNT_SID].iter().any(|user| given == Some(format!("{user}:{API_KEY_SECRET}").into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+    use crate::ending::{Ending, Keys};
+    use crate::exchange::{Behaviour, Exchange};
+    use crate::studio::{FLOW_SID, Pace, StudioServer};
+
+    async fn status(server: &StudioServer, headers: &str) -> u16 {
+        let credentials = BASE64_STANDARD.encode(format!("{API_KEY_SID}:{API_KEY_SECRET}"));
+        let request = format!(
+            "GET /v2/Flows/{FLOW_SID} HTTP/1.1\r\n{headers}Authorization: Basic {credentials}\r\nConnection: close\r\n\r\n"
+        );
+        let mut stream = TcpStream::connect(server.local_addr()).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.unwrap();
+        reply.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn web_pages_and_other_host_names_are_refused() {
+        let behaviour = Behaviour { ending: Ending::ByHand, approve_after: None, keys: Keys::default() };
+        let address = "127.0.0.1:0".parse().unwrap();
+        let server = StudioServer::listen(Exchange::new(behaviour), address, Pace::default()).await.unwrap();
+        let port = server.local_addr().port();
+        for host in ["127.0.0.1", "localhost", "[::1]"] {
+            let host = format!("Host: {host}:{port}\r\n");
+            assert_ne!(status(&server, &host).await, 403, "{host}");
+            assert_eq!(status(&server, &format!("{host}Origin: http://127.0.0.1:{port}\r\n")).await, 403, "{host}");
+            assert_eq!(status(&server, &format!("{host}Origin: null\r\n")).await, 403, "{host}");
+            assert_eq!(status(&server, &host.repeat(2)).await, 403, "{host}");
+        }
+        for host in ["", "Host: evil.example\r\n", "Host: 127.0.0.1:1\r\n", "Host: 127.0.0.1\r\n"] {
+            assert_eq!(status(&server, host).await, 403, "{host}");
+        }
+    }
 }

@@ -11,13 +11,15 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
 use tokio::time::timeout;
+
+use crate::http::{Hosts, only};
 
 /// Maximum time to receive the body of a request.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
@@ -37,7 +39,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
 /// What a request must have.
 pub(super) struct Guard {
     token: String,
-    hosts: [String; 3],
+    hosts: Hosts,
 }
 
 impl Guard {
@@ -49,7 +51,7 @@ impl Guard {
             let _ = write!(token, "{byte:02x}");
             token
         });
-        Ok(Self { token, hosts: ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")) })
+        Ok(Self { token, hosts: Hosts::new(port) })
     }
 
     pub(super) fn token(&self) -> &str {
@@ -57,12 +59,10 @@ impl Guard {
     }
 
     fn problem(&self, request: &Request) -> Option<&'static str> {
-        let Some(host) = only(request.headers(), HOST) else { return Some("The request has no Host header, or two.") };
-        if !self.hosts.iter().any(|ours| ours == host) {
-            return Some(
-                "The Host header does not name this server: use the address that `phonegate simulate` prints.",
-            );
-        }
+        let host = match self.hosts.check(request.headers()) {
+            Ok(host) => host,
+            Err(problem) => return Some(problem),
+        };
         if !self.is_from_the_page(request, host) {
             return Some("The request is not from the simulator's own page.");
         }
@@ -85,13 +85,6 @@ impl Guard {
         let token = query.split('&').find_map(|pair| pair.strip_prefix("token="));
         token.is_some_and(|token| bool::from(token.as_bytes().ct_eq(self.token.as_bytes())))
     }
-}
-
-/// Returns the value of a header that must be there once.
-fn only(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?;
-    if values.next().is_some() { None } else { value.to_str().ok() }
 }
 
 /// Passes on a request that has the token and comes from the page.
