@@ -142,6 +142,7 @@ fn a_backend_that_cannot_place_calls_reaches_an_administrator() {
     let alert = receiver.alert("backend_down");
     assert_eq!(alert["backend"], "phone");
     assert!(text(&alert).starts_with("PhoneGate cannot use phone: "), "{alert}");
+    assert!(text(&alert).contains(" All calls that failed were to one number, which may be the cause, "), "{alert}");
     assert!(text(&alert).ends_with(" Run `phonegate check`."), "{alert}");
 }
 

@@ -25,6 +25,14 @@ const REPORTED_EVERY: Duration = ALERT_REPEAT_WINDOW.saturating_add(Duration::fr
 /// that calls to many numbers cannot fill the log.
 const MAX_REPORTED: usize = 10_000;
 
+/// A repeated failure of a backend, or of the store.
+pub(super) struct Outage {
+    /// Whether it worked until then, so that this is logged.
+    pub(super) is_first: bool,
+    /// Whether all calls that failed were to one number.
+    pub(super) has_one_number: bool,
+}
+
 /// Writes the notices of a gate. Clones share the times of the last reports.
 #[derive(Clone)]
 pub(super) struct Notices {
@@ -126,10 +134,9 @@ impl Notices {
         });
     }
 
-    /// Reports that a backend, or the store, has failed repeatedly. `is_first`: it worked until then, so that is
-    /// logged.
-    pub(super) fn down(&self, backend: &str, failure: &Failure, is_first: bool) {
-        if is_first {
+    /// Reports that a backend, or the store, has failed repeatedly.
+    pub(super) fn down(&self, backend: &str, failure: &Failure, outage: Outage) {
+        if outage.is_first {
             let down = LogEntry::new(GateEvent::BackendDown);
             self.log.write(&LogEntry { backend: Some(backend), failure: Some(failure), ..down });
         }
@@ -138,7 +145,12 @@ impl Notices {
         // hour.
         if self.is_news(kind, backend) {
             self.outages.lock().insert(backend.to_owned(), SystemTime::now());
-            let text = format!("PhoneGate cannot use {backend}: {} Run `phonegate check`.", failure.text());
+            let number = if outage.has_one_number {
+                " All calls that failed were to one number, which may be the cause, so calls still ask this backend."
+            } else {
+                ""
+            };
+            let text = format!("PhoneGate cannot use {backend}: {}{number} Run `phonegate check`.", failure.text());
             self.alerts.raise(NewAlert { backend: Some(backend.into()), ..alert(kind, backend, text) });
         }
     }

@@ -10,6 +10,8 @@
 //! - Each attempt is published, ceded, mirrored or rejected exactly once.
 //! - The number is released only if the phone certainly no longer rings, or the deadline has passed.
 //! - Each backend of the call's route is asked at most once, and all of them before the call fails because they refused.
+//! - No backend whose provider's verdict approves is asked before one that precedes it in the order and whose keys
+//!   PhoneGate judges, even if that one is down.
 //! - No backend is asked once a phone may ring, the call must end, or another process may have claimed the attempt.
 //! - A call that another process owns is not published. It is not hung up either if it outlives this process.
 
@@ -21,7 +23,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use phonegate_approval::verdict::Approval;
+use phonegate_approval::verdict::{Approval, ProviderVerdicts};
 
 use super::failures::{all_refused, cannot_follow, defect, lease_lost, unknown_code};
 use crate::backend::{MayRing, PlaceError};
@@ -175,12 +177,9 @@ impl AttemptMachine {
         }
     }
 
-    /// Asks the next backend: first those that work, then those that were skipped. No phone rings for a call that has ended,
-    /// or that another process may own.
+    /// Asks the next backend. No phone rings for a call that has ended, or that another process may own.
     fn place_next(&mut self, now: Conditions) -> Action {
-        let untried = self.untried.pop_front();
-        let may_skip = untried.is_some() && !(self.untried.is_empty() && self.skipped.is_empty());
-        let Some(index) = untried.or_else(|| self.skipped.pop_front()) else {
+        let Some((index, may_skip)) = self.take_next() else {
             let refusals = std::mem::take(&mut self.refusals);
             return self.fail_ended(all_refused(refusals));
         };
@@ -192,6 +191,28 @@ impl AttemptMachine {
         }
         self.backend = Some(index);
         self.go(State::Placing(may_skip), Action::Place { index, may_skip })
+    }
+
+    /// Takes the next backend, with whether it may be skipped: first those that work, then those that were skipped. But a
+    /// backend whose keys PhoneGate judges comes before all that follow it and whose provider's verdict approves: whoever
+    /// makes a backend fail must not get calls judged less strictly.
+    fn take_next(&mut self) -> Option<(usize, bool)> {
+        let Self { backends, untried, skipped, .. } = self;
+        let trusts = |index: usize| {
+            backends.get(index).is_some_and(|backend| backend.provider_verdicts == ProviderVerdicts::Accepted)
+        };
+        let due = match untried.front() {
+            Some(&next) if trusts(next) => skipped.iter().position(|&index| !trusts(index)),
+            Some(_) => None,
+            None => Some(0),
+        };
+        if let Some(index) = due.and_then(|at| skipped.remove(at)) {
+            return Some((index, false));
+        }
+        let index = untried.pop_front()?;
+        let may_replace = |&other: &usize| trusts(index) || !trusts(other);
+        let may_skip = untried.front().is_some_and(may_replace) || skipped.iter().any(may_replace);
+        Some((index, may_skip))
     }
 
     fn after_place(&mut self, may_skip: bool, input: Input, now: Conditions) -> Action {

@@ -11,7 +11,7 @@ use crate::admission::Admission;
 use crate::approval::Approver;
 use crate::approval::tests::{attempts, verified};
 use crate::backend::{MayRing, PlaceError, StepSink, TelephonyBackend};
-use crate::call::{CallId, CallRef, CallStatus, FailureReason, GateEvent};
+use crate::call::{CallId, CallRef, CallStatus, FailureReason, GateEvent, PhoneNumber};
 use crate::clock::Deadline;
 use crate::config::{Level, NumbersConfig};
 use crate::registry::Begun;
@@ -25,7 +25,7 @@ mod store;
 /// A backend that answers as a test says.
 struct Scripted {
     place_takes: Duration,
-    placed_as: Result<CallRef, PlaceError>,
+    placed_as: Mutex<Result<CallRef, PlaceError>>,
     outcome: Outcome,
     /// Whether the outcome is reported only after the call is hung up.
     is_late: bool,
@@ -40,7 +40,7 @@ impl Scripted {
     fn new(place_takes: Duration, placed_as: Result<CallRef, PlaceError>) -> Self {
         Self {
             place_takes,
-            placed_as,
+            placed_as: Mutex::new(placed_as),
             outcome: verified(),
             is_late: false,
             hang_up: Ok(()),
@@ -62,7 +62,7 @@ impl TelephonyBackend for Scripted {
     async fn place(&self, _: &Call, _: StepSink<'_>) -> Result<CallRef, PlaceError> {
         *self.placed.lock() += 1;
         tokio::time::sleep(self.place_takes).await;
-        self.placed_as.clone()
+        self.placed_as.lock().clone()
     }
 
     async fn follow(&self, _: &CallRef, _: &Approver, _: StepSink<'_>) -> Outcome {
@@ -127,11 +127,17 @@ impl Bench {
 
     /// The first backend is the one of the bench.
     fn with_both(store: Arc<impl CallStore + 'static>, backend: Arc<Scripted>, second: Arc<Scripted>) -> Self {
+        Self::judged_by(store, [(backend, ProviderVerdicts::Refused), (second, ProviderVerdicts::Refused)])
+    }
+
+    fn judged_by(store: Arc<impl CallStore + 'static>, backends: [(Arc<Scripted>, ProviderVerdicts); 2]) -> Self {
         let registry = Arc::new(Registry::new(Duration::from_secs(60)));
-        let named = [("scripted", &backend), ("again", &second)].map(|(name, scripted)| NamedBackend {
-            name: name.into(),
-            backend: Arc::<Scripted>::clone(scripted),
-            provider_verdicts: ProviderVerdicts::Refused,
+        let backend = Arc::clone(&backends[0].0);
+        let mut names = ["scripted", "again"].into_iter();
+        let named = backends.map(|(backend, provider_verdicts)| NamedBackend {
+            name: names.next().unwrap().into(),
+            backend,
+            provider_verdicts,
         });
         let lines = Arc::new(Mutex::new(Vec::new()));
         let written = Arc::clone(&lines);
@@ -148,7 +154,10 @@ impl Bench {
     }
 
     fn begin(&self, n: u128, span: Duration) -> Begun {
-        let number = number();
+        self.begin_to(number(), n, span)
+    }
+
+    fn begin_to(&self, number: PhoneNumber, n: u128, span: Duration) -> Begun {
         let deadline = Deadline::after(Moment::now(), span);
         let begun = self.registry.begin(id(n), Ok(number.clone()), deadline);
         if let Begun::New(attempt) = begun {
@@ -196,9 +205,14 @@ fn config() -> crate::config::Config {
     crate::config::parse(&text, &crate::TYPES).unwrap()
 }
 
-fn number() -> crate::call::PhoneNumber {
+fn number() -> PhoneNumber {
+    number_of(1212)
+}
+
+/// The number with these last four digits.
+fn number_of(subscriber: u128) -> PhoneNumber {
     let numbers = NumbersConfig { default_country: Some("US".to_owned()), ..NumbersConfig::default() };
-    Admission::new(&numbers).unwrap().admit("+1 4255551212").unwrap()
+    Admission::new(&numbers).unwrap().admit(&format!("+1 425555{subscriber}")).unwrap()
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use super::*;
 use crate::alerts::Alerts;
@@ -14,6 +15,12 @@ struct Bench {
     health: BackendHealth,
     metrics: Metrics,
     lines: Arc<Mutex<Vec<String>>>,
+    /// How many numbers have failed.
+    numbers: AtomicU8,
+}
+
+fn number(n: u8) -> NumberHash {
+    NumberHash::of_hash(&[n; 32])
 }
 
 impl Bench {
@@ -24,11 +31,28 @@ impl Bench {
         let log = Log::start(Level::Debug, Sinks { tee: Some(tee), ..Sinks::default() }).unwrap();
         let metrics = Metrics::new(["trunk"]).unwrap();
         let health = BackendHealth::new(Notices::new(log, metrics.clone(), Alerts::none()), metrics.clone());
-        Self { health, metrics, lines }
+        Self { health, metrics, lines, numbers: AtomicU8::new(0) }
     }
 
+    /// A call to another number than those before fails.
     fn fails_with(&self, reason: FailureReason) {
-        self.health.record_call("trunk", Some(&Failure::new(reason, "As scripted.")));
+        let n = self.numbers.fetch_add(1, Ordering::Relaxed);
+        self.fails_to(number(n), reason);
+    }
+
+    fn fails_to(&self, number: NumberHash, reason: FailureReason) {
+        self.health.record_call("trunk", number, Some(&Failure::new(reason, "As scripted.")));
+    }
+
+    fn works_for(&self, number: NumberHash) {
+        self.health.record_call("trunk", number, None);
+    }
+
+    /// Waits for the log, which has a thread of its own.
+    async fn logs(&self, event: &str, times: usize) {
+        while self.lines.lock().iter().filter(|line| line.contains(event)).count() != times {
+            tokio::task::yield_now().await;
+        }
     }
 
     fn availability(&self) -> Availability {
@@ -80,15 +104,13 @@ async fn any_call_that_shows_that_a_backend_works_ends_the_pause() {
     for reason in [None, Some(FailureReason::WrongKey), Some(FailureReason::Unreachable)] {
         let bench = Bench::down();
         match reason {
-            None => bench.health.record_call("trunk", None),
+            None => bench.works_for(number(0)),
             Some(reason) => bench.fails_with(reason),
         }
         assert_eq!((bench.availability(), bench.is_up()), (Availability::Up, true), "{reason:?}");
         bench.fails_with(FailureReason::CannotPlace);
         assert_eq!(bench.availability(), Availability::Up, "the count starts again after {reason:?}");
-        while bench.lines.lock().iter().filter(|line| line.contains("backend_up")).count() != 1 {
-            tokio::task::yield_now().await;
-        }
+        bench.logs("backend_up", 1).await;
     }
 }
 
@@ -99,11 +121,43 @@ async fn a_failure_that_says_nothing_of_a_backend_changes_nothing() {
     let (bench, down) = (Bench::new(), Bench::down());
     for reason in neutral {
         bench.fails_with(FailureReason::CannotPlace);
-        bench.health.record_call("trunk", None);
+        bench.works_for(number(0));
         (0..5).for_each(|_| bench.fails_with(reason));
         assert_eq!((bench.availability(), bench.is_up()), (Availability::Up, true), "{reason}");
         down.fails_with(reason);
         assert_eq!(down.availability(), Availability::Down { probe_in: PROBE_EVERY }, "{reason}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_number_alone_is_reported_but_makes_no_call_skip() {
+    let bench = Bench::new();
+    for _ in 0..10 {
+        bench.fails_to(number(1), FailureReason::CannotPlace);
+        assert_eq!(bench.availability(), Availability::Up);
+        tokio::time::advance(PROBE_EVERY).await;
+    }
+    assert!(!bench.is_up());
+    bench.logs("backend_down", 1).await;
+    bench.fails_to(number(2), FailureReason::CannotPlace);
+    assert_eq!(bench.availability(), Availability::Down { probe_in: PROBE_EVERY });
+    bench.fails_to(number(2), FailureReason::CannotPlace);
+    assert_eq!(bench.availability(), Availability::Down { probe_in: PROBE_EVERY });
+    // A call that works ends it, also to the number that failed.
+    bench.works_for(number(1));
+    bench.fails_to(number(2), FailureReason::CannotPlace);
+    bench.fails_to(number(2), FailureReason::CannotPlace);
+    assert_eq!(bench.availability(), Availability::Up);
+    bench.logs("backend_down", 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_that_fails_between_working_calls_is_no_outage() {
+    let bench = Bench::new();
+    for _ in 0..5 {
+        bench.fails_to(number(1), FailureReason::CannotPlace);
+        bench.works_for(number(2));
+        assert_eq!((bench.availability(), bench.is_up()), (Availability::Up, true));
     }
 }
 

@@ -108,7 +108,10 @@ impl<'a> CallTask<'a> {
     }
 
     fn not_placed(&self, backend: &NamedBackend, error: PlaceError) -> Input {
-        self.parts.health.record_call(&backend.name, Some(&error.failure));
+        // A backend may know without its provider that it cannot dial a number.
+        if error.failure.reason() != FailureReason::InvalidNumber {
+            self.parts.health.record_call(&backend.name, self.call.number, Some(&error.failure));
+        }
         self.parts.publisher.backend_failed(self.call, CallEvent::BackendRefused, &backend.name, &error.failure);
         Input::NotPlaced(error)
     }
@@ -127,7 +130,7 @@ impl<'a> CallTask<'a> {
             Outcome::Verified(_) => None,
             Outcome::Failed(failure) => Some(failure),
         };
-        parts.health.record_call(&backend.name, failure);
+        parts.health.record_call(&backend.name, call.number, failure);
         self.outcome_at = Some(Moment::now());
         Input::Outcome(outcome)
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use phonegate_approval::verdict::Approval;
+use phonegate_approval::verdict::{Approval, ProviderVerdicts};
 
 use super::super::failures::{deadline_passed, interrupted};
 use crate::backend::{NamedBackend, PlaceError};
@@ -44,11 +44,17 @@ pub(in crate::engine) struct BackendTraits {
     pub(in crate::engine) name: Arc<str>,
     /// Whether its calls go on when their process ends.
     pub(in crate::engine) outlives_process: bool,
+    /// Whether the provider's own verdict approves its calls.
+    pub(in crate::engine) provider_verdicts: ProviderVerdicts,
 }
 
 impl BackendTraits {
     pub(in crate::engine) fn of(named: &NamedBackend) -> Self {
-        Self { name: Arc::clone(&named.name), outlives_process: named.backend.outlives_its_process() }
+        Self {
+            name: Arc::clone(&named.name),
+            outlives_process: named.backend.outlives_its_process(),
+            provider_verdicts: named.provider_verdicts,
+        }
     }
 }
 

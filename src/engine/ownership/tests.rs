@@ -48,8 +48,23 @@ fn ended_verified() -> Input {
 
 /// Two backends. The calls of the first one outlive their process if `outlives_process` is set.
 fn backends(outlives_process: bool) -> Arc<[BackendTraits]> {
-    let backend = |name: &str, outlives_process| BackendTraits { name: name.into(), outlives_process };
+    let backend = |name: &str, outlives_process| BackendTraits {
+        name: name.into(),
+        outlives_process,
+        provider_verdicts: ProviderVerdicts::Refused,
+    };
     [backend("first", outlives_process), backend("second", true)].into()
+}
+
+/// A new attempt with one backend for each of these.
+fn judged_by(all: &[ProviderVerdicts]) -> AttemptMachine {
+    let backend = |&provider_verdicts: &ProviderVerdicts| BackendTraits {
+        name: "backend".into(),
+        outlives_process: true,
+        provider_verdicts,
+    };
+    let order: Vec<_> = (0..all.len()).collect();
+    AttemptMachine::new(all.iter().map(backend).collect(), &order)
 }
 
 fn fresh() -> AttemptMachine {

@@ -19,9 +19,13 @@ fn bench(first: &Arc<Scripted>, second: &Arc<Scripted>) -> Bench {
     Bench::with_both(Arc::new(MemoryStore::default()), Arc::clone(first), Arc::clone(second))
 }
 
-/// Places the n-th call, and returns how often each backend was asked so far.
+/// Places the n-th call, to a number of its own, and returns how often each backend was asked so far.
 async fn calls(bench: &Bench, n: u128, backends: [&Arc<Scripted>; 2]) -> [usize; 2] {
-    let is_begun = || matches!(bench.begin(n, 600 * SECOND), Begun::New(_));
+    calls_to(number_of(1200 + n), bench, n, backends).await
+}
+
+async fn calls_to(number: PhoneNumber, bench: &Bench, n: u128, backends: [&Arc<Scripted>; 2]) -> [usize; 2] {
+    let is_begun = || matches!(bench.begin_to(number.clone(), n, 600 * SECOND), Begun::New(_));
     // The number is released a moment after the end of the call before.
     bench.until(|_| is_begun()).await;
     bench.until(|bench| bench.registry.status(id(n)) != Some(CallStatus::Pending)).await;
@@ -76,4 +80,45 @@ async fn a_skipped_backend_is_asked_if_the_others_refuse() {
         let order = if n <= 2 { "scripted: As scripted." } else { "again: As scripted." };
         assert!(text.text().starts_with(order), "call {n}: {text}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_to_one_number_alone_make_no_call_skip() {
+    let (first, second) = (broken(), working());
+    let bench = bench(&first, &second);
+    for n in 1..=4 {
+        let asked = usize::try_from(n).unwrap();
+        assert_eq!(calls_to(number(), &bench, n, [&first, &second]).await, [asked, asked], "call {n}");
+    }
+    *first.placed_as.lock() = Ok(CallRef::new("works"));
+    assert_eq!(calls(&bench, 5, [&first, &second]).await, [5, 4], "the call of another user");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_backend_is_skipped_for_a_provider_that_judges() {
+    for (all, expected) in [
+        ([ProviderVerdicts::Refused, ProviderVerdicts::Accepted], [3, 3]),
+        ([ProviderVerdicts::Accepted, ProviderVerdicts::Refused], [2, 3]),
+    ] {
+        let (first, second) = (broken(), working());
+        let backends = [(Arc::clone(&first), all[0]), (Arc::clone(&second), all[1])];
+        let bench = Bench::judged_by(Arc::new(MemoryStore::default()), backends);
+        for n in 1..=2 {
+            calls(&bench, n, [&first, &second]).await;
+        }
+        assert_eq!(calls(&bench, 3, [&first, &second]).await, expected, "{all:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_number_that_cannot_be_dialled_says_nothing_of_a_backend() {
+    let (first, second) = (broken(), working());
+    let bench = bench(&first, &second);
+    for n in 1..=2 {
+        calls(&bench, n, [&first, &second]).await;
+    }
+    *first.placed_as.lock() = silent(FailureReason::InvalidNumber);
+    tokio::time::advance(60 * SECOND).await;
+    assert_eq!(calls(&bench, 3, [&first, &second]).await, [3, 3], "the probe");
+    assert_eq!(calls(&bench, 4, [&first, &second]).await, [3, 4], "it is still down");
 }

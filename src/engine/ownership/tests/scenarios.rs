@@ -307,6 +307,30 @@ fn a_backend_that_is_down_is_asked_after_the_others() {
 }
 
 #[test]
+fn a_provider_that_judges_replaces_no_backend_that_is_down() {
+    use ProviderVerdicts::{Accepted, Refused};
+    // All backends are down. With the order in which they are considered, each until it is asked.
+    for (all, expected) in [
+        (vec![Refused, Accepted], vec![(0, false), (1, false)]),
+        (vec![Accepted, Refused], vec![(0, true), (1, false), (0, false)]),
+        (vec![Accepted, Accepted], vec![(0, true), (1, true), (0, false), (1, false)]),
+        (vec![Refused, Refused, Accepted], vec![(0, true), (1, true), (0, false), (1, false), (2, false)]),
+        (vec![Refused, Accepted, Refused], vec![(0, false), (1, true), (2, false), (1, false)]),
+    ] {
+        let mut machine = judged_by(&all);
+        machine.start();
+        let mut action = machine.next(Input::Begun, CALM);
+        let mut considered = Vec::new();
+        while let Action::Place { index, may_skip } = action {
+            considered.push((index, may_skip));
+            let answer = if may_skip { Input::Skipped } else { not_placed(MayRing::No) };
+            action = machine.next(answer, CALM);
+        }
+        assert_eq!(considered, expected, "{all:?}");
+    }
+}
+
+#[test]
 fn the_only_backend_is_asked_although_it_is_down() {
     let mut machine = AttemptMachine::new(backends(true), &[1]);
     assert_eq!(machine.start(), Action::Begin);

@@ -134,7 +134,13 @@ impl Facts {
         let outlives =
             machine.backend().and_then(|at| machine.backends.get(at)).is_some_and(|backend| backend.outlives_process);
         match action {
-            Action::Place { .. } => {
+            Action::Place { index, .. } => {
+                let trusts = |at: usize| machine.backends[at].provider_verdicts == ProviderVerdicts::Accepted;
+                let mut before = (0..*index).filter(|&at| trusts(*index) && !trusts(at));
+                assert!(
+                    before.all(|at| self.asked.contains(&at)),
+                    "a backend is skipped for one that judges by itself"
+                );
                 assert!(!self.may_ring && !self.is_placed, "a second phone rings");
                 assert!(!now.is_shutting_down && !now.is_deadline_passed && now.is_lease_held, "a call that is over");
                 self.may_ring = true;
@@ -207,6 +213,15 @@ fn walk(mut machine: AttemptMachine, facts: Facts) -> usize {
 fn a_new_attempt_keeps_the_promises_for_all_inputs() {
     for outlives_process in [true, false] {
         let states = walk(AttemptMachine::new(backends(outlives_process), &[0, 1]), Facts::default());
+        assert!(states > 200, "only {states} states were reached");
+    }
+}
+
+#[test]
+fn backends_that_judge_by_themselves_keep_the_promises() {
+    use ProviderVerdicts::{Accepted, Refused};
+    for all in [[Refused, Refused, Accepted], [Refused, Accepted, Refused], [Accepted, Refused, Accepted]] {
+        let states = walk(judged_by(&all), Facts::default());
         assert!(states > 200, "only {states} states were reached");
     }
 }
