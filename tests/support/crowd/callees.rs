@@ -18,8 +18,9 @@ use super::{Crowd, Reaction, Seen};
 /// The time between two packets of audio.
 const PERIOD: Duration = Duration::from_millis(20);
 
-/// The packets of a prompt after which a key is not too early: a little more than a second.
-const UNTIL_ASKED: usize = 55;
+/// The packets of a prompt after which a key is not too early. A second has 50; a busy gate sends up to 200 ms of audio at
+/// once, and a press is dated back by its duration.
+const UNTIL_ASKED: usize = 75;
 
 /// How long the thread sleeps after it has read packets, so that it reads many at once.
 const REST: Duration = Duration::from_millis(1);
