@@ -135,7 +135,12 @@ impl Facts {
             machine.backend().and_then(|at| machine.backends.get(at)).is_some_and(|backend| backend.outlives_process);
         match action {
             Action::Place { index, .. } => {
-                let trusts = |at: usize| machine.backends[at].provider_verdicts == ProviderVerdicts::Accepted;
+                let trusts = |at: usize| {
+                    machine
+                        .backends
+                        .get(at)
+                        .is_some_and(|backend| backend.provider_verdicts == ProviderVerdicts::Accepted)
+                };
                 let mut before = (0..*index).filter(|&at| trusts(*index) && !trusts(at));
                 assert!(
                     before.all(|at| self.asked.contains(&at)),
