@@ -26,6 +26,9 @@ pub(super) trait RequestError {
     /// Returns whether the same request may succeed a little later.
     fn is_transient(&self) -> bool;
 
+    /// Returns whether the provider refused the request as one too many, without processing it.
+    fn is_throttled(&self) -> bool;
+
     /// Returns the pause that the provider asked for, zero if it asked for none.
     fn retry_after(&self) -> Duration;
 }

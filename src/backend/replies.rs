@@ -1,9 +1,10 @@
-//! Reads the replies of providers.
+//! Reads the replies of providers, and says through which proxy they were asked.
 
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 
+use crate::call::Failure;
 use crate::no_duplicate_keys::Json;
 
 /// Parses a reply as JSON. Returns `None` if it is not JSON, or has a key twice.
@@ -21,4 +22,9 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
             Some(date.duration_since(SystemTime::now()).unwrap_or_default())
         }
     }
+}
+
+/// Adds the proxy to a failure, for an administrator. `proxy` is empty if there is none.
+pub(super) fn with_proxy(failure: Failure, proxy: &str) -> Failure {
+    if proxy.is_empty() { failure } else { failure.explained(format_args!("Asked {proxy}.")) }
 }

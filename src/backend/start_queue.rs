@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::backoff::{RequestError, pause_before_start};
+use super::{MayRing, PlaceError};
 use crate::call::{Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
 
@@ -12,6 +14,10 @@ const MAX_STARTS: usize = 64;
 
 /// Maximum time that a start is queued.
 const QUEUE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Maximum number of requests to start a call. A provider has not processed a request that it refuses as one too many, so
+/// another one is safe.
+const MAX_START_TRIES: u32 = 3;
 
 /// Permits to start calls. A queued start fails at its deadline, and when the gate shuts down.
 pub(super) struct StartQueue(Semaphore);
@@ -23,11 +29,44 @@ impl Default for StartQueue {
 }
 
 impl StartQueue {
+    /// Requests the start of a call when there is a permit, and again if that is safe and in time. `failed` turns the last
+    /// error into that of the call.
+    pub(super) async fn start<T, E: RequestError, A>(
+        &self,
+        deadline: &Deadline,
+        request: impl Fn() -> A,
+        failed: impl FnOnce(&E) -> PlaceError,
+    ) -> Result<T, PlaceError>
+    where
+        A: Future<Output = Result<T, E>>,
+    {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let permit = self.acquire(deadline).await;
+            let permit = permit.map_err(|failure| PlaceError { may_ring: MayRing::No, failure })?;
+            let started = request().await;
+            drop(permit);
+            let error = match started {
+                Ok(started) => return Ok(started),
+                Err(error) => error,
+            };
+            let pause = pause_before_start(error.retry_after());
+            let in_time = pause.is_some_and(|pause| pause < deadline.left(Moment::now()));
+            match pause {
+                Some(pause) if error.is_throttled() && tries < MAX_START_TRIES && in_time => {
+                    tokio::time::sleep(pause).await
+                }
+                _ => return Err(failed(&error)),
+            }
+        }
+    }
+
     /// Waits for a permit to start a call.
     ///
     /// # Errors
     /// There was no permit in time, or the gate shuts down. The call must not be started.
-    pub(super) async fn acquire(&self, deadline: &Deadline) -> Result<SemaphorePermit<'_>, Failure> {
+    async fn acquire(&self, deadline: &Deadline) -> Result<SemaphorePermit<'_>, Failure> {
         match tokio::time::timeout(QUEUE_LIMIT, self.0.acquire()).await {
             Ok(Ok(permit)) if !deadline.passed(Moment::now()) => Ok(permit),
             Ok(Ok(_)) => {
@@ -46,6 +85,15 @@ impl StartQueue {
     pub(super) async fn keep_open(&self) {
         let _close = CloseOnDrop(&self.0);
         std::future::pending().await
+    }
+}
+
+/// Returns whether the phone may ring although the provider refused the start with this HTTP status.
+pub(super) fn may_ring_after(status: u16) -> MayRing {
+    match status {
+        // After 408 it is unknown what the provider did; after 409 the phone may be ringing for another request.
+        400..=407 | 410..=499 => MayRing::No,
+        _ => MayRing::Yes,
     }
 }
 

@@ -186,11 +186,6 @@ impl ApiError {
         }
     }
 
-    /// Returns whether the service refused the request as one too many, without processing it.
-    pub(super) fn is_throttled(&self) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.status == 429)
-    }
-
     /// Returns the failure of a call for this error.
     pub(super) fn failure(&self) -> Failure {
         let failed = |sentence: String| Failure::new(FailureReason::CannotPlace, sentence);
@@ -213,6 +208,10 @@ impl RequestError for ApiError {
             Self::NotWritten(_) => false,
             Self::Refused(refusal) => refusal.status == 429 || refusal.status >= 500,
         }
+    }
+
+    fn is_throttled(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.status == 429)
     }
 
     fn retry_after(&self) -> Duration {

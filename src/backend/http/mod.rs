@@ -21,14 +21,14 @@ use async_trait::async_trait;
 use ring::rand::{SecureRandom, SystemRandom};
 use uuid::{Builder, Uuid};
 
-use super::backoff::{self, PollSchedule, RequestError, retry};
-use super::start_queue::StartQueue;
+use super::backoff::{PollSchedule, RequestError, retry};
+use super::replies::with_proxy;
+use super::start_queue::{StartQueue, may_ring_after};
 use super::{
     BackendContext, CallRef, CallStep, HANG_UP_LIMIT, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend,
 };
 use crate::approval::Approver;
 use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
-use crate::clock::Moment;
 use crate::config::ConfigError;
 use api::{ApiError, Queue, Refusal, without_secrets};
 use call_ref::HttpRef;
@@ -39,10 +39,6 @@ use template::Values;
 use used::UsedReferences;
 
 pub(super) use config::HttpConfig;
-
-/// Maximum number of requests to start a call. The service has not processed a request that it refuses with 429, so
-/// another one is safe.
-const MAX_START_TRIES: u32 = 3;
 
 /// Number of malformed replies in a row after which a call fails.
 const MAX_MALFORMED_REPLIES: u32 = 3;
@@ -66,30 +62,6 @@ impl HttpBackend {
     fn new(config: &HttpConfig, context: &BackendContext<'_>) -> Result<Self, ConfigError> {
         let service = Service::new(config, context)?;
         Ok(Self { service, start_queue: StartQueue::default(), used: UsedReferences::default() })
-    }
-
-    /// Requests the start of the call when there is a permit, and again if that is safe. Returns the reply's body.
-    async fn start(&self, call: &Call, request: &Request) -> Result<Vec<u8>, PlaceError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let permit = self.start_queue.acquire(&call.deadline).await;
-            let permit = permit.map_err(|failure| PlaceError { may_ring: MayRing::No, failure })?;
-            let started = self.service.api.send(Queue::None, request, &STARTED).await;
-            drop(permit);
-            let error = match started {
-                Ok(body) => return Ok(body),
-                Err(error) => error,
-            };
-            let pause = backoff::pause_before_start(error.retry_after());
-            let in_time = pause.is_some_and(|pause| pause < call.deadline.left(Moment::now()));
-            match pause {
-                Some(pause) if error.is_throttled() && tries < MAX_START_TRIES && in_time => {
-                    tokio::time::sleep(pause).await
-                }
-                _ => return Err(PlaceError { may_ring: may_ring(&error), failure: self.start_failure(&error) }),
-            }
-        }
     }
 
     /// Returns the failure of a call that could not be started.
@@ -165,7 +137,9 @@ impl TelephonyBackend for HttpBackend {
         let values = Values { call: Some(call), language, ..self.values(&call_id, None) };
         let request = self.service.start.render(&values);
         let request = request.map_err(|error| not_rung(ApiError::NotWritten(error).failure()))?;
-        let body = self.start(call, &request).await?;
+        let failed = |error: &ApiError| PlaceError { may_ring: may_ring(error), failure: self.start_failure(error) };
+        let send = || self.service.api.send(Queue::None, &request, &STARTED);
+        let body = self.start_queue.start(&call.deadline, send, failed).await?;
         // From here on the phone may ring.
         let rung = |failure| PlaceError { may_ring: MayRing::Yes, failure };
         let reference = match self.reference_in(&body) {
@@ -221,12 +195,12 @@ impl TelephonyBackend for HttpBackend {
                 let values = Values { call_id: None, ..self.values("", None) };
                 let request = check.render(&values).map_err(|error| ApiError::NotWritten(error).failure())?;
                 let replied = self.service.api.send(Queue::Commands, &request, &[*status]).await;
-                replied.map_err(|error| self.with_proxy(error.failure()))?;
+                replied.map_err(|error| with_proxy(error.failure(), &self.service.api.proxy))?;
                 format!("replied with the status {status}")
             }
             None => match &self.service.api.auth {
                 auth::Auth::Token(tokens) => {
-                    tokens.get().await.map_err(|error| self.with_proxy(error.failure()))?;
+                    tokens.get().await.map_err(|error| with_proxy(error.failure(), &self.service.api.proxy))?;
                     "issued a token; nothing else was asked, since the backend declares no `check`".to_owned()
                 }
                 _ => "was not asked, since the backend declares no `check`".to_owned(),
@@ -282,12 +256,6 @@ impl HttpBackend {
             schedule.poll_failed(error.retry_after());
         }
     }
-
-    /// Adds the proxy to a failure, for an administrator.
-    fn with_proxy(&self, failure: Failure) -> Failure {
-        let proxy = &self.service.api.proxy;
-        if proxy.is_empty() { failure } else { failure.explained(format_args!("Asked {proxy}.")) }
-    }
 }
 
 /// Returns a random GUID. `None`: the operating system provides no random numbers.
@@ -301,8 +269,7 @@ fn random_id() -> Option<Uuid> {
 fn may_ring(error: &ApiError) -> MayRing {
     match error {
         ApiError::NotWritten(_) | ApiError::NoToken(_) | ApiError::NotSent(_) => MayRing::No,
-        // After 408 it is unknown what the service did; after 409 the phone may be ringing for another request.
-        ApiError::Refused(refusal) if matches!(refusal.status, 400..=407 | 410..=499) => MayRing::No,
-        ApiError::Refused(_) | ApiError::Lost(_) | ApiError::Malformed(_) => MayRing::Yes,
+        ApiError::Refused(refusal) => may_ring_after(refusal.status),
+        ApiError::Lost(_) | ApiError::Malformed(_) => MayRing::Yes,
     }
 }

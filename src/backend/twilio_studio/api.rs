@@ -192,6 +192,10 @@ impl RequestError for ApiError {
         }
     }
 
+    fn is_throttled(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.status == 429)
+    }
+
     fn retry_after(&self) -> Duration {
         match self {
             Self::Refused(refusal) => refusal.retry_after.unwrap_or_default(),
@@ -201,11 +205,6 @@ impl RequestError for ApiError {
 }
 
 impl ApiError {
-    /// Returns whether Twilio refused the request as one too many, without processing it.
-    pub(super) fn is_throttled(&self) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.status == 429)
-    }
-
     /// Returns the failure of a call for this error.
     pub(super) fn failure(&self) -> Failure {
         let lost = |cause: &str| {

@@ -19,14 +19,14 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::backoff::{self, PollSchedule, RequestError, retry};
-use super::start_queue::StartQueue;
+use super::backoff::{PollSchedule, RequestError, retry};
+use super::replies::with_proxy;
+use super::start_queue::{StartQueue, may_ring_after};
 use super::{
     BackendContext, CallRef, CallStep, HANG_UP_LIMIT, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend,
 };
 use crate::approval::Approver;
 use crate::call::{Call, Country, Failure, FailureReason, Outcome, Progress};
-use crate::clock::Moment;
 use crate::config::{ConfigError, is_e164};
 use crate::redact::diagnostic_text;
 use api::{Api, ApiError, is_sid};
@@ -37,10 +37,6 @@ use parameters::Parameters;
 
 pub use config::TwilioStudioConfig;
 pub use flow::{Installed, flow_definition, install_flow};
-
-/// Maximum number of requests to start a call. Twilio has not processed a request that it refuses with 429, so another
-/// one is safe.
-const MAX_START_TRIES: u32 = 3;
 
 /// Pause between the first polls of a call.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -118,30 +114,6 @@ impl TwilioStudio {
         let from = call.caller_id.as_deref().unwrap_or(&self.from);
         let form = [("To", call.number.e164()), ("From", from), ("Parameters", parameters.as_json())];
         self.api.post_at_once(&self.executions(), &form).await
-    }
-
-    /// Requests the start of the call when there is a permit, and again if that is safe.
-    async fn start_queued(&self, call: &Call, parameters: &Parameters) -> Result<Execution, PlaceError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let permit = self.start_queue.acquire(&call.deadline).await;
-            let permit = permit.map_err(|failure| PlaceError { may_ring: MayRing::No, failure })?;
-            let started = self.start(call, parameters).await;
-            drop(permit);
-            let error = match started {
-                Ok(execution) => return Ok(execution),
-                Err(error) => error,
-            };
-            let pause = backoff::pause_before_start(error.retry_after());
-            let in_time = pause.is_some_and(|pause| pause < call.deadline.left(Moment::now()));
-            match pause {
-                Some(pause) if error.is_throttled() && tries < MAX_START_TRIES && in_time => {
-                    tokio::time::sleep(pause).await
-                }
-                _ => return Err(PlaceError { may_ring: may_ring(&error), failure: error.failure() }),
-            }
-        }
     }
 
     /// Asks Twilio once for the state of the call. Returns its outcome, if there is one.
@@ -239,7 +211,8 @@ impl TelephonyBackend for TwilioStudio {
         };
         let speech = self.plan.languages.choose(call.language.as_deref(), call.number.country().map(Country::as_str));
         let parameters = Parameters::new(call, speech, self.plan.fraud_key, &nonce);
-        let execution = self.start_queued(call, &parameters).await?;
+        let failed = |error: &ApiError| PlaceError { may_ring: may_ring(error), failure: error.failure() };
+        let execution = self.start_queue.start(&call.deadline, || self.start(call, &parameters), failed).await?;
         let may_ring = |failure| PlaceError { may_ring: MayRing::Yes, failure };
         let Some(reference) = ExecutionRef::of(&execution.sid, &nonce) else {
             return Err(may_ring(ApiError::Malformed.failure()));
@@ -333,11 +306,6 @@ impl TelephonyBackend for TwilioStudio {
     }
 }
 
-/// Adds the proxy to a failure, for an administrator. `proxy` is empty if there is none.
-fn with_proxy(failure: Failure, proxy: &str) -> Failure {
-    if proxy.is_empty() { failure } else { failure.explained(format_args!("Asked {proxy}.")) }
-}
-
 async fn judge(answer: Result<Answer, Failure>, approver: &Approver) -> Outcome {
     match answer {
         Ok(answer) => approver.judge(answer).await,
@@ -349,8 +317,7 @@ async fn judge(answer: Result<Answer, Failure>, approver: &Approver) -> Outcome 
 fn may_ring(error: &ApiError) -> MayRing {
     match error {
         ApiError::NotSent(_) => MayRing::No,
-        // After 408 it is unknown what Twilio did; after 409 the phone may be ringing for another Execution.
-        ApiError::Refused(refusal) if matches!(refusal.status, 400..=407 | 410..=499) => MayRing::No,
-        ApiError::Refused(_) | ApiError::Lost(_) | ApiError::Malformed => MayRing::Yes,
+        ApiError::Refused(refusal) => may_ring_after(refusal.status),
+        ApiError::Lost(_) | ApiError::Malformed => MayRing::Yes,
     }
 }
