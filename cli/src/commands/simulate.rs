@@ -40,8 +40,8 @@ flow of PhoneGate's defaults; `phonegate twilio install-flow` installs another o
 Examples:
   phonegate simulate                                        telephones that you pick up at the page
   phonegate simulate --number \"+1 4255551212\"               with a telephone that waits for its first call
-  phonegate simulate --approve-after 20                     calls that nobody picks up within 20 s approve by themselves
-  phonegate simulate --ending wrong_code --no-browser       for a trial that nobody watches
+  phonegate simulate --approve-after 20                     calls not picked up within 20 s approve by themselves
+  phonegate simulate --ending wrong_code --no-browser       for an unattended test
   phonegate simulate --json                                 for a script: one line when the simulator is ready
 
 --json prints one object: event (ready), url (the page, with the token that it needs), backends (for `backends` of
@@ -71,13 +71,13 @@ pub(crate) struct Arguments {
     /// How calls end; the page can change it for each telephone.
     #[arg(long, value_name = "ENDING", default_value = "by_hand", value_parser = endings())]
     ending: Ending,
-    /// The time after which a call of the ending `by_hand` that nobody picked up approves by itself, in seconds.
+    /// The time after which a call of the ending `by_hand` that was not picked up approves by itself, in seconds.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     approve_after: Option<u64>,
     /// The PIN that endings press if a prompt asks for one.
     #[arg(long, value_name = "DIGITS", value_parser = pin)]
     pin: Option<String>,
-    /// The key that the ending `report_fraud` presses: `approval.fraud_key` of the configuration.
+    /// The key that the ending `report_fraud` presses: `fraud.key` of the configuration.
     #[arg(long, value_name = "KEY", default_value = "0", value_parser = fraud_key)]
     fraud_key: char,
     /// Does not open the page in the browser.

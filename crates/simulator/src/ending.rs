@@ -1,4 +1,4 @@
-//! How a call ends if nobody is at its telephone.
+//! How a call ends at an unattended telephone.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const UNTIL_UNDERSTOOD: Duration = Duration::from_secs(20);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ending {
-    /// Whoever is at the page decides.
+    /// The user of the page decides.
     #[default]
     ByHand,
     /// Picks up, listens, and presses what approves.
@@ -44,7 +44,7 @@ pub enum Ending {
 impl Ending {
     /// All of them: the name in JSON and on the command line, and what it does.
     pub const ALL: [(Self, &str, &str); 8] = [
-        (Self::ByHand, "by_hand", "whoever is at the page decides"),
+        (Self::ByHand, "by_hand", "waits for you to answer on the page"),
         (Self::Approve, "approve", "picks up, listens, and presses what approves"),
         (Self::WrongCode, "wrong_code", "picks up, listens, and presses another code"),
         (Self::ReportFraud, "report_fraud", "picks up, listens, and presses the fraud key"),

@@ -59,7 +59,7 @@ pub enum Heard {
 pub struct Behaviour {
     /// How the calls of each new telephone end.
     pub ending: Ending,
-    /// The time after which a call that nobody picked up at the page ends by [`Ending::Approve`].
+    /// The time after which a call that was not picked up at the page ends by [`Ending::Approve`].
     pub approve_after: Option<Duration>,
     /// What is pressed.
     pub keys: Keys,
@@ -153,7 +153,7 @@ impl Exchange {
             (Ending::ByHand, Some(after)) => {
                 tokio::time::sleep(after).await;
                 if operator.is_ringing() {
-                    self.step(operator.call, StepKind::Event, "Nobody picked up, so the simulator does.");
+                    self.step(operator.call, StepKind::Event, "No one picked up, so the simulator does.");
                     ending::act(Ending::Approve, keys, operator).await;
                 }
             }

@@ -82,7 +82,7 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, limits: Limits)
                     drop(slot);
                 });
             }
-            // As much as the new connection takes at once: nobody waits for it.
+            // As much as the new connection takes at once: no caller waits for it.
             Err(_) => _ = stream.try_write(limits.too_many),
         }
     }

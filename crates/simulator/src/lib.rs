@@ -3,7 +3,7 @@
 //! | module | what it is for |
 //! |---|---|
 //! | [`exchange`] | the telephones and their calls: rings them, passes on what is done at them |
-//! | [`ending`] | how a call ends if nobody is at its telephone |
+//! | [`ending`] | how a call ends at an unattended telephone |
 //! | `http` | serves HTTP with bounds |
 //! | [`number`] | how a telephone number is written |
 //! | [`recognition`] | what a prompt asks for, by comparing its audio with the recordings |

@@ -1,4 +1,4 @@
-//! Calls a telephone in the browser through the built library, over SIP on this machine. If nobody picks up within 20 s,
+//! Calls a telephone in the browser through the built library, over SIP on this machine. If no one picks up within 20 s,
 //! the telephone approves the call by itself.
 //!
 //! `demo PLACE_CALL LIBRARY NUMBER`, as `make run` does: the program of examples/rust places the call, with a
@@ -23,7 +23,7 @@ use phonegate_simulator::sip;
 use phonegate_simulator::web::WebServer;
 use serde_json::json;
 
-/// The time after which a call that nobody picked up approves by itself.
+/// The time after which a call that was not picked up approves by itself.
 const APPROVE_AFTER: Duration = Duration::from_secs(20);
 
 /// The interval in which the end of the call is looked for.
@@ -67,7 +67,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
     println!("A telephone rings at {url}");
     println!("Open it on this machine, pick up, and press what the call says.");
-    println!("If nobody picks up within {} s, the telephone does, and approves.\n", APPROVE_AFTER.as_secs());
+    println!("If no one picks up within {} s, the telephone does, and approves.\n", APPROVE_AFTER.as_secs());
     if has_display() && open::that_detached(&url).is_err() {
         println!("The browser could not be opened: open the address yourself.\n");
     }
