@@ -111,7 +111,7 @@ fn an_interrupted_dialogue_never_starts_again() {
 }
 
 #[test]
-fn no_digit_of_a_code_is_in_the_log() {
+fn no_code_is_in_the_log() {
     let handset = Handset::on("127.0.0.1");
     let callee = handset.callee("0 101");
     let gate = gate(&callee, json!({ "method": "code", "code_digits": 4 }));
@@ -123,5 +123,7 @@ fn no_digit_of_a_code_is_in_the_log() {
     let log = gate.end();
     callee.finish();
     let texts: Vec<_> = log.iter().filter_map(|line| line["text"].as_str()).collect();
-    assert!(!texts.iter().any(|text| text.contains(&code)), "{code} is in {texts:?}");
+    // A port has five digits, and may contain the code.
+    let mut numbers = texts.iter().flat_map(|text| text.split(|c: char| !c.is_ascii_digit()));
+    assert!(!numbers.any(|number| number == code), "{code} is in {texts:?}");
 }
