@@ -61,7 +61,7 @@ fn two_hundred_concurrent_calls_lose_no_key() {
 #[test]
 fn a_call_needs_less_than_64_kilobytes() {
     const CALLS: usize = 500;
-    allow_files(2 * CALLS + 200);
+    allow_files(3 * CALLS + 200);
     let crowd = Crowd { reaction: |_| Reaction::PressesOnCommand, talks: true, records: false }.start();
     let abi = library(&crowd, |config| config["prompts"]["repeat"] = json!(5));
     let speaks_to = |calls: usize, asked: usize| {
@@ -102,7 +102,7 @@ fn a_hundred_thousand_calls_leave_nothing_behind_long() {
             _ => Reaction::Busy,
         }
     }
-    allow_files(2 * AT_ONCE + 200);
+    allow_files(3 * AT_ONCE + 200);
     let crowd = Crowd { reaction, talks: false, records: false }.start();
     // The farewell of a call continues after its outcome.
     let ports = 4 * AT_ONCE as u16;

@@ -37,7 +37,7 @@ pub fn place(port: u16) -> Run {
 /// The process of the gate.
 pub fn run() {
     let port = std::env::args().nth(2).expect("the port of the callee");
-    allow_files(2 * CALLS + 200);
+    allow_files(3 * CALLS + 200);
     let abi = Abi::load(&json!({
         "use": ["trunk"],
         "backends": { "trunk": { "type": "sip", "trunk": format!("sip:127.0.0.1:{port}") } },

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use phonegate_approval::script::Piece;
+use phonegate_media::sdp::Codec;
 
 use super::{Recording, SAMPLE_RATE};
 
@@ -79,10 +80,25 @@ impl Composition {
         self.recordings.get(piece).map(|(start, _)| *start)
     }
 
-    /// Copies the samples from position `from` on into `out`, and fills the rest with silence. Looks at no piece before
-    /// `piece`, which is 0 or a piece that begins at `from` or before.
-    pub fn read(&self, piece: usize, from: usize, out: &mut [i16]) {
-        out.fill(0);
+    /// Returns the recording of a piece. `None` after the last piece.
+    pub(crate) fn recording(&self, piece: usize) -> Option<&Recording> {
+        self.recordings.get(piece).map(|(_, recording)| recording)
+    }
+
+    /// Copies the codes of the samples from position `from` on into `out`, and leaves silence as it is. Looks at no piece
+    /// before `piece`, which is 0 or a piece that begins at `from` or before.
+    pub(crate) fn read_codes(&self, codec: Codec, piece: usize, from: usize, out: &mut [u8]) {
+        self.copy(piece, from, out, |recording| recording.codes(codec));
+    }
+
+    /// Returns all samples.
+    pub fn to_vec(&self) -> Vec<i16> {
+        let mut samples = vec![0; self.len];
+        self.copy(0, 0, &mut samples, |recording| recording);
+        samples
+    }
+
+    fn copy<T: Copy>(&self, piece: usize, from: usize, out: &mut [T], content: impl Fn(&Recording) -> &[T]) {
         let to = from.saturating_add(out.len());
         let pieces = self.recordings.iter().skip(piece).take_while(|(start, _)| *start < to);
         for (start, recording) in pieces {
@@ -90,17 +106,10 @@ impl Composition {
             if begin >= end {
                 continue;
             }
-            let source = recording.get(begin - start..end - start).unwrap_or_default();
+            let source = content(recording).get(begin - start..end - start).unwrap_or_default();
             let target = out.get_mut(begin - from..end - from).unwrap_or_default();
             target.iter_mut().zip(source).for_each(|(target, sample)| *target = *sample);
         }
-    }
-
-    /// Returns all samples.
-    pub fn to_vec(&self) -> Vec<i16> {
-        let mut samples = vec![0; self.len];
-        self.read(0, 0, &mut samples);
-        samples
     }
 }
 

@@ -3,6 +3,7 @@
 mod compose;
 mod custom;
 mod embedded;
+mod recording;
 mod riff;
 mod wav;
 
@@ -17,9 +18,8 @@ use crate::config::{ConfigError, PromptsConfig, country};
 pub use compose::{ComposeError, Composition};
 use embedded::Embedded;
 pub use embedded::sentences;
-
-/// Linear PCM, mono, at [`SAMPLE_RATE`].
-pub type Recording = Arc<[i16]>;
+pub use recording::Recording;
+pub(crate) use recording::encode;
 
 /// Samples per second.
 pub const SAMPLE_RATE: u32 = 8_000;
@@ -52,8 +52,8 @@ impl Language {
     /// does not have.
     pub fn get(&self, piece: Piece) -> Option<Recording> {
         Some(match self.audio.get(&piece)? {
-            PromptAudio::Embedded(recording) => Arc::clone(recording),
-            PromptAudio::Custom(_, recording) => Arc::clone(recording),
+            PromptAudio::Embedded(recording) => (**recording).clone(),
+            PromptAudio::Custom(_, recording) => recording.clone(),
         })
     }
 

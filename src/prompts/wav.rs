@@ -87,7 +87,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Recording, WavError> {
     }
     let samples = if rate == SAMPLE_RATE { samples } else { resample(samples, rate)? };
     // The cast saturates.
-    Ok(samples.into_iter().map(|sample| (sample * 32_768.0).round() as i16).collect())
+    Ok(Recording::new(samples.into_iter().map(|sample| (sample * 32_768.0).round() as i16).collect()))
 }
 
 /// Returns the rate, and the samples with all channels mixed.

@@ -111,22 +111,6 @@ fn a_composition_reports_the_start_of_each_piece() {
     assert_eq!((0..).map_while(|piece| composition.start(piece)).collect::<Vec<_>>(), starts);
     assert_eq!(composition.samples(), expected.len());
     assert!(composition.to_vec() == expected);
-    // In packets, as it is sent.
-    let mut packets = Vec::new();
-    for packet in 0..expected.len().div_ceil(160) {
-        let mut samples = [1; 160];
-        composition.read(0, packet * 160, &mut samples);
-        packets.extend(samples);
-        let begun = starts.iter().filter(|start| **start <= packet * 160).count();
-        let mut faster = [2; 160];
-        composition.read(begun.saturating_sub(1), packet * 160, &mut faster);
-        assert_eq!(faster, samples, "no piece before the latest one that has begun is in packet {packet}");
-    }
-    assert!(packets[expected.len()..].iter().all(|sample| *sample == 0), "silence follows the end");
-    assert!(packets.starts_with(&expected));
-    let mut beyond = [1; 160];
-    composition.read(0, usize::MAX, &mut beyond);
-    assert_eq!(beyond, [0; 160]);
 }
 
 #[test]

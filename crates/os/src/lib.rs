@@ -16,14 +16,13 @@
 )]
 
 mod library;
-mod media_socket;
 mod permissions;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
 pub use unix::{
-    Account, ProcessTree, SavedAccess, create_private_file, create_private_folder, ensure_private_dir, exposure,
-    is_stdout_closed, make_world_readable, module_path, pin_module, private_file, protect_folder, since_boot,
+    Account, MediaSocket, ProcessTree, SavedAccess, create_private_file, create_private_folder, ensure_private_dir,
+    exposure, is_stdout_closed, make_world_readable, module_path, pin_module, private_file, protect_folder, since_boot,
     state_folder, sync_folder, untrusted_writer, user_name,
 };
 
@@ -40,13 +39,13 @@ pub use windows::event_log::EventLog;
 pub use windows::proxy::machine_proxy;
 #[cfg(windows)]
 pub use windows::{
-    Account, ProcessTree, SavedAccess, create_private_file, create_private_folder, dpapi, ensure_private_dir, exposure,
-    is_stdout_closed, make_world_readable, module_path, pin_module, private_file, protect_folder,
-    restrict_library_search, since_boot, state_folder, sync_folder, untrusted_writer, user_name, windows_folder,
+    Account, MediaSocket, ProcessTree, SavedAccess, create_private_file, create_private_folder, dpapi,
+    ensure_private_dir, exposure, is_stdout_closed, make_world_readable, module_path, pin_module, private_file,
+    protect_folder, restrict_library_search, since_boot, state_folder, sync_folder, untrusted_writer, user_name,
+    windows_folder,
 };
 
 pub use library::LibraryVersion;
-pub use media_socket::MediaSocket;
 pub use permissions::{Exposure, Grant, HOST_SERVICE};
 
 /// Returns the machine's name, which identifies a node of a farm.

@@ -1,5 +1,6 @@
 //! Linux and its relatives.
 
+mod media_socket;
 mod process_tree;
 
 use std::ffi::{CStr, OsStr, OsString};
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Exposure, Grant};
+pub use media_socket::MediaSocket;
 pub use process_tree::ProcessTree;
 
 /// Size of the buffer for a user's entry, in bytes. Entries are shorter.

@@ -6,6 +6,7 @@
 //! blocks in them.
 
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use audio_codec_algorithms::encode_ulaw;
@@ -66,10 +67,11 @@ struct Place {
 impl Recordings {
     /// Prepares the recordings of languages: linear PCM at 8,000 samples a second, by piece. Pieces that ask for nothing
     /// may be left out.
-    pub fn new<L, R>(languages: L) -> Self
+    pub fn new<L, R, S>(languages: L) -> Self
     where
         L: IntoIterator<Item = R>,
-        R: IntoIterator<Item = (Piece, Arc<[i16]>)>,
+        R: IntoIterator<Item = (Piece, S)>,
+        S: Deref<Target = [i16]>,
     {
         let power = (0..BLOCK).fold(1_u64, |power, _| power.wrapping_mul(BASE));
         let mut recordings = Self { languages: 0, pieces: Vec::new(), places: HashMap::new(), power };

@@ -273,7 +273,8 @@ fn chosen(arguments: &Play, method: Option<Method>, language: &Language) -> Vec<
 fn one_by_one(language: &Language, pieces: &[Piece]) -> Result<Vec<i16>, ComposeError> {
     let recording = |piece: &Piece| language.get(*piece).ok_or(ComposeError::Missing(*piece));
     let recordings: Vec<_> = pieces.iter().map(recording).collect::<Result<_, _>>()?;
-    Ok(recordings.join([0; PAUSE].as_slice()))
+    let samples: Vec<&[i16]> = recordings.iter().map(|recording| &**recording).collect();
+    Ok(samples.join([0; PAUSE].as_slice()))
 }
 
 fn write(file: &Path, samples: &[i16]) -> Result<(), hound::Error> {

@@ -4,6 +4,7 @@
 //! [`MediaSession`] decides which packets are accepted, and drops and counts the others.
 
 mod dtmf;
+mod playback;
 mod playout;
 mod ports;
 mod random;
@@ -28,7 +29,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub(super) use dtmf::{DigitPress, DigitReceiver, DigitSender, UNCLEAR_DIGIT};
-pub(super) use playout::{PlaybackEvent, PlaybackProgress};
+pub(super) use playback::{PlaybackEvent, PlaybackProgress};
 pub(super) use ports::Ports;
 pub(super) use summary::MediaSummary;
 

@@ -1,18 +1,15 @@
 //! Produces the payload of each sent packet: a recording, a telephone event, or silence.
 
 use std::collections::VecDeque;
-use std::ops::Range;
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use audio_codec_algorithms::{encode_alaw, encode_ulaw};
-use phonegate_approval::ivr::UNTIL_HEARD;
 use phonegate_media::dtmf::Digit;
 use phonegate_media::rtp::{CLOCK_RATE, PACKET_MILLISECONDS, PACKET_SAMPLES};
 use phonegate_media::sdp::Codec;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::prompts::{Composition, SAMPLE_RATE};
+use super::playback::{Playback, PlaybackEvent};
+use crate::prompts::{Composition, SAMPLE_RATE, encode};
 
 /// Samples in a packet.
 pub(super) const FRAME: usize = PACKET_SAMPLES as usize;
@@ -34,67 +31,23 @@ const END_PACKETS: u16 = 3;
 /// Volume of a telephone event, in -dBm0.
 const DIGIT_VOLUME: u8 = 10;
 
-/// Maximum unhandled events of one recording. A prompt has fewer pieces.
-const MAX_EVENTS: usize = 64;
-
-/// The code of each sample in a codec, by the bits of the sample. Looking codes up is faster than computing them.
-struct CodeTable(Box<[u8]>);
-
-static PCMU: LazyLock<CodeTable> = LazyLock::new(|| CodeTable::new(encode_ulaw));
-static PCMA: LazyLock<CodeTable> = LazyLock::new(|| CodeTable::new(encode_alaw));
-
-impl CodeTable {
-    fn new(encode: impl Fn(i16) -> u8) -> Self {
-        Self((0..=u16::MAX).map(|bits| encode(bits.cast_signed())).collect())
-    }
-
-    fn encode(&self, sample: i16) -> u8 {
-        self.0.get(usize::from(sample.cast_unsigned())).copied().unwrap_or_default()
-    }
-}
-
 /// Returns the number of packets in this time.
 const fn packets(milliseconds: u32) -> u16 {
     (milliseconds / PACKET_MILLISECONDS) as u16
 }
 
-/// Progress of a recording, and when it was made, on the clock of [`Media::now`](super::Media::now): the event may be read
-/// later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::backend::sip) struct PlaybackEvent {
-    pub(in crate::backend::sip) at: Duration,
-    pub(in crate::backend::sip) progress: PlaybackProgress,
-}
-
-/// Progress of a recording. While the peer holds the call, there is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::backend::sip) enum PlaybackProgress {
-    /// The first sample of this piece was sent. The first piece is 0.
-    PieceBegan(usize),
-    /// The first second after the start of the first piece was sent.
-    FirstSecondSent,
-    /// The last sample was sent.
-    Ended,
-}
-
-/// An item of the queue, and the receiver of its progress.
+/// An item of the queue.
 struct QueuedItem {
     content: Content,
     /// Number of its packets that were sent.
     sent: usize,
-    observer: Observer,
-}
-
-enum Observer {
-    Playback(mpsc::Sender<PlaybackEvent>),
-    Digits(oneshot::Sender<()>),
 }
 
 enum Content {
-    /// A recording, and the number of its pieces that have begun.
-    Recording(Composition, usize),
+    Recording(Playback),
     Digit(u8),
-    Pause(u16),
+    /// Packets of silence. The receiver is notified after the last one.
+    Pause(u16, Option<oneshot::Sender<()>>),
 }
 
 /// The payload of one packet.
@@ -108,68 +61,58 @@ pub(super) enum Frame {
     },
 }
 
-/// The queue of recordings, digits and pauses to send.
+/// The recordings, digits and pauses to send.
 #[derive(Default)]
 pub(super) struct Playout {
+    current: Option<QueuedItem>,
     queue: VecDeque<QueuedItem>,
 }
 
 impl Playout {
     /// Appends a recording. The receiver gets its progress, and `None` after its end or if it is stopped.
     pub(super) fn play(&mut self, recording: Composition) -> mpsc::Receiver<PlaybackEvent> {
-        let (sender, events) = mpsc::channel(MAX_EVENTS);
-        let observer = Observer::Playback(sender);
-        self.queue.push_back(QueuedItem { content: Content::Recording(recording, 0), sent: 0, observer });
+        let (playback, events) = Playback::new(recording);
+        self.push(Content::Recording(playback));
         events
     }
 
-    /// Appends digits. A comma is a pause of half a second.
+    /// Appends digits. A comma is a pause of half a second. The receiver is notified when the last digit was sent.
     pub(super) fn send_digits(&mut self, digits: &str) -> oneshot::Receiver<()> {
         for digit in digits.chars() {
             match Digit::from_char(digit) {
                 Some(digit) => {
                     self.push(Content::Digit(digit.event_code()));
-                    self.push(Content::Pause(GAP_FRAMES));
+                    self.push(Content::Pause(GAP_FRAMES, None));
                 }
-                None => drop(self.push(Content::Pause(COMMA_FRAMES))),
+                None => self.push(Content::Pause(COMMA_FRAMES, None)),
             }
         }
-        self.push(Content::Pause(1))
+        let (done, is_done) = oneshot::channel();
+        self.push(Content::Pause(1, Some(done)));
+        is_done
     }
 
     /// Drops everything that was not sent yet.
     pub(super) fn stop(&mut self) {
+        self.current = None;
         self.queue.clear();
     }
 
-    fn push(&mut self, content: Content) -> oneshot::Receiver<()> {
-        let (done, is_done) = oneshot::channel();
-        self.queue.push_back(QueuedItem { content, sent: 0, observer: Observer::Digits(done) });
-        is_done
+    fn push(&mut self, content: Content) {
+        let item = QueuedItem { content, sent: 0 };
+        match self.current {
+            None => self.current = Some(item),
+            Some(_) => self.queue.push_back(item),
+        }
     }
 
     /// Returns the payload of the next packet, which is sent now. If the peer does not accept telephone events, digits are
     /// sent as silence.
     pub(super) fn next(&mut self, now: Duration, codec: Codec, accepts_events: bool) -> Frame {
-        let codes: &CodeTable = match codec {
-            Codec::Pcmu => &PCMU,
-            Codec::Pcma => &PCMA,
-        };
-        let silence = || Frame::Audio([codes.encode(0); FRAME]);
-        let Some(item) = self.queue.front_mut() else { return silence() };
-        let frames = item.content.frames();
+        let silence = || Frame::Audio([encode(codec, 0); FRAME]);
+        let Some(item) = &mut self.current else { return silence() };
         let frame = match &mut item.content {
-            Content::Recording(recording, begun) => {
-                let mut samples = [0; FRAME];
-                let from = item.sent * FRAME;
-                recording.read(begun.saturating_sub(1), from, &mut samples);
-                if let Observer::Playback(events) = &item.observer {
-                    // If the receiver was dropped, the dialogue has ended.
-                    progress(recording, begun, from..from + FRAME)
-                        .for_each(|progress| _ = events.try_send(PlaybackEvent { at: now, progress }));
-                }
-                Frame::Audio(samples.map(|sample| codes.encode(sample)))
-            }
+            Content::Recording(playback) => Frame::Audio(playback.packet(now, codec, item.sent)),
             Content::Digit(code) if accepts_events => {
                 let sent = u16::try_from(item.sent).unwrap_or(u16::MAX);
                 let last = DIGIT_FRAMES - 1;
@@ -183,44 +126,32 @@ impl Playout {
                     age: u32::from(sent) * FRAME as u32,
                 }
             }
-            Content::Digit(_) | Content::Pause(_) => silence(),
+            Content::Digit(_) | Content::Pause(..) => silence(),
         };
         item.sent += 1;
-        if item.sent >= frames {
-            // The receiver may have been dropped.
-            match self.queue.pop_front().map(|item| item.observer) {
-                Some(Observer::Playback(events)) => {
-                    _ = events.try_send(PlaybackEvent { at: now, progress: PlaybackProgress::Ended });
-                }
-                Some(Observer::Digits(done)) => _ = done.send(()),
-                None => {}
-            }
+        if item.sent >= item.content.packets() {
+            let ended = std::mem::replace(&mut self.current, self.queue.pop_front());
+            ended.into_iter().for_each(|item| item.content.end(now));
         }
         frame
     }
 }
 
-/// Returns the progress that sending these samples of a recording makes. `begun` counts the pieces that have begun.
-fn progress(
-    recording: &Composition,
-    begun: &mut usize,
-    samples: Range<usize>,
-) -> impl Iterator<Item = PlaybackProgress> {
-    let second = usize::try_from(UNTIL_HEARD.as_secs()).unwrap_or_default() * SAMPLE_RATE as usize;
-    let is_heard = recording.start(0).is_some_and(|first| samples.contains(&(first + second)));
-    let before = *begun;
-    while recording.start(*begun).is_some_and(|start| start < samples.end) {
-        *begun += 1;
-    }
-    (before..*begun).map(PlaybackProgress::PieceBegan).chain(is_heard.then_some(PlaybackProgress::FirstSecondSent))
-}
-
 impl Content {
-    fn frames(&self) -> usize {
+    fn packets(&self) -> usize {
         match self {
-            Self::Recording(recording, _) => recording.samples().div_ceil(FRAME).max(1),
+            Self::Recording(playback) => playback.packets(),
             Self::Digit(_) => usize::from(DIGIT_FRAMES + END_PACKETS - 1),
-            Self::Pause(frames) => usize::from(*frames),
+            Self::Pause(packets, _) => usize::from(*packets),
+        }
+    }
+
+    /// Notifies the receiver, which may have been dropped.
+    fn end(self, now: Duration) {
+        match self {
+            Self::Recording(playback) => playback.end(now),
+            Self::Pause(_, Some(done)) => _ = done.send(()),
+            Self::Digit(_) | Self::Pause(_, None) => {}
         }
     }
 }

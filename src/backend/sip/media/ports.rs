@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -52,6 +52,7 @@ impl Ports {
 
     /// Binds a free pair on `address`. The search starts at a random pair, so that a port is not reused immediately.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Result<(Pair, MediaSocket, MediaSocket), String> {
+        let failure = |error| format!("cannot open ports on {address}: {error}");
         let start = u32::from_be_bytes(random::bytes()?) % u32::from(self.pairs);
         for step in 0..self.pairs {
             let index = (start + u32::from(step)) % u32::from(self.pairs);
@@ -60,11 +61,12 @@ impl Ports {
                 continue;
             }
             let pair = Pair { rtp, ports: Arc::clone(self) };
-            match (bind(address, rtp), bind(address, rtp + 1)) {
-                (Ok(rtp), Ok(rtcp)) => return Ok((pair, rtp, rtcp)),
-                (Err(error), _) | (_, Err(error)) if !is_taken(&error) => {
-                    return Err(format!("cannot open ports on {address}: {error}"));
+            match (UdpSocket::bind((address, rtp)), UdpSocket::bind((address, rtp + 1))) {
+                (Ok(rtp), Ok(rtcp)) => {
+                    let (rtp, rtcp) = register(address, rtp, rtcp).map_err(failure)?;
+                    return Ok((pair, rtp, rtcp));
                 }
+                (Err(error), _) | (_, Err(error)) if !is_taken(&error) => return Err(failure(error)),
                 _ => {}
             }
         }
@@ -90,8 +92,8 @@ fn is_taken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
 }
 
-fn bind(address: IpAddr, port: u16) -> io::Result<MediaSocket> {
-    let socket = std::net::UdpSocket::bind((address, port))?;
-    mark(SockRef::from(&socket), address, TrafficClass::Audio);
-    MediaSocket::new(socket)
+fn register(address: IpAddr, rtp: UdpSocket, rtcp: UdpSocket) -> io::Result<(MediaSocket, MediaSocket)> {
+    let configure = |socket: &UdpSocket| mark(SockRef::from(socket), address, TrafficClass::Audio);
+    configure(&rtcp);
+    Ok((MediaSocket::for_stream(rtp, configure)?, MediaSocket::new(rtcp)?))
 }

@@ -1,6 +1,6 @@
 //! Ticks the audio of all calls: one task makes each call send a packet every 20 ms.
 //!
-//! The schedule is absolute, so that no call drifts. Each call has one of 5 slots of 4 ms, so that calls do not send all
+//! The schedule is absolute, so that no call drifts. Each call has one of 4 slots of 5 ms, so that calls do not send all
 //! at once. With shorter slots the processor sleeps and wakes more often than the calls are worth.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,8 +18,8 @@ pub(super) trait Tick: Send + Sync + 'static {
 }
 
 /// Slots between two packets of a call.
-const SLOTS: usize = 5;
-const SLOT: Duration = Duration::from_millis(4);
+const SLOTS: usize = 4;
+const SLOT: Duration = Duration::from_millis(5);
 
 const _: () = assert!(SLOT.as_millis() * SLOTS as u128 == PACKET_MILLISECONDS as u128, "a period is one packet");
 

@@ -1,0 +1,123 @@
+//! The socket of a call's audio.
+//!
+//! The sockets of tokio also wait to become writable. The kernel then reports each packet that has left, which costs a
+//! third as much as sending it.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::task::Poll;
+
+use parking_lot::Mutex;
+use socket2::{Domain, SockRef, Socket, Type};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// A UDP socket that wakes its task only when a packet has arrived, and sends without waiting.
+pub struct MediaSocket {
+    open: AsyncFd<UdpSocket>,
+    connected: Option<Connected>,
+}
+
+/// A second socket at the port of the open one, connected to the receiver of a stream: the kernel looks up the route once,
+/// and not for each packet. It receives only what its peer sends. The open one receives the rest.
+struct Connected {
+    socket: AsyncFd<UdpSocket>,
+    /// `None` before the first packet, and while no packet can be sent.
+    peer: Mutex<Option<SocketAddr>>,
+}
+
+impl MediaSocket {
+    /// Makes the socket non-blocking, and registers it with the runtime of the current task.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn new(socket: UdpSocket) -> io::Result<Self> {
+        Ok(Self { open: register(socket)?, connected: None })
+    }
+
+    /// As [`MediaSocket::new`], for a socket that sends a stream: many packets to one address. On Linux, it uses two file
+    /// descriptors. `configure` sets the options of each socket that sends.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn for_stream(socket: UdpSocket, configure: impl Fn(&UdpSocket)) -> io::Result<Self> {
+        configure(&socket);
+        let beside = if cfg!(target_os = "linux") { Some(bind_beside(&socket)?) } else { None };
+        beside.iter().for_each(configure);
+        let connected = beside.map(register).transpose()?.map(|socket| Connected { socket, peer: Mutex::new(None) });
+        Ok(Self { open: register(socket)?, connected })
+    }
+
+    /// Returns its own address.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.open.get_ref().local_addr()
+    }
+
+    /// Waits for a packet. Returns its length and source. The rest of a packet that is longer than the buffer is lost. May
+    /// be cancelled. Only one task may wait.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let connected = self.connected.as_ref().map(|connected| &connected.socket);
+        std::future::poll_fn(|context| {
+            for socket in connected.into_iter().chain([&self.open]) {
+                while let Poll::Ready(ready) = socket.poll_read_ready(context)? {
+                    let mut ready = ready;
+                    if let Ok(received) = ready.try_io(|socket| socket.get_ref().recv_from(buffer)) {
+                        return Poll::Ready(received);
+                    }
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Sends a packet, or fails at once.
+    ///
+    /// # Errors
+    /// Those of the operating system, and [`io::ErrorKind::WouldBlock`] if it takes no packet now. An error may report an
+    /// earlier packet that was not delivered.
+    pub fn try_send_to(&self, packet: &[u8], to: SocketAddr) -> io::Result<usize> {
+        let Some(Connected { socket, peer }) = &self.connected else {
+            return self.open.get_ref().send_to(packet, to);
+        };
+        let mut peer = peer.lock();
+        if *peer != Some(to) {
+            // While it fails, the old peer is none of this stream.
+            *peer = None;
+            socket.get_ref().connect(to)?;
+            *peer = Some(to);
+        }
+        socket.get_ref().send(packet)
+    }
+}
+
+fn register(socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
+    socket.set_nonblocking(true)?;
+    // SAFETY: the registration owns the socket, and nothing takes the socket out of it or replaces it. So its file
+    // descriptor stays open and the same for as long as the registration exists.
+    Ok(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?)
+}
+
+/// Binds another socket to the address of this one. Each was bound while it was the only one of its program: between two
+/// programs, a port remains exclusive.
+fn bind_beside(socket: &UdpSocket) -> io::Result<UdpSocket> {
+    let address = socket.local_addr()?;
+    let beside = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+    let pair = [SockRef::from(socket), SockRef::from(&beside)];
+    pair.iter().try_for_each(|socket| socket.set_reuse_port(true))?;
+    beside.bind(&address.into())?;
+    pair.iter().try_for_each(|socket| socket.set_reuse_port(false))?;
+    Ok(beside.into())
+}

@@ -1,0 +1,179 @@
+//! Plays one recording, packet by packet, and reports its progress.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use phonegate_approval::ivr::UNTIL_HEARD;
+use phonegate_media::sdp::Codec;
+use tokio::sync::mpsc;
+
+use super::playout::FRAME;
+use crate::prompts::{Composition, Recording, SAMPLE_RATE, encode};
+
+/// Maximum unhandled events of one recording. A prompt has fewer pieces.
+const MAX_EVENTS: usize = 64;
+
+/// The sample, after the start of the first piece, with which [`PlaybackProgress::FirstSecondSent`] is reported.
+const HEARD: usize = UNTIL_HEARD.as_secs() as usize * SAMPLE_RATE as usize;
+
+/// Progress of a recording, and when it was made, on the clock of [`Media::now`](super::Media::now): the event may be read
+/// later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::backend::sip) struct PlaybackEvent {
+    pub(in crate::backend::sip) at: Duration,
+    pub(in crate::backend::sip) progress: PlaybackProgress,
+}
+
+/// Progress of a recording. While the peer holds the call, there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::backend::sip) enum PlaybackProgress {
+    /// The first sample of this piece was sent. The first piece is 0.
+    PieceBegan(usize),
+    /// The first second after the start of the first piece was sent.
+    FirstSecondSent,
+    /// The last sample was sent.
+    Ended,
+}
+
+/// A recording that is played.
+pub(super) struct Playback {
+    recording: Composition,
+    /// The number of its pieces that have begun.
+    begun: usize,
+    stretch: Option<Stretch>,
+    events: mpsc::Sender<PlaybackEvent>,
+}
+
+/// A part of a piece whose packets only copy it and make no progress. They need nothing else of the recording: ticks of
+/// many calls wait for the memory more than for anything else.
+struct Stretch {
+    piece: Recording,
+    /// The start of the piece, in samples of the whole recording.
+    start: usize,
+    /// In samples of the whole recording.
+    samples: Range<usize>,
+}
+
+impl Playback {
+    /// Returns the playback, and the receiver of its progress.
+    pub(super) fn new(recording: Composition) -> (Self, mpsc::Receiver<PlaybackEvent>) {
+        let (events, receiver) = mpsc::channel(MAX_EVENTS);
+        (Self { recording, begun: 0, stretch: None, events }, receiver)
+    }
+
+    /// Returns the number of packets, at least one.
+    pub(super) fn packets(&self) -> usize {
+        self.recording.samples().div_ceil(FRAME).max(1)
+    }
+
+    /// Returns the payload of a packet, which is sent now. The first is 0.
+    pub(super) fn packet(&mut self, now: Duration, codec: Codec, packet: usize) -> [u8; FRAME] {
+        let samples = packet * FRAME..(packet + 1) * FRAME;
+        if let Some(codes) = self.stretch.as_ref().and_then(|stretch| stretch.codes(codec, &samples)) {
+            return codes;
+        }
+        let mut codes = [encode(codec, 0); FRAME];
+        self.recording.read_codes(codec, self.begun.saturating_sub(1), samples.start, &mut codes);
+        self.report(now, &samples);
+        self.stretch = self.stretch_after(samples.end);
+        codes
+    }
+
+    /// Reports that the last packet was sent.
+    pub(super) fn end(self, now: Duration) {
+        self.send(now, PlaybackProgress::Ended);
+    }
+
+    /// Reports the progress that sending these samples makes.
+    fn report(&mut self, now: Duration, samples: &Range<usize>) {
+        while self.recording.start(self.begun).is_some_and(|start| start < samples.end) {
+            self.send(now, PlaybackProgress::PieceBegan(self.begun));
+            self.begun += 1;
+        }
+        if self.first_second().is_some_and(|second| samples.contains(&second)) {
+            self.send(now, PlaybackProgress::FirstSecondSent);
+        }
+    }
+
+    /// Returns the stretch from this sample on, if there is one.
+    fn stretch_after(&self, from: usize) -> Option<Stretch> {
+        let piece = self.begun.checked_sub(1)?;
+        let (start, recording) = (self.recording.start(piece)?, self.recording.recording(piece)?);
+        let end = start + recording.len();
+        let end = self.first_second().filter(|second| *second >= from).map_or(end, |second| end.min(second));
+        (from < end).then(|| Stretch { piece: recording.clone(), start, samples: from..end })
+    }
+
+    fn first_second(&self) -> Option<usize> {
+        self.recording.start(0).map(|first| first + HEARD)
+    }
+
+    fn send(&self, at: Duration, progress: PlaybackProgress) {
+        // If the receiver was dropped, the dialogue has ended.
+        _ = self.events.try_send(PlaybackEvent { at, progress });
+    }
+}
+
+impl Stretch {
+    /// Returns the codes of a packet. `None` if it is not within the stretch.
+    fn codes(&self, codec: Codec, samples: &Range<usize>) -> Option<[u8; FRAME]> {
+        let is_within = self.samples.start <= samples.start && samples.end <= self.samples.end;
+        let codes = self.piece.codes(codec).get(samples.start.checked_sub(self.start)?..)?;
+        if is_within { codes.first_chunk().copied() } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::path::Path;
+
+    use phonegate_approval::policy::Method;
+    use phonegate_approval::script::{Piece, pieces};
+
+    use super::*;
+    use crate::config::PromptsConfig;
+    use crate::prompts::Prompts;
+
+    /// Plays a recording. Returns the codes of its packets, and its progress with the packet that made it.
+    fn play(recording: &Composition, codec: Codec) -> (Vec<u8>, Vec<(usize, PlaybackProgress)>) {
+        let (mut playback, mut events) = Playback::new(recording.clone());
+        let (mut codes, mut progress) = (Vec::new(), Vec::new());
+        for packet in 0..playback.packets() {
+            codes.extend(playback.packet(Duration::from_millis(20) * packet as u32, codec, packet));
+            while let Ok(event) = events.try_recv() {
+                assert_eq!(event.at, Duration::from_millis(20) * packet as u32);
+                progress.push((packet, event.progress));
+            }
+        }
+        (codes, progress)
+    }
+
+    #[test]
+    fn packets_are_the_recording_and_report_its_progress() {
+        let prompts = Prompts::load(&PromptsConfig::default(), Method::Code, Path::new("")).unwrap();
+        let language = prompts.language("en-US").unwrap();
+        for recording in [
+            language.compose(pieces(Method::Code, 1, "471")).unwrap(),
+            language.compose([Piece::Digit(4)]).unwrap(),
+            language.compose([]).unwrap(),
+        ] {
+            for codec in [Codec::Pcmu, Codec::Pcma] {
+                let (codes, progress) = play(&recording, codec);
+                let mut samples = recording.to_vec();
+                samples.resize(codes.len(), 0);
+                assert!(
+                    codes.iter().eq(samples.iter().map(|sample| encode(codec, *sample)).collect::<Vec<_>>().iter())
+                );
+                let starts = (0..).map_while(|piece| recording.start(piece));
+                let mut expected: Vec<_> =
+                    starts.enumerate().map(|(piece, at)| (at / FRAME, PlaybackProgress::PieceBegan(piece))).collect();
+                let second = recording.start(0).map(|first| (first + HEARD) / FRAME);
+                let heard = second.filter(|packet| packet * FRAME < codes.len());
+                expected.extend(heard.map(|packet| (packet, PlaybackProgress::FirstSecondSent)));
+                expected.sort_by_key(|(packet, progress)| (*packet, *progress == PlaybackProgress::FirstSecondSent));
+                assert_eq!(progress, expected);
+            }
+        }
+    }
+}
