@@ -229,6 +229,38 @@ fn simulated_phones_approve_by_each_method() {
     }
 }
 
+/// A web page can send HTTP to any port of this computer.
+#[test]
+fn a_web_page_cannot_ring_telephones_over_sip() {
+    let simulator = Simulator::start(&[]);
+    let trunk = simulator.backend["trunk"].as_str().unwrap().strip_prefix("sip:").unwrap();
+    let request = |method: &str, to: &str| {
+        format!(
+            "{method} sip:{to}{trunk} SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1:9;branch=z9hG4bK1\r\nFrom: <sip:{trunk}>;tag=a\r\n\
+             To: <sip:{to}{trunk}>\r\nCall-ID: {method}\r\nCSeq: 1 {method}\r\nContact: <sip:{trunk}>\r\n"
+        )
+    };
+    let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 6000 RTP/AVP 0 101\r\n";
+    let invite = request("INVITE", "+14255551212@");
+    let invite = format!("{invite}Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}", sdp.len());
+    let length = invite.len();
+    let post = format!("POST / HTTP/1.1\r\nHost: {trunk}\r\nContent-Length: {length}\r\n\r\n{invite}");
+    // The same connection still serves SIP, so the answer comes after the request of the page was read.
+    let options = format!("{}Content-Length: 0\r\n\r\n", request("OPTIONS", ""));
+    let mut stream = TcpStream::connect(trunk).unwrap();
+    stream.write_all(format!("{post}{options}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    assert_eq!(answer, "SIP/2.0 200 OK\r\n");
+    let page = simulator.page();
+    assert_eq!((&page["telephones"], &page["problems"]), (&json!([]), &json!([])), "{page}");
+    // The request itself is a call.
+    let mut stream = TcpStream::connect(trunk).unwrap();
+    stream.write_all(invite.as_bytes()).unwrap();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    assert_eq!(simulator.page()["telephones"][0]["number"], "+14255551212");
+}
+
 #[test]
 fn check_reaches_the_simulated_trunk() {
     let simulator = Simulator::start(&[]);
