@@ -98,5 +98,5 @@ fn the_library_never_writes_to_stdout_or_stderr() {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
     // The example indents the lines of the log callback.
     let others: Vec<_> = stdout.lines().filter(|line| !line.starts_with("  {")).collect();
-    assert_eq!(others, ["Calling. The library's own words:", "Verified: the right key was pressed."]);
+    assert_eq!(others, ["Calling. The library logs:", "Verified: the right key was pressed."]);
 }

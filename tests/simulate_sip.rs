@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::net::UdpSocket;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpStream, UdpSocket};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
 
 use phonegate::store::SqliteStore;
@@ -19,10 +19,12 @@ const NUMBER: &str = "+1 4255551212";
 
 const PIN: &str = "739104";
 
-/// `phonegate simulate`, with the settings of a backend that calls it.
+/// `phonegate simulate`, with the address of its page, and the settings of a backend that calls it.
 struct Simulator {
     process: Child,
+    url: String,
     backend: Value,
+    log: BufReader<ChildStderr>,
 }
 
 impl Simulator {
@@ -31,12 +33,32 @@ impl Simulator {
             .args(["simulate", "--json"])
             .args(arguments)
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        Self { process, backend: ready["backends"]["sip"].clone() }
+        let log = BufReader::new(process.stderr.take().unwrap());
+        let url = ready["url"].as_str().unwrap().to_owned();
+        Self { process, url, backend: ready["backends"]["sip"].clone(), log }
+    }
+
+    /// Returns what a page that is opened now shows.
+    fn page(&self) -> Value {
+        let (authority, token) = self.url.strip_prefix("http://").unwrap().split_once("/?").unwrap();
+        let mut stream = TcpStream::connect(authority).unwrap();
+        write!(stream, "GET /updates?{token} HTTP/1.1\r\nHost: {authority}\r\n\r\n").unwrap();
+        let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+        let snapshot = lines.find_map(|line| line.strip_prefix("data: ").map(str::to_owned)).expect("a first update");
+        serde_json::from_str(&snapshot).unwrap()
+    }
+
+    /// Returns the next line of its log.
+    fn logs(&mut self) -> String {
+        let mut line = String::new();
+        self.log.read_line(&mut line).unwrap();
+        line
     }
 
     fn config(&self) -> Value {
@@ -136,8 +158,51 @@ fn a_telephone_with_a_call_is_busy_for_another() {
     first.host.logs("ringing");
     let second = Caller::start(&simulator.config(), NUMBER).result();
     assert!(second.contains("The line is busy") && second.contains("(Unreachable,"), "{second}");
+    let page = simulator.page();
+    let messages: Vec<_> = page["calls"][1]["steps"].as_array().unwrap().iter().map(|step| &step["text"]).collect();
+    for message in ["INVITE sip:+14255551212@", "SIP/2.0 486 Busy Here", "ACK sip:+14255551212@"] {
+        let is_shown = messages.iter().any(|text| text.as_str().unwrap().starts_with(message));
+        assert!(is_shown, "the call that was refused has {message}: {messages:?}");
+    }
     let first = first.result();
     assert!(first.starts_with("Verified"), "nobody picked up, so the simulator approves: {first}");
+}
+
+#[test]
+fn a_number_that_is_not_in_e164_is_refused_with_a_reason() {
+    let mut simulator = Simulator::start(&["--number", NUMBER]);
+    for format in ["national", "e164"] {
+        let mut config = simulator.config();
+        config["backends"]["telephones"]["number_format"] = json!(format);
+        config["numbers"]["allowed_countries"] = json!(["US"]);
+        let result = Caller::start(&config, NUMBER).result();
+        assert!(
+            result.contains("484 The number is not in E.164 with +") && result.contains("(InvalidNumber,"),
+            "{result}"
+        );
+    }
+    let page = simulator.page();
+    assert_eq!(page["telephones"].as_array().unwrap().len(), 1, "there is no second telephone: {page}");
+    assert_eq!(page["problems"][0]["number"], "4255551212");
+    assert_eq!(page["problems"][1]["number"], "14255551212");
+    let problem = page["problems"][0]["text"].as_str().unwrap();
+    assert!(problem.contains("set `number_format` of the backend to e164_plus"), "{problem}");
+    assert_eq!(simulator.logs(), format!("warning: {problem}\n"));
+}
+
+#[test]
+fn a_call_to_a_telephone_too_many_is_refused_with_a_reason() {
+    let numbers: Vec<_> = (0..100).map(|n| format!("--number=+1425555{n:04}")).collect();
+    let numbers: Vec<_> = numbers.iter().map(String::as_str).collect();
+    let mut simulator = Simulator::start(&numbers);
+    let result = Caller::start(&simulator.config(), NUMBER).result();
+    let limit = "The simulator has 100 telephones, which is its maximum";
+    assert!(result.contains(&format!("503 {limit}")), "{result}");
+    let page = simulator.page();
+    assert_eq!(page["problems"][0]["number"], "+14255551212");
+    let what_to_do = format!("{limit}: end it and start it again, and it has none.");
+    assert_eq!(page["problems"][0]["text"], what_to_do);
+    assert_eq!(simulator.logs(), format!("warning: {what_to_do}\n"));
 }
 
 #[test]
@@ -162,6 +227,38 @@ fn simulated_phones_approve_by_each_method() {
         let result = call.result();
         assert!(result.starts_with("Verified"), "{method}: {result}");
     }
+}
+
+/// A web page can send HTTP to any port of this computer.
+#[test]
+fn a_web_page_cannot_ring_telephones_over_sip() {
+    let simulator = Simulator::start(&[]);
+    let trunk = simulator.backend["trunk"].as_str().unwrap().strip_prefix("sip:").unwrap();
+    let request = |method: &str, to: &str| {
+        format!(
+            "{method} sip:{to}{trunk} SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1:9;branch=z9hG4bK1\r\nFrom: <sip:{trunk}>;tag=a\r\n\
+             To: <sip:{to}{trunk}>\r\nCall-ID: {method}\r\nCSeq: 1 {method}\r\nContact: <sip:{trunk}>\r\n"
+        )
+    };
+    let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 6000 RTP/AVP 0 101\r\n";
+    let invite = request("INVITE", "+14255551212@");
+    let invite = format!("{invite}Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}", sdp.len());
+    let length = invite.len();
+    let post = format!("POST / HTTP/1.1\r\nHost: {trunk}\r\nContent-Length: {length}\r\n\r\n{invite}");
+    // The same connection still serves SIP, so the answer comes after the request of the page was read.
+    let options = format!("{}Content-Length: 0\r\n\r\n", request("OPTIONS", ""));
+    let mut stream = TcpStream::connect(trunk).unwrap();
+    stream.write_all(format!("{post}{options}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    assert_eq!(answer, "SIP/2.0 200 OK\r\n");
+    let page = simulator.page();
+    assert_eq!((&page["telephones"], &page["problems"]), (&json!([]), &json!([])), "{page}");
+    // The request itself is a call.
+    let mut stream = TcpStream::connect(trunk).unwrap();
+    stream.write_all(invite.as_bytes()).unwrap();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    assert_eq!(simulator.page()["telephones"][0]["number"], "+14255551212");
 }
 
 #[test]

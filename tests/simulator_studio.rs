@@ -12,7 +12,7 @@ use phonegate::backend::twilio_studio::{TwilioStudioConfig, install_flow};
 use phonegate::call::{CallStatus, FailureReason};
 use phonegate::config;
 use phonegate_simulator::ending::{Ending, Keys};
-use phonegate_simulator::exchange::{Behaviour, Exchange};
+use phonegate_simulator::exchange::{Behaviour, Exchange, MAX_TELEPHONES};
 use phonegate_simulator::studio::{self, Pace, StudioServer};
 use phonegate_simulator::view::{Call, StepKind, TelephoneAction, TelephoneState, Update};
 use serde_json::{Value, json};
@@ -67,6 +67,12 @@ impl Rig {
         }
     }
 
+    /// Returns the problems that a page shows: the number and the text.
+    fn problems(&self) -> Vec<(String, String)> {
+        let Update::Snapshot { problems, .. } = self.exchange.subscribe().0 else { panic!("no snapshot") };
+        problems.into_iter().map(|problem| (problem.number, problem.text)).collect()
+    }
+
     fn state(&self) -> Option<TelephoneState> {
         let Update::Snapshot { telephones, .. } = self.exchange.subscribe().0 else { panic!("no snapshot") };
         telephones.iter().find(|telephone| telephone.number == NUMBER).map(|telephone| telephone.state)
@@ -108,7 +114,9 @@ fn end(rig: &Rig, approval: &Value) -> (CallStatus, Option<FailureReason>) {
 #[test]
 fn a_telephone_that_presses_the_code_approves() {
     for approval in [code(), json!({ "method": "pound" })] {
-        assert_eq!(end(&Rig::new(Ending::Approve), &approval), (CallStatus::Success, None), "{approval}");
+        let rig = Rig::new(Ending::Approve);
+        assert_eq!(end(&rig, &approval), (CallStatus::Success, None), "{approval}");
+        assert_eq!(rig.problems(), [], "the flow fits {approval}");
     }
 }
 
@@ -137,6 +145,43 @@ fn a_busy_telephone_is_not_rung() {
     rig.exchange.add(NUMBER);
     assert!(rig.exchange.act(NUMBER, &TelephoneAction::SetBusy { busy: true }));
     assert_eq!(end(&rig, &code()), (CallStatus::Failed, Some(FailureReason::Unreachable)));
+    let steps = rig.calls().remove(0).steps;
+    let has = |kind, text: &str| steps.iter().any(|step| step.kind == kind && step.text.contains(text));
+    assert!(has(StepKind::Received, "POST /v2/Flows/") && has(StepKind::Sent, "201 Created"), "{steps:?}");
+    assert!(has(StepKind::Event, "The flow reports BUSY."), "{steps:?}");
+}
+
+#[test]
+fn a_call_to_a_telephone_too_many_is_refused() {
+    let rig = Rig::new(Ending::Approve);
+    (0..MAX_TELEPHONES).for_each(|n| assert!(rig.exchange.add(&format!("+1425555{n:04}"))));
+    let limit = format!("The simulator has {MAX_TELEPHONES} telephones, which is its maximum");
+    let gate = rig.gate(&code());
+    for n in [1, 2] {
+        gate.initiate(id(n), "+14255559999");
+        let (status, message) = gate.ends(id(n));
+        assert_eq!(status, CallStatus::Failed);
+        assert!(message.contains(&limit), "{message}");
+    }
+    let [(number, text), _] = &rig.problems()[..] else { panic!("{:?}", rig.problems()) };
+    assert!(number == "+14255559999" && text.contains(&limit), "{number}: {text}");
+}
+
+#[test]
+fn a_flow_for_another_method_is_reported_at_the_call() {
+    let rig = Rig::new(Ending::Approve);
+    let _installs = rig.gate(&code());
+    let gate = TestGate::start(rig.configuration(&json!({ "method": "pound" })));
+    gate.initiate(id(1), NUMBER);
+    assert_eq!(gate.ends(id(1)).0, CallStatus::Failed);
+    let [(number, text)] = &rig.problems()[..] else { panic!("{:?}", rig.problems()) };
+    assert_eq!(number, NUMBER);
+    assert!(text.contains("another approval.method") && text.contains("phonegate twilio install-flow"), "{text}");
+    let call = rig.calls().remove(0);
+    assert!(
+        call.steps.iter().any(|step| step.kind == StepKind::Event && step.text == *text),
+        "it is a step of the call"
+    );
 }
 
 #[test]
@@ -193,8 +238,11 @@ fn what_twilio_refuses_is_refused_with_its_code() {
     let wrong = (studio::API_KEY_SID, "another");
     let large = format!("To=%2B14255551212&From=%2B14255550100&Parameters={}", "1".repeat(20_000));
     let huge = "x".repeat(3 << 20);
+    let too_large = "x".repeat((64 << 10) + 1);
     for (method, path, credentials, body, expected) in [
         ("GET", &*format!("/v2/Flows/{flow}"), wrong, "", (401, 20003)),
+        ("POST", "/v2/Flows/Validate", wrong, &huge, (401, 20003)),
+        ("POST", &format!("{executions}/FN00"), account, &too_large, (413, 20413)),
         ("GET", "/v2/Flows/FW00", account, "", (404, 20404)),
         ("GET", &format!("{executions}/FN00"), account, "", (404, 20404)),
         ("POST", &executions, account, "From=%2B14255550100", (400, 20001)),
@@ -212,6 +260,8 @@ fn what_twilio_refuses_is_refused_with_its_code() {
         assert!(error["message"].is_string() && error["more_info"].is_string(), "{error}");
     }
     assert!(rig.calls().is_empty(), "nothing rings");
+    let [(number, text)] = &rig.problems()[..] else { panic!("{:?}", rig.problems()) };
+    assert!(number == "4255551212" && text.contains("21211") && text.contains("with + and the country code"), "{text}");
 }
 
 #[test]

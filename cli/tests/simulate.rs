@@ -65,7 +65,8 @@ fn a_used_port_is_named_with_what_to_do() {
 fn wrong_arguments_are_explained() {
     let place = Place::empty();
     let cases = [
-        (["--number", "alice"], "write a number such as \"+1 4255551212\""),
+        (["--number", "alice"], "write it with + and the country code, such as +1 425 555 1212"),
+        (["--number", "4255551212"], "write it with + and the country code, such as +1 425 555 1212"),
         (["--ending", "answer"], "possible values: by_hand, approve"),
         (["--approve-after", "0"], "1..=3600"),
         (["--pin", "12x4"], "a PIN has 1 to 16 digits"),
@@ -76,7 +77,7 @@ fn wrong_arguments_are_explained() {
         let ran = place.run(&["simulate", option, value]).exits(2);
         assert!(ran.stderr.contains(why), "{option}: {}", ran.stderr);
     }
-    let numbers: Vec<String> = (0..101).map(|n| format!("--number=1{n}")).collect();
+    let numbers: Vec<String> = (0..101).map(|n| format!("--number=+1425555{n:04}")).collect();
     let arguments: Vec<&str> = ["simulate"].into_iter().chain(numbers.iter().map(String::as_str)).collect();
     assert!(place.run(&arguments).exits(2).stderr.contains("at most 100 telephones"));
 }

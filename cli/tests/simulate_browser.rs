@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use phonegate_simulator::ending::{Ending, Keys};
 use phonegate_simulator::exchange::{Action, Behaviour, Exchange, IncomingCall};
+use phonegate_simulator::view::TelephoneAction;
 use phonegate_simulator::web::WebServer;
 use serde_json::{Value, json};
 use tab::Tab;
@@ -160,7 +161,7 @@ fn telephones_are_added_and_set_at_the_page() {
     tab.run("await page.getByRole('checkbox').check()");
     tab.wait_for("document.querySelector('.state').textContent === 'Busy'");
     let _context = simulator.runtime.enter();
-    assert!(simulator.exchange.ring("sip", NUMBER, CALLER).is_none(), "a busy telephone rejects calls");
+    assert!(simulator.exchange.ring("sip", NUMBER, CALLER).is_err(), "a busy telephone rejects calls");
     tab.sees("The telephone is busy.");
     tab.run("await page.getByRole('checkbox').uncheck()");
     tab.run("await page.getByRole('combobox').selectOption('busy')");
@@ -189,6 +190,8 @@ fn text_of_a_call_is_never_markup() {
     call.steps().received(&format!("INVITE sip:{markup}\r\nFrom: {markup}"));
     call.speak(markup, markup);
     call.end(markup);
+    simulator.exchange.report_problem(markup, markup);
+    tab.run("await page.locator('#problems').getByText('<script>').waitFor()");
     tab.wait_for("document.querySelector('.result')?.textContent.startsWith('<img')");
     tab.run("await page.locator('.steps summary').click()");
     tab.run("await page.getByText('From: <img').waitFor()");
@@ -208,6 +211,89 @@ fn the_page_connects_again_and_says_so() {
     tab.wait_for("document.getElementById('problem').hidden && document.querySelector('.number') !== null");
     simulator.runtime.shutdown_timeout(Duration::from_secs(1));
     tab.sees("The connection to the simulator is lost.");
+    tab.wait_for("document.querySelector('.state').textContent === 'No connection'");
+}
+
+/// Whether nothing can be done at the page.
+const IS_OFF: &str = "document.querySelector('.state').textContent === 'No connection' && \
+    [...document.querySelectorAll('.device button, .device input, .device select, #add button')].every((one) => one.disabled)";
+
+#[test]
+fn the_page_says_that_the_simulator_has_ended() {
+    let simulator = Simulator::start();
+    let mut tab = Tab::open(&simulator.url, &json!({}));
+    let mut call = simulator.ring();
+    tab.click("Turn sound on");
+    tab.click("Pick up");
+    simulator.does(&mut call, Action::PickUp);
+    tab.wait_for("document.querySelector('.state').textContent === 'In call'");
+    simulator
+        .runtime
+        .block_on(async { timeout(EVENT_TIMEOUT, simulator.exchange.end()).await })
+        .expect("it is received");
+    drop(simulator);
+    tab.sees("The simulator has ended. To go on, start it again");
+    tab.wait_for(IS_OFF);
+    tab.wait_for("document.querySelector('.result').textContent === 'no connection'");
+    assert_eq!(tab.run("return page.evaluate('updates.readyState')"), 2, "it does not connect again");
+}
+
+/// The token of the page is not that of the simulator that runs at its address now.
+#[test]
+fn a_page_of_an_earlier_simulator_says_so() {
+    let simulator = Simulator::start();
+    simulator.exchange.add(NUMBER);
+    let mut tab = Tab::open(&simulator.url, &json!({}));
+    tab.wait_for("document.querySelector('.number') !== null");
+    tab.run("await page.evaluate('updates.close()')");
+    tab.run("await page.route('**/*token=*', (route) => route.fulfill({ status: 403, body: 'The token is wrong.' }))");
+    tab.run("await page.evaluate('connect()')");
+    tab.sees("Another simulator runs at this address now.");
+    tab.wait_for(IS_OFF);
+}
+
+/// This computer may have no voices, so the test provides one. A sentence ends when the test says so.
+#[test]
+fn a_telephone_that_hangs_up_leaves_others_speaking() {
+    let simulator = Simulator::start();
+    let mut tab = Tab::open(&simulator.url, &json!({}));
+    tab.run(
+        "await page.evaluate(() => {
+           window.said = [];
+           const voice = { getVoices: () => [{ lang: 'en-US', localService: true }] };
+           voice.speak = (utterance) => { voice.now = utterance; said.push(utterance.text); };
+           voice.cancel = () => { const { now } = voice; said.push('cancelled'); setTimeout(() => now.onerror?.()); };
+           Object.defineProperty(window, 'speechSynthesis', { value: voice });
+           window.SpeechSynthesisUtterance = class { constructor(text) { this.text = text; } };
+         })",
+    );
+    tab.click("Turn sound on");
+    let _context = simulator.runtime.enter();
+    let numbers = ["+14255551201", "+14255551202", "+14255551203"];
+    let [first, second, third] = numbers.map(|number| {
+        let call = simulator.exchange.ring("sip", number, CALLER).unwrap();
+        assert!(simulator.exchange.act(number, &TelephoneAction::PickUp));
+        call
+    });
+    first.speak("en-US", "One.");
+    second.speak("en-US", "Two.");
+    third.speak("en-US", "Three.");
+    first.speak("en-US", "Four.");
+    tab.wait_for("sound.sentences.length === 3");
+    let said = |tab: &mut Tab| tab.run("return page.evaluate('said')");
+    // It waits, so nothing is cancelled.
+    second.end("Hung up.");
+    tab.wait_for("sound.sentences.length === 2");
+    assert_eq!(said(&mut tab), json!(["One."]));
+    // It speaks, and has one more sentence.
+    first.end("Hung up.");
+    tab.wait_for("said.length === 3");
+    assert_eq!(said(&mut tab), json!(["One.", "cancelled", "Three."]));
+    third.speak("en-US", "Five.");
+    tab.wait_for("sound.sentences.length === 1");
+    tab.run("await page.evaluate('speechSynthesis.now.onend()')");
+    tab.wait_for("said.length === 4");
+    assert_eq!(said(&mut tab), json!(["One.", "cancelled", "Three.", "Five."]));
 }
 
 /// Shows a call that has ended and one that is up, and returns the latter.
@@ -254,6 +340,8 @@ fn axe_finds_nothing_in_light_and_in_dark() {
         simulator.does(&mut call, Action::PickUp);
         call.speak("en-US", "Press pound.");
         tab.sees("Press pound.");
+        simulator.exchange.report_problem("4255551212", "The number is not in E.164.");
+        tab.sees("4255551212: The number is not in E.164.");
         open_all(&mut tab);
         assert_eq!(tab.inaccessible(), json!([]), "in a call, {scheme}");
         tab.run("await page.route('**/updates*', (route) => route.abort())");

@@ -17,16 +17,19 @@ use phonegate_simulator::number;
 use phonegate_simulator::recognition::Recordings;
 use phonegate_simulator::sip::{self, SipCallee};
 use phonegate_simulator::studio::{self, Pace, StudioServer};
+use phonegate_simulator::view::Update;
 use phonegate_simulator::web::WebServer;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::timeout;
 
 use super::prompts::library_prompts;
 use crate::Globals;
 use crate::error::{CommandError, Exit};
 use crate::output;
 
-/// Maximum time for the end of what the simulator still does.
+/// Maximum time until pages have received the end, and for the end of what the simulator still does.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
 const HELP: &str = "\
@@ -35,7 +38,8 @@ called; --number adds one before that. No configuration is read, and nothing is 
 
 With the printed backends, PhoneGate calls the telephones over SIP (UDP or TCP) or by Twilio Studio's endpoints. Over SIP,
 they understand PhoneGate's own recordings, in each language; custom ones are heard, but not understood. Studio has the
-flow of PhoneGate's defaults; `phonegate twilio install-flow` installs another one.
+flow of PhoneGate's defaults; `phonegate twilio install-flow` installs another one. Calls that the simulator refuses, or
+that cannot succeed with the installed flow, are shown at the page, and reported here without their numbers.
 
 Examples:
   phonegate simulate                                        telephones that you pick up at the page
@@ -86,7 +90,7 @@ pub(crate) struct Arguments {
 }
 
 fn telephone(text: &str) -> Result<String, &'static str> {
-    number::parse(text).ok_or("write a number such as \"+1 4255551212\"")
+    number::parse(text).ok_or(number::WANTED)
 }
 
 fn endings() -> impl TypedValueParser<Value = Ending> {
@@ -132,6 +136,7 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     let (sip, twilio) = (sip_backend(&callee), studio_backend(&studio.base_url()));
     let url = web.url();
     runtime.spawn(web.serve());
+    runtime.spawn(log_problems(exchange.clone()));
     match globals.json {
         true => {
             output::json_line(&Ready { event: "ready", url: &url, backends: &json!({ "sip": sip, "twilio": twilio }) });
@@ -139,7 +144,10 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
         false => {
             output::print(&format!("The telephones: {url}"));
             output::print("");
-            output::print("In phonegate.json, \"use\": [\"sip\"] or [\"twilio\"] rings them with these \"backends\":");
+            output::print(
+                "To call them, copy one of these backends, or both, into \"backends\" of a phonegate.json, and its",
+            );
+            output::print("name into \"use\":");
             output::print(&format!("  \"sip\": {sip},"));
             output::print(&format!("  \"twilio\": {twilio}"));
             output::print("");
@@ -151,8 +159,27 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     }
     // The sender is dropped only with the process.
     let _ = interrupted.recv();
+    // A page that takes longer sees that the connection is lost.
+    let _ = runtime.block_on(async { timeout(END_WITHIN, exchange.end()).await });
     runtime.shutdown_timeout(END_WITHIN);
     Ok(Exit::Done)
+}
+
+/// Prints why calls are refused, or cannot succeed. A problem that repeats is printed once.
+async fn log_problems(exchange: Exchange) {
+    let (_, mut updates) = exchange.subscribe();
+    let mut last = String::new();
+    loop {
+        match updates.recv().await {
+            Ok(Update::Problem(problem)) if problem.text != last => {
+                last.clone_from(&problem.text);
+                // The reader of the output may be slow.
+                let _ = tokio::task::spawn_blocking(move || output::warning(false, &problem.text)).await;
+            }
+            Ok(Update::SimulatorEnded) | Err(RecvError::Closed) => return,
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+        }
+    }
 }
 
 /// Serves Twilio Studio's endpoints, with the flow for PhoneGate's defaults.

@@ -4,6 +4,13 @@
 
 const TOKEN = new URLSearchParams(location.search).get('token') ?? '';
 const MOST_CALLS = 50; // as many as the server keeps
+const MOST_PROBLEMS = 20; // as many as the server keeps
+const OPEN_AGAIN = 'To go on, start it again, and open the address that it prints then: this page is only for the simulator '
+  + 'that has ended.';
+const ENDED = `The simulator has ended. ${OPEN_AGAIN}`;
+const LOST = 'The connection to the simulator is lost. If it still runs, this page connects by itself. If it has ended, '
+  + 'start it again, and open the address that it prints then.';
+const REPLACED = `Another simulator runs at this address now. ${OPEN_AGAIN}`;
 const KEYS = [
   ['1', ''], ['2', 'ABC'], ['3', 'DEF'], ['4', 'GHI'], ['5', 'JKL'], ['6', 'MNO'],
   ['7', 'PQRS'], ['8', 'TUV'], ['9', 'WXYZ'], ['*', ''], ['0', '+'], ['#', ''],
@@ -30,6 +37,11 @@ function readable(number) {
   return number.replace(/^\+1(\d{3})(\d{3})(\d{4})$/, '+1 $1 $2 $3');
 }
 
+/** Writes the time of day of a timestamp. */
+function clock(at) {
+  return new Date(at).toLocaleTimeString('en-GB', TIME);
+}
+
 /** Says something to a screen reader. */
 function announce(text) {
   byId('status').textContent = text;
@@ -41,15 +53,17 @@ function showProblem(text) {
   problem.hidden = !text;
 }
 
-/** Sends a request. Shows why if it was refused. */
+/** Sends a request. Shows why if it was refused. Without a connection, the page says so already. */
 async function post(path, body) {
+  if (isLost()) return false;
   const request = { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
   try {
     const response = await fetch(`${path}?token=${encodeURIComponent(TOKEN)}`, request);
-    showProblem(response.ok ? '' : await response.text());
+    const problem = response.ok ? '' : await response.text();
+    if (!isLost()) showProblem(problem);
     return response.ok;
   } catch {
-    showProblem('The simulator cannot be reached.');
+    if (!isLost()) showProblem('The simulator cannot be reached.');
     return false;
   }
 }
@@ -129,17 +143,27 @@ class Telephone {
     this.part('hang-up').disabled = state === 'idle';
     this.part('hang-up').querySelector('span').textContent = state === 'in_call' ? 'Hang up' : 'Decline';
     for (const button of this.part('keypad').children) button.disabled = state !== 'in_call';
+    this.busy.disabled = false;
+    this.ending.disabled = false;
     if (!began) return;
     this.showCaller();
-    if (state !== 'in_call') this.part('caption').textContent = '';
-    if (state === 'idle') {
+    if (state !== 'in_call') {
+      this.part('caption').textContent = '';
       this.loudspeaker.stop();
-      window.speechSynthesis?.cancel();
     }
     if (state === 'ringing') {
       announce(`Telephone ${readable(this.number)} rings.`);
       if (document.activeElement === document.body) this.device.focus();
     }
+  }
+
+  /** Shows that nothing is known of it, until it is shown again. */
+  lose() {
+    this.state = 'lost';
+    this.root.dataset.state = 'lost';
+    this.part('state').textContent = 'No connection';
+    for (const control of this.device.querySelectorAll('button, input, select')) control.disabled = true;
+    this.loudspeaker.stop();
   }
 
   /** Shows who calls, and the keys pressed in this call. */
@@ -156,7 +180,7 @@ class Telephone {
 
   speak(language, text) {
     this.caption(language, text);
-    sound.speak(language, text);
+    this.loudspeaker.speak(language, text);
   }
 
   showLevel() {
@@ -195,9 +219,14 @@ class Call {
     this.root.classList.toggle('ended', result !== null);
   }
 
+  /** Shows that nothing is known of its end. */
+  lose() {
+    if (!this.root.classList.contains('ended')) this.result.textContent = 'no connection';
+  }
+
   add({ at, kind, text }) {
     const item = element('li', kind);
-    const time = element('time', '', new Date(at).toLocaleTimeString('en-GB', TIME));
+    const time = element('time', '', clock(at));
     time.dateTime = at;
     item.append(time);
     if (kind === 'event') {
@@ -232,11 +261,6 @@ function showTelephone(view) {
 }
 
 function showCall(view) {
-  const known = calls.get(view.id);
-  if (known) {
-    known.end(view.result);
-    return;
-  }
   calls.set(view.id, new Call(view));
   telephones.get(view.number)?.showCaller();
   if (calls.size > MOST_CALLS) {
@@ -246,6 +270,18 @@ function showCall(view) {
   }
 }
 
+/** Shows why a call was refused, or cannot succeed. */
+function showCallProblem({ at, number, text }) {
+  const item = element('li');
+  const time = element('time', '', clock(at));
+  time.dateTime = at;
+  item.append(time, element('span', '', `${readable(number) || 'no number'}: ${text}`));
+  const list = byId('problems').querySelector('ol');
+  list.append(item);
+  if (list.children.length > MOST_PROBLEMS) list.firstElementChild.remove();
+  byId('problems').hidden = false;
+}
+
 const UPDATES = {
   snapshot(update) {
     for (const { root } of calls.values()) root.remove();
@@ -253,22 +289,48 @@ const UPDATES = {
     byId('empty').hidden = update.telephones.length > 0;
     update.telephones.forEach(showTelephone);
     update.calls.forEach(showCall);
+    byId('problems').querySelector('ol').replaceChildren();
+    byId('problems').hidden = true;
+    update.problems.forEach(showCallProblem);
   },
   telephone: showTelephone,
   call: showCall,
+  call_ended: ({ call, result }) => calls.get(call)?.end(result),
+  problem: showCallProblem,
   step: ({ call, step }) => calls.get(call)?.add(step),
   audio: ({ call, pcmu }) => telephoneOf(call)?.loudspeaker.play(pcmu),
   speech: ({ call, language, text }) => telephoneOf(call)?.speak(language, text),
+  simulator_ended() {
+    updates.close();
+    lose(ENDED);
+  },
 };
 
 function telephoneOf(call) {
   return [...telephones.values()].find((telephone) => telephone.call === call);
 }
 
+let updates; // the connection to the simulator
+
+function isLost() {
+  return document.body.classList.contains('lost');
+}
+
+/** Shows that there is no connection, and why: nothing can be done at the telephones. */
+function lose(text) {
+  document.body.classList.add('lost');
+  telephones.forEach((telephone) => telephone.lose());
+  calls.forEach((call) => call.lose());
+  byId('add').querySelector('button').disabled = true;
+  sound.ring(false);
+  showProblem(text);
+}
+
 function connect() {
-  const updates = new EventSource(`/updates?token=${encodeURIComponent(TOKEN)}`);
+  updates = new EventSource(`/updates?token=${encodeURIComponent(TOKEN)}`);
   updates.onopen = () => {
     document.body.classList.remove('lost');
+    byId('add').querySelector('button').disabled = false;
     showProblem('');
   };
   updates.onmessage = ({ data }) => {
@@ -276,13 +338,25 @@ function connect() {
     UPDATES[update.type](update);
   };
   updates.onerror = () => {
-    document.body.classList.add('lost');
-    sound.ring(false);
-    showProblem('The connection to the simulator is lost. If it has ended, start `phonegate simulate` again and open the '
-      + 'address that it prints; otherwise the page connects again by itself.');
-    // The browser tries again by itself, but not after a response that refuses.
-    if (updates.readyState === EventSource.CLOSED) setTimeout(connect, 3000);
+    lose(LOST);
+    // The browser connects again by itself, but not after a response that refuses.
+    if (updates.readyState === EventSource.CLOSED) connectAgain();
   };
+}
+
+/** Connects again, unless the simulator refuses this page's token, as another one at the same address does. */
+async function connectAgain() {
+  try {
+    const response = await fetch(`/page.js?token=${encodeURIComponent(TOKEN)}`);
+    if (response.status === 403) {
+      lose(REPLACED);
+      return;
+    }
+    if (!response.ok) lose(await response.text());
+  } catch {
+    // It still cannot be reached.
+  }
+  setTimeout(connect, 3000);
 }
 
 byId('sound').addEventListener('click', async () => {

@@ -4,6 +4,8 @@
 const RATE = 8000; // samples a second of PCMU
 const BEGIN_AFTER = 0.15; // seconds of a call's audio that are waited for, so that a late piece leaves no gap
 const MOST_AHEAD = 2; // seconds of audio that may wait to be played; more is left out
+const MOST_SENTENCES = 16; // that may wait to be spoken; more are left out
+const AFTER_CANCEL = 50; // milliseconds after which a browser that stopped speaking speaks again
 
 /** The samples of the 256 bytes of PCMU (ITU-T G.711). */
 const PCMU = Float32Array.from({ length: 256 }, (_, byte) => {
@@ -23,6 +25,8 @@ const KEY_TONES = {
 const sound = {
   context: null,
   isOn: false,
+  sentences: [], // that wait to be spoken, each with its loudspeaker: a computer speaks one at a time
+  spoken: null, // the sentence that is being spoken
 
   /** Plays from now on. A browser allows this only after a click. */
   async turnOn() {
@@ -39,6 +43,8 @@ const sound = {
   mute() {
     this.output.gain.value = 0;
     this.isOn = false;
+    this.sentences = [];
+    this.spoken = null;
     window.speechSynthesis?.cancel();
   },
 
@@ -79,9 +85,12 @@ const sound = {
     }
   },
 
-  /** Speaks a sentence, if this computer has a voice for its language. A voice of a web service is not used. */
-  speak(language, text) {
-    if (!this.isOn || !window.speechSynthesis) return;
+  /**
+   * Speaks a sentence of a loudspeaker after those that wait, if this computer has a voice for its language. A voice of a
+   * web service is not used.
+   */
+  speak(loudspeaker, language, text) {
+    if (!this.isOn || !window.speechSynthesis || this.sentences.length >= MOST_SENTENCES) return;
     const wanted = language.toLowerCase();
     const voices = speechSynthesis.getVoices().filter((voice) => voice.localService);
     const tag = (voice) => voice.lang.toLowerCase().replace('_', '-');
@@ -91,7 +100,33 @@ const sound = {
     const utterance = new SpeechSynthesisUtterance(text);
     utterance.voice = voice;
     utterance.lang = voice.lang;
-    speechSynthesis.speak(utterance);
+    const sentence = { loudspeaker, utterance };
+    utterance.onend = () => this.speakAfter(sentence);
+    utterance.onerror = utterance.onend;
+    this.sentences.push(sentence);
+    this.speakNext();
+  },
+
+  speakNext() {
+    if (this.spoken || !this.sentences.length) return;
+    this.spoken = this.sentences.shift();
+    speechSynthesis.speak(this.spoken.utterance);
+  },
+
+  speakAfter(sentence) {
+    // The end of a sentence that was stopped is reported late.
+    if (this.spoken !== sentence) return;
+    this.spoken = null;
+    this.speakNext();
+  },
+
+  /** Stops the sentences of one loudspeaker. Those of others are spoken. */
+  hush(loudspeaker) {
+    this.sentences = this.sentences.filter((sentence) => sentence.loudspeaker !== loudspeaker);
+    if (this.spoken?.loudspeaker !== loudspeaker) return;
+    this.spoken = null;
+    speechSynthesis.cancel();
+    setTimeout(() => this.speakNext(), AFTER_CANCEL);
   },
 };
 
@@ -125,8 +160,14 @@ class Loudspeaker {
     this.#next += buffer.duration;
   }
 
+  /** Speaks a sentence of a call. */
+  speak(language, text) {
+    sound.speak(this, language, text);
+  }
+
   /** Stops at once: the call has ended. */
   stop() {
+    sound.hush(this);
     for (const piece of this.#pieces) piece.stop();
     this.#pieces.clear();
     this.#next = 0;

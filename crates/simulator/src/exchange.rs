@@ -1,4 +1,12 @@
 //! The telephones and their calls.
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | `incoming` | a call at its telephone, as the line that received it sees it |
+//! | `operator` | acts at a telephone as its user would |
+
+mod incoming;
+mod operator;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,10 +18,16 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::ending::{self, Ending, Keys};
-use crate::view::{Call, Step, StepKind, Telephone, TelephoneAction, TelephoneState, Update};
+use crate::view::{Call, Problem, Step, StepKind, Telephone, TelephoneAction, TelephoneState, Update};
+pub use incoming::{Action, CallSteps, Heard, IncomingCall};
+pub(crate) use operator::Operator;
 
-/// Maximum number of telephones. A call to a further number is rejected as busy.
+/// Maximum number of telephones. A call to a further number is refused.
 pub const MAX_TELEPHONES: usize = 100;
+
+/// Why a call to a further number is refused, and what to do.
+pub(crate) const NO_MORE_TELEPHONES: &str = "The simulator has 100 telephones, which is its maximum: end it and start it \
+    again, and it has none.";
 
 /// Maximum number of calls that are kept for the page.
 pub const MAX_CALLS: usize = 50;
@@ -22,37 +36,15 @@ pub const MAX_CALLS: usize = 50;
 pub const MAX_STEPS: usize = 200;
 const MAX_STEP_BYTES: usize = 4_096;
 
+/// Maximum number of problems that are kept for the page, and of characters of a problem's number.
+pub const MAX_PROBLEMS: usize = 20;
+const MAX_NUMBER: usize = 32;
+
 /// Actions of a telephone that its line has not yet taken. Further ones are ignored.
 const MAX_ACTIONS: usize = 64;
 
 /// Updates that a page may be behind before it gets a snapshot.
 const MAX_UPDATES: usize = 1_024;
-
-/// What a line must do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Answer the call.
-    PickUp,
-    /// Reject the call as busy.
-    Decline,
-    /// Send a key: a digit, `*` or `#`.
-    Press(char),
-    /// End the call.
-    HangUp,
-}
-
-/// What a line has understood of a prompt.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Heard {
-    /// It asks for these digits, then `#`.
-    Code(String),
-    /// It asks for `#`.
-    Pound,
-    /// It asks for the PIN, then `#`.
-    Pin,
-    /// It asks for the PIN, then these digits, then `#`.
-    PinAndCode(String),
-}
 
 /// How the telephones of an [`Exchange`] behave.
 #[derive(Clone)]
@@ -76,6 +68,7 @@ pub struct Exchange {
 struct State {
     telephones: Vec<Line>,
     calls: VecDeque<Call>,
+    problems: VecDeque<Problem>,
     last_call: u64,
 }
 
@@ -85,10 +78,19 @@ struct Line {
     actions: Option<mpsc::Sender<Action>>,
 }
 
+/// Why no telephone rings.
+#[derive(Debug)]
+pub enum NotRung {
+    /// The telephone is busy: the line rejects the call, and shows its messages with these.
+    Busy(CallSteps),
+    /// There are [`MAX_TELEPHONES`], none of which has the number. The exchange has reported this problem.
+    TooManyTelephones,
+}
+
 impl Exchange {
     /// Creates an exchange without telephones. They appear when they are called, or by [`Exchange::add`].
     pub fn new(behaviour: Behaviour) -> Self {
-        let state = State { telephones: Vec::new(), calls: VecDeque::new(), last_call: 0 };
+        let state = State { telephones: Vec::new(), calls: VecDeque::new(), problems: VecDeque::new(), last_call: 0 };
         Self { state: Arc::new(Mutex::new(state)), updates: broadcast::channel(MAX_UPDATES).0, behaviour }
     }
 
@@ -105,46 +107,69 @@ impl Exchange {
         // Under the lock, so that no update is missing or in both.
         let state = self.state.lock();
         let telephones = state.telephones.iter().map(|line| line.telephone.clone()).collect();
-        (Update::Snapshot { telephones, calls: state.calls.iter().cloned().collect() }, self.updates.subscribe())
+        let calls = state.calls.iter().cloned().collect();
+        let problems = state.problems.iter().cloned().collect();
+        (Update::Snapshot { telephones, calls, problems }, self.updates.subscribe())
+    }
+
+    /// Reports the end of the simulator to all that have subscribed, and waits until each has received it and
+    /// unsubscribed.
+    pub async fn end(&self) {
+        let _ = self.updates.send(Update::SimulatorEnded);
+        self.updates.closed().await;
+    }
+
+    /// Reports why a call was refused, or cannot succeed. The text is also logged, so it must not contain the number.
+    pub fn report_problem(&self, number: &str, text: &str) {
+        let number = number.chars().take(MAX_NUMBER).collect();
+        let problem = Problem { at: now(), number, text: cut(text) };
+        let mut state = self.state.lock();
+        if state.problems.len() == MAX_PROBLEMS {
+            state.problems.pop_front();
+        }
+        state.problems.push_back(problem.clone());
+        let _ = self.updates.send(Update::Problem(problem));
     }
 
     /// Rings the telephone with this number, for a call of a line (`sip`, `twilio_studio`). Call it within a tokio
     /// runtime.
     ///
-    /// `None` if the telephone is busy: the line rejects the call.
-    pub fn ring(&self, line: &'static str, number: &str, caller: &str) -> Option<IncomingCall> {
+    /// # Errors
+    /// No telephone rings.
+    pub fn ring(&self, line: &'static str, number: &str, caller: &str) -> Result<IncomingCall, NotRung> {
         let mut state = self.state.lock();
-        state.last_call += 1;
-        let id = state.last_call;
-        let call =
-            Call { id, number: number.to_owned(), caller: caller.to_owned(), line, result: None, steps: Vec::new() };
+        let id = state.last_call.saturating_add(1);
+        let Some(called) = state.line(number, self.behaviour.ending) else {
+            drop(state);
+            self.report_problem(number, NO_MORE_TELEPHONES);
+            return Err(NotRung::TooManyTelephones);
+        };
         let (sender, actions) = mpsc::channel(MAX_ACTIONS);
-        let telephone = state.line(number, self.behaviour.ending);
-        let ending = telephone.and_then(|line| {
-            if line.telephone.is_busy || line.telephone.state != TelephoneState::Idle {
-                return None;
-            }
-            line.actions = Some(sender);
-            line.telephone.state = TelephoneState::Ringing;
-            line.telephone.call = Some(id);
-            let _ = self.updates.send(Update::Telephone(line.telephone.clone()));
-            Some(line.telephone.ending)
-        });
+        let is_free = !called.telephone.is_busy && called.telephone.state == TelephoneState::Idle;
+        if is_free {
+            called.actions = Some(sender);
+            called.telephone.state = TelephoneState::Ringing;
+            called.telephone.call = Some(id);
+            let _ = self.updates.send(Update::Telephone(called.telephone.clone()));
+        }
+        let ending = called.telephone.ending;
+        state.last_call = id;
         if state.calls.len() == MAX_CALLS {
             state.calls.pop_front();
         }
+        let call =
+            Call { id, number: number.to_owned(), caller: caller.to_owned(), line, result: None, steps: Vec::new() };
         let _ = self.updates.send(Update::Call(call.clone()));
         state.calls.push_back(call);
         drop(state);
-        let Some(ending) = ending else {
+        if !is_free {
             self.end_call(id, "The telephone is busy.");
-            return None;
-        };
-        let (heard, hears) = watch::channel(None);
+            return Err(NotRung::Busy(CallSteps::new(self.clone(), id)));
+        }
         self.step(id, StepKind::Event, "The telephone rings.");
-        let operator = Operator { exchange: self.clone(), number: number.to_owned(), call: id, heard: hears };
-        let script = tokio::spawn(self.clone().run_ending(ending, operator));
-        Some(IncomingCall { exchange: self.clone(), id, number: number.to_owned(), actions, heard, script })
+        let (heard, hears) = watch::channel(None);
+        let script = self.clone().run_ending(ending, Operator::new(self.clone(), number, id, hears));
+        Ok(IncomingCall::new(self.clone(), id, actions, heard, tokio::spawn(script)))
     }
 
     async fn run_ending(self, ending: Ending, operator: Operator) {
@@ -153,7 +178,7 @@ impl Exchange {
             (Ending::ByHand, Some(after)) => {
                 tokio::time::sleep(after).await;
                 if operator.is_ringing() {
-                    self.step(operator.call, StepKind::Event, "No one picked up, so the simulator does.");
+                    self.step(operator.call(), StepKind::Event, "No one picked up, so the simulator does.");
                     ending::act(Ending::Approve, keys, operator).await;
                 }
             }
@@ -199,12 +224,7 @@ impl Exchange {
     }
 
     fn step(&self, call: u64, kind: StepKind, text: &str) {
-        let at = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
-        let mut end = text.len().min(MAX_STEP_BYTES);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        let step = Step { at, kind, text: text.get(..end).unwrap_or_default().to_owned() };
+        let step = Step { at: now(), kind, text: cut(text) };
         let mut state = self.state.lock();
         if let Some(call) = state.calls.iter_mut().find(|kept| kept.id == call)
             && call.steps.len() < MAX_STEPS
@@ -219,7 +239,7 @@ impl Exchange {
         let mut state = self.state.lock();
         if let Some(call) = state.calls.iter_mut().find(|call| call.id == id) {
             call.result = Some(result.to_owned());
-            let _ = self.updates.send(Update::Call(call.clone()));
+            let _ = self.updates.send(Update::CallEnded { call: id, result: result.to_owned() });
         }
         if let Some(line) = state.telephones.iter_mut().find(|line| line.telephone.call == Some(id)) {
             line.actions = None;
@@ -257,142 +277,21 @@ pub(crate) fn is_key(key: char) -> bool {
     key.is_ascii_digit() || key == '*' || key == '#'
 }
 
+fn now() -> String {
+    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
+}
+
+/// Returns a text without what exceeds the maximum.
+fn cut(text: &str) -> String {
+    text.get(..text.floor_char_boundary(MAX_STEP_BYTES)).unwrap_or_default().to_owned()
+}
+
 fn sentence(action: Action) -> String {
     match action {
         Action::PickUp => "Picked up.".to_owned(),
         Action::Decline => "Declined.".to_owned(),
         Action::Press(key) => format!("Pressed {key}."),
         Action::HangUp => "Hung up.".to_owned(),
-    }
-}
-
-/// A call that rings a telephone or was picked up. If it is dropped, the call has ended.
-pub struct IncomingCall {
-    exchange: Exchange,
-    id: u64,
-    number: String,
-    actions: mpsc::Receiver<Action>,
-    heard: watch::Sender<Option<Heard>>,
-    script: tokio::task::JoinHandle<()>,
-}
-
-impl IncomingCall {
-    /// Returns the number of the telephone.
-    pub fn number(&self) -> &str {
-        &self.number
-    }
-
-    /// Returns what shows messages of the call's protocol, also after its end.
-    pub fn steps(&self) -> CallSteps {
-        CallSteps { exchange: self.exchange.clone(), id: self.id }
-    }
-
-    /// Waits for what is done at the telephone. May be cancelled.
-    pub async fn next(&mut self) -> Action {
-        match self.actions.recv().await {
-            Some(action) => action,
-            // The sender is dropped only with the call.
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Shows something that the user of the telephone would notice.
-    pub fn event(&self, text: &str) {
-        self.exchange.step(self.id, StepKind::Event, text);
-    }
-
-    /// Plays audio: PCMU in Base64, a tenth of a second or so at once.
-    pub fn play(&self, pcmu: String) {
-        let _ = self.exchange.updates.send(Update::Audio { call: self.id, pcmu });
-    }
-
-    /// Speaks a sentence.
-    pub fn speak(&self, language: &str, text: &str) {
-        self.event(text);
-        let speech = Update::Speech { call: self.id, language: language.to_owned(), text: text.to_owned() };
-        let _ = self.exchange.updates.send(speech);
-    }
-
-    /// Reports what the prompt asks for, once it was said.
-    pub fn understood(&self, heard: Heard) {
-        let _ = self.heard.send(Some(heard));
-    }
-
-    /// Ends the call, with a sentence about how.
-    pub fn end(self, result: &str) {
-        self.exchange.end_call(self.id, result);
-    }
-}
-
-/// Shows messages of a call's protocol. Cheap to clone.
-#[derive(Clone)]
-pub struct CallSteps {
-    exchange: Exchange,
-    id: u64,
-}
-
-impl CallSteps {
-    /// Shows a message that PhoneGate sent. At most 4,096 bytes of it are kept.
-    pub fn received(&self, message: &str) {
-        self.exchange.step(self.id, StepKind::Received, message);
-    }
-
-    /// Shows a message that the simulator sent.
-    pub fn sent(&self, message: &str) {
-        self.exchange.step(self.id, StepKind::Sent, message);
-    }
-}
-
-impl Drop for IncomingCall {
-    fn drop(&mut self) {
-        self.script.abort();
-        let is_up = |line: &Line| line.telephone.call == Some(self.id);
-        let is_up = self.exchange.state.lock().telephones.iter().any(is_up);
-        if is_up {
-            self.exchange.end_call(self.id, "The call has ended.");
-        }
-    }
-}
-
-/// Acts at the telephone of one call.
-pub(crate) struct Operator {
-    exchange: Exchange,
-    number: String,
-    call: u64,
-    heard: watch::Receiver<Option<Heard>>,
-}
-
-impl Operator {
-    /// Does something at the telephone while it has this call. Returns whether it could be done, as
-    /// [`Exchange::act`].
-    pub(crate) fn act(&self, action: TelephoneAction) -> bool {
-        self.telephone().is_some() && self.exchange.act(&self.number, &action)
-    }
-
-    pub(crate) fn is_ringing(&self) -> bool {
-        self.telephone().is_some_and(|telephone| telephone.state == TelephoneState::Ringing)
-    }
-
-    /// Waits until the line has understood the prompt.
-    pub(crate) async fn heard(&mut self) -> Heard {
-        match self.heard.wait_for(Option::is_some).await.ok().and_then(|heard| heard.clone()) {
-            Some(heard) => heard,
-            // The call has ended, and its script with it.
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Waits until the line has understood another prompt than that of the last [`Operator::heard`].
-    pub(crate) async fn heard_again(&mut self) -> Heard {
-        // An error means that the call has ended, which `heard` finds as well.
-        let _ = self.heard.changed().await;
-        self.heard().await
-    }
-
-    fn telephone(&self) -> Option<Telephone> {
-        let state = self.exchange.state.lock();
-        let mut telephones = state.telephones.iter().map(|line| &line.telephone);
-        telephones.find(|telephone| telephone.call == Some(self.call)).cloned()
     }
 }
 

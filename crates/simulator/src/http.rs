@@ -37,12 +37,17 @@ pub(crate) struct Limits {
 
 /// The values of Host that name a server of this computer. Any other one is from a web page whose name was made to point
 /// to this computer (DNS rebinding).
-pub(crate) struct Hosts([String; 3]);
+pub(crate) struct Hosts(Vec<String>);
+
+/// The port that a browser leaves out of Host and Origin.
+const DEFAULT_PORT: u16 = 80;
 
 impl Hosts {
     /// Returns those of the server at this port.
     pub(crate) fn new(port: u16) -> Self {
-        Self(["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{port}")))
+        let names = ["127.0.0.1", "localhost", "[::1]"];
+        let without_port = names.into_iter().filter(|_| port == DEFAULT_PORT).map(str::to_owned);
+        Self(names.iter().map(|host| format!("{host}:{port}")).chain(without_port).collect())
     }
 
     /// Returns the Host of a request, which is one of these. An error says why it is not.
@@ -97,4 +102,24 @@ async fn serve_connection(stream: TcpStream, router: Router, header_within: Dura
     http.timer(TokioTimer::new()).header_read_timeout(header_within).max_buf_size(MAX_HEADER_BYTES);
     // An error is the client's: it closed the connection, was too slow, or does not speak HTTP.
     let _ = http.serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn a_host_without_port_is_that_of_port_80_only() {
+        for host in ["127.0.0.1", "localhost", "[::1]"] {
+            let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static(host))]);
+            assert_eq!(Hosts::new(80).check(&headers), Ok(host));
+            assert!(Hosts::new(8080).check(&headers).is_err(), "{host}");
+        }
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("127.0.0.1:80"))]);
+        assert_eq!(Hosts::new(80).check(&headers), Ok("127.0.0.1:80"));
+        let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static("phonegate.example"))]);
+        assert!(Hosts::new(80).check(&headers).is_err());
+    }
 }

@@ -71,6 +71,17 @@ pub enum StepKind {
     Sent,
 }
 
+/// Why a call was refused, or cannot succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// When, in UTC (RFC 3339).
+    pub at: String,
+    /// The number that was called, as the line received it. Cut after 32 characters.
+    pub number: String,
+    /// What the problem is, and what to do. Without the number, so that it can be logged.
+    pub text: String,
+}
+
 /// An update of the page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -81,11 +92,22 @@ pub enum Update {
         telephones: Vec<Telephone>,
         /// The latest calls, the oldest first.
         calls: Vec<Call>,
+        /// The latest problems, the oldest first.
+        problems: Vec<Problem>,
     },
     /// A telephone that is new or has changed.
     Telephone(Telephone),
-    /// A call that is new or has ended, with its steps.
+    /// A new call.
     Call(Call),
+    /// The end of a call.
+    CallEnded {
+        /// The call.
+        call: u64,
+        /// How it ended, in a sentence.
+        result: String,
+    },
+    /// A new problem.
+    Problem(Problem),
     /// A further step of a call.
     Step {
         /// The call.
@@ -109,6 +131,8 @@ pub enum Update {
         /// The sentence.
         text: String,
     },
+    /// The simulator ends: the last update.
+    SimulatorEnded,
 }
 
 /// What is done at a telephone.

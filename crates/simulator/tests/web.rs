@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use phonegate_simulator::ending::{Ending, Keys};
-use phonegate_simulator::exchange::{Action, Behaviour, Exchange, IncomingCall};
+use phonegate_simulator::exchange::{Action, Behaviour, Exchange, IncomingCall, MAX_TELEPHONES};
 use phonegate_simulator::web::{MAX_BODY_BYTES, MAX_CONNECTIONS, WebServer};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -250,7 +250,7 @@ async fn the_server_listens_on_loopback_only() {
 async fn a_page_sees_a_call_from_its_ring_to_its_end() {
     let rig = Rig::start().await;
     let mut updates = rig.updates().await;
-    assert_eq!(updates.next().await, json!({ "type": "snapshot", "telephones": [], "calls": [] }));
+    assert_eq!(updates.next().await, json!({ "type": "snapshot", "telephones": [], "calls": [], "problems": [] }));
     let mut call = rig.ring();
     assert_eq!(updates.next_of("telephone").await["state"], "ringing");
     assert_eq!(updates.next_of("call").await["caller"], "+14255550100");
@@ -266,7 +266,7 @@ async fn a_page_sees_a_call_from_its_ring_to_its_end() {
         assert_eq!((press.status, call.next().await), (204, Action::Press(key)));
     }
     call.end("PhoneGate hung up.");
-    assert_eq!(updates.next_of("call").await["result"], "PhoneGate hung up.");
+    assert_eq!(updates.next_of("call_ended").await["result"], "PhoneGate hung up.");
     let snapshot = rig.updates().await.next().await;
     let texts: Vec<_> = snapshot["calls"][0]["steps"].as_array().unwrap().iter().map(|step| &step["text"]).collect();
     assert!(texts.contains(&&json!("Pressed 7.")), "{texts:?}");
@@ -280,14 +280,15 @@ async fn a_telephone_is_added_by_its_number() {
     let added = rig.post("/telephones", r#"{"number":"+1 (425) 555-1212"}"#).await;
     assert_eq!((added.status, added.body.as_str()), (200, r#"{"number":"+14255551212"}"#));
     assert_eq!(updates.next_of("telephone").await["number"], NUMBER);
-    for body in [r#"{"number":"alice"}"#, r#"{"number":""}"#, r#"{"number":"<b>"}"#] {
-        assert_refused(&rig.post("/telephones", body).await, 400, "no telephone number");
+    for number in ["alice", "", "<b>", "4255551212", "14255551212"] {
+        let reply = rig.post("/telephones", &json!({ "number": number }).to_string()).await;
+        assert_refused(&reply, 400, "write it with + and the country code");
     }
-    for n in 2.. {
-        let reply = rig.post("/telephones", &json!({ "number": n.to_string() }).to_string()).await;
-        if reply.status != 200 {
-            assert_refused(&reply, 409, "too many telephones");
-            break;
+    for n in 1..=MAX_TELEPHONES {
+        let reply = rig.post("/telephones", &json!({ "number": format!("+1425555{n:04}") }).to_string()).await;
+        match n < MAX_TELEPHONES {
+            true => assert_eq!(reply.status, 200, "{n}: {}", reply.body),
+            false => assert_refused(&reply, 409, &format!("has {MAX_TELEPHONES} telephones, which is its maximum")),
         }
     }
 }
@@ -376,7 +377,20 @@ async fn a_page_that_is_too_slow_gets_a_snapshot() {
     let snapshot = updates.next_of("snapshot").await;
     assert_eq!(snapshot["telephones"][0]["state"], "ringing");
     call.end("PhoneGate hung up.");
-    assert_eq!(updates.next_of("call").await["result"], "PhoneGate hung up.");
+    assert_eq!(updates.next_of("call_ended").await["result"], "PhoneGate hung up.");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_page_is_sent_the_end_of_the_simulator() {
+    let rig = Rig::start().await;
+    let mut pages = [rig.updates().await, rig.updates().await];
+    for page in &mut pages {
+        page.next_of("snapshot").await;
+    }
+    timeout(EVENT_TIMEOUT, rig.exchange.end()).await.expect("both have received it");
+    for page in &mut pages {
+        assert_eq!(page.next_of("simulator_ended").await, json!({ "type": "simulator_ended" }));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

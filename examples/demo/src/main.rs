@@ -26,6 +26,9 @@ use serde_json::json;
 /// The time after which a call that was not picked up approves by itself.
 const APPROVE_AFTER: Duration = Duration::from_secs(20);
 
+/// Maximum time until pages have received the end.
+const END_WITHIN: Duration = Duration::from_secs(1);
+
 /// The interval in which the end of the call is looked for.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -49,7 +52,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let callee = runtime.block_on(sip::listen(exchange.clone(), address, Arc::new(recordings()?)))?;
-    let web = runtime.block_on(WebServer::bind(0, exchange))?;
+    let web = runtime.block_on(WebServer::bind(0, exchange.clone()))?;
     let url = web.url();
     runtime.spawn(web.serve());
 
@@ -74,8 +77,8 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 
     let mut program = Command::new(place_call);
     let ended = run(program.args([library, number]).env("PHONEGATE_CONFIG", &config), &interrupted)?;
-    // The page shows the end of the call for as long as a browser needs to draw it.
-    std::thread::sleep(POLL);
+    // An open page receives the end of the call before this, so it shows it.
+    let _ = runtime.block_on(async { tokio::time::timeout(END_WITHIN, exchange.end()).await });
     runtime.shutdown_timeout(POLL);
     Ok(match ended {
         Some(status) if status.success() => ExitCode::SUCCESS,

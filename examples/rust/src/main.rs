@@ -41,7 +41,7 @@ fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
 
     let id = CString::new(arguments.next().unwrap_or_else(|| uuid::Uuid::new_v4().to_string()))?;
     let number = CString::new(number)?;
-    println!("Calling. The library's own words:");
+    println!("Calling. The library logs:");
     // SAFETY: from here on all texts are NUL-terminated and outlive the calls, and the callback is a static function.
     unsafe { set_log_callback(Some(show), std::ptr::null_mut()) };
     let mut now = unsafe { initiate(number.as_ptr(), id.as_ptr(), std::ptr::null()) };

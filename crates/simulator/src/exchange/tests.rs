@@ -36,25 +36,38 @@ async fn what_is_done_at_a_telephone_reaches_its_line() {
 async fn a_telephone_has_one_call_at_a_time() {
     let exchange = exchange(Ending::ByHand);
     let call = exchange.ring("sip", NUMBER, "").unwrap();
-    assert!(exchange.ring("sip", NUMBER, "").is_none());
+    assert!(matches!(exchange.ring("sip", NUMBER, ""), Err(NotRung::Busy(_))));
     drop(call);
-    assert!(exchange.ring("sip", NUMBER, "").is_some(), "a dropped call has ended");
+    assert!(exchange.ring("sip", NUMBER, "").is_ok(), "a dropped call has ended");
     assert!(exchange.act(NUMBER, &TelephoneAction::SetBusy { busy: true }));
-    assert!(exchange.ring("sip", NUMBER, "").is_none());
+    let Err(NotRung::Busy(steps)) = exchange.ring("sip", NUMBER, "") else { panic!("the telephone is busy") };
+    steps.received("INVITE");
+    let Update::Snapshot { calls, problems, .. } = exchange.subscribe().0 else { panic!("no snapshot") };
+    let call = calls.last().unwrap();
+    assert_eq!(call.result.as_deref(), Some("The telephone is busy."));
+    assert_eq!(call.steps.last().map(|step| step.text.as_str()), Some("INVITE"), "its messages are shown");
+    assert_eq!(problems, []);
 }
 
 #[tokio::test]
 async fn telephones_calls_and_steps_are_limited() {
     let exchange = exchange(Ending::ByHand);
     for n in 0..MAX_TELEPHONES {
-        assert!(exchange.ring("sip", &n.to_string(), "").is_some());
+        assert!(exchange.ring("sip", &n.to_string(), "").is_ok());
     }
-    assert!(exchange.ring("sip", "one more", "").is_none());
+    for n in 0..2 * MAX_PROBLEMS {
+        let number = format!("{n} more {}", "9".repeat(100));
+        assert!(matches!(exchange.ring("sip", &number, ""), Err(NotRung::TooManyTelephones)));
+    }
     let call = exchange.ring("sip", "0", "").unwrap();
     for _ in 0..2 * MAX_STEPS {
         call.steps().received(&"ü".repeat(MAX_STEP_BYTES));
     }
-    let Update::Snapshot { telephones, calls } = exchange.subscribe().0 else { panic!("no snapshot") };
+    let Update::Snapshot { telephones, calls, problems } = exchange.subscribe().0 else { panic!("no snapshot") };
+    assert_eq!(problems.len(), MAX_PROBLEMS);
+    let last = problems.last().unwrap();
+    assert!(last.number.starts_with("39 more 999") && last.number.len() <= MAX_NUMBER, "{last:?}");
+    assert!(last.text.starts_with(&format!("The simulator has {MAX_TELEPHONES} telephones, which is its maximum:")));
     assert_eq!((telephones.len(), calls.len()), (MAX_TELEPHONES, MAX_CALLS));
     let steps = &calls.last().unwrap().steps;
     assert_eq!(steps.len(), MAX_STEPS);

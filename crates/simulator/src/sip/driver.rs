@@ -17,11 +17,14 @@ use super::audio::{Receiver, Sender};
 use super::call::{Call, Invitation, Output};
 use super::network::{Network, PORT_ATTEMPTS};
 use super::requests::{self, Peer};
-use crate::exchange::{Action, CallSteps, Exchange, IncomingCall};
+use crate::exchange::{Action, CallSteps, Exchange, IncomingCall, NO_MORE_TELEPHONES, NotRung};
 use crate::recognition::{Recognizer, Recordings, sentence};
 
 /// The audio that is played at once, in samples: 100 ms.
 const PLAYED: usize = 5 * PACKET_SAMPLES as usize;
+
+/// Why a call is refused if the ports of the computer are exhausted.
+const NO_PORTS: &str = "The computer has no free port for the audio, so the simulator refused the call.";
 
 /// A call that begins.
 pub(super) struct NewCall {
@@ -35,19 +38,32 @@ pub(super) struct NewCall {
 /// Runs a call until nothing more of it is expected.
 pub(super) async fn run(new: NewCall, network: Network, exchange: Exchange, recordings: Arc<Recordings>) {
     let NewCall { invitation, sip, mut messages } = new;
-    let Ok((socket, _rtcp)) = bind_audio(sip.ip()).await else {
-        // The ports of the machine are exhausted.
-        let refusal = requests::response(&invitation.invite, invitation.peer, 503, "simulator");
-        if let Some((to, bytes)) = requests::finish(refusal, invitation.peer) {
-            network.send(to, bytes).await;
+    // Messages are shown also after the end, and those of a call that finds its telephone busy.
+    let (mut telephone, steps) = match exchange.ring("sip", &invitation.number, &invitation.caller) {
+        Ok(telephone) => {
+            let steps = telephone.steps();
+            (Some(telephone), steps)
         }
-        return;
+        Err(NotRung::Busy(steps)) => (None, steps),
+        Err(NotRung::TooManyTelephones) => return refuse(&invitation, NO_MORE_TELEPHONES, &network).await,
     };
-    let Ok(rtp) = socket.local_addr() else { return };
-    let mut telephone = exchange.ring("sip", &invitation.number, &invitation.caller);
-    // Messages are shown also after the end.
-    let steps = telephone.as_ref().map(IncomingCall::steps);
-    show_received(steps.as_ref(), &invitation.invite);
+    show_received(&steps, &invitation.invite);
+    let mut audio = match &telephone {
+        Some(_) => bind_audio(sip.ip()).await.ok(),
+        None => None,
+    };
+    let rtp = match (&audio, telephone.is_some()) {
+        (Some(Audio { address, .. }), _) => *address,
+        // It is declined, so its address for audio is not used.
+        (None, false) => SocketAddr::new(sip.ip(), 0),
+        (None, true) => {
+            exchange.report_problem(&invitation.number, NO_PORTS);
+            if let Some(telephone) = telephone.take() {
+                telephone.end(NO_PORTS);
+            }
+            return refuse(&invitation, NO_PORTS, &network).await;
+        }
+    };
     let began = Instant::now();
     let random = fastrand::u64(..);
     let mut call = Call::new(Duration::ZERO, invitation, sip, rtp, random);
@@ -63,14 +79,13 @@ pub(super) async fn run(new: NewCall, network: Network, exchange: Exchange, reco
         while let Some(output) = call.poll_output() {
             match output {
                 Output::Send(to, bytes) => {
-                    if let Some(steps) = &steps {
-                        steps.sent(&String::from_utf8_lossy(&bytes));
-                    }
+                    steps.sent(&String::from_utf8_lossy(&bytes));
                     network.send(to, bytes).await;
                 }
                 Output::Media(remote) => sound.remote = Some(remote),
                 Output::Ended(result) => {
                     sound.remote = None;
+                    audio = None;
                     if let Some(telephone) = telephone.take() {
                         telephone.end(result);
                     }
@@ -83,7 +98,7 @@ pub(super) async fn run(new: NewCall, network: Network, exchange: Exchange, reco
         tokio::select! {
             message = messages.recv() => {
                 let Some((message, peer)) = message else { return };
-                show_received(steps.as_ref(), &message);
+                show_received(&steps, &message);
                 call.receive(began.elapsed(), &message, peer);
             }
             action = next_action(&mut telephone) => match action {
@@ -93,11 +108,11 @@ pub(super) async fn run(new: NewCall, network: Network, exchange: Exchange, reco
                 Action::Press(key) => sound.press(key, telephone.as_ref()),
             },
             _ = ticks.tick(), if sound.remote.is_some() => {
-                if let Some((packet, to)) = sound.next_packet() {
-                    let _ = socket.send_to(&packet, to).await;
+                if let (Some((packet, to)), Some(audio)) = (sound.next_packet(), &audio) {
+                    let _ = audio.rtp.send_to(&packet, to).await;
                 }
             }
-            received = socket.recv_from(&mut packet), if sound.remote.is_some() => {
+            received = receive(audio.as_ref(), &mut packet), if sound.remote.is_some() => {
                 if let (Ok((length, from)), Some(telephone)) = (received, &telephone) {
                     sound.receive(packet.get(..length).unwrap_or_default(), from, telephone);
                 }
@@ -107,24 +122,46 @@ pub(super) async fn run(new: NewCall, network: Network, exchange: Exchange, reco
     }
 }
 
-/// Binds a port for audio, and the next one, to which PhoneGate sends RTCP. That is not read.
-async fn bind_audio(ip: IpAddr) -> io::Result<(UdpSocket, UdpSocket)> {
+/// Refuses a call for which no telephone rings, with the first clause of a problem.
+async fn refuse(invitation: &Invitation, problem: &str, network: &Network) {
+    let phrase = problem.split(':').next().unwrap_or_default();
+    let refusal = requests::refusal(&invitation.invite, invitation.peer, (503, phrase), "simulator");
+    if let Some((to, bytes)) = requests::finish(refusal, invitation.peer) {
+        network.send(to, bytes).await;
+    }
+}
+
+/// The sockets of a call's audio.
+struct Audio {
+    rtp: UdpSocket,
+    /// The port after that of `rtp`, to which PhoneGate sends RTCP. That is not read.
+    _rtcp: UdpSocket,
+    /// The address of `rtp`.
+    address: SocketAddr,
+}
+
+async fn bind_audio(ip: IpAddr) -> io::Result<Audio> {
     let mut attempt = 0;
     loop {
         let rtp = UdpSocket::bind((ip, 0)).await?;
-        let rtcp = UdpSocket::bind((ip, rtp.local_addr()?.port().wrapping_add(1))).await;
-        match rtcp {
-            Ok(rtcp) => return Ok((rtp, rtcp)),
+        let address = rtp.local_addr()?;
+        match UdpSocket::bind((ip, address.port().wrapping_add(1))).await {
+            Ok(rtcp) => return Ok(Audio { rtp, _rtcp: rtcp, address }),
             Err(error) if attempt == PORT_ATTEMPTS => return Err(error),
             Err(_) => attempt += 1,
         }
     }
 }
 
-fn show_received(steps: Option<&CallSteps>, message: &Message) {
-    if let Some(steps) = steps {
-        steps.received(&String::from_utf8_lossy(message.as_bytes()));
+async fn receive(audio: Option<&Audio>, packet: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    match audio {
+        Some(audio) => audio.rtp.recv_from(packet).await,
+        None => std::future::pending().await,
     }
+}
+
+fn show_received(steps: &CallSteps, message: &Message) {
+    steps.received(&String::from_utf8_lossy(message.as_bytes()));
 }
 
 async fn next_action(telephone: &mut Option<IncomingCall>) -> Action {

@@ -18,6 +18,7 @@ use super::call::Invitation;
 use super::driver::{self, NewCall};
 use super::requests::{self, Peer};
 use crate::exchange::Exchange;
+use crate::number::is_e164;
 use crate::recognition::Recordings;
 
 /// Maximum number of TCP connections. Further ones are closed.
@@ -34,6 +35,14 @@ pub(super) const PORT_ATTEMPTS: usize = 20;
 
 /// The time until the next attempt when a connection could not be accepted, such as for lack of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// Why a call is refused if there are too many, and what to do.
+const NO_MORE_CALLS: &str = "A call over SIP was refused with 503, because the simulator has 500 calls, with those that ended \
+    in the last half minute: call again later.";
+
+/// Why a call is refused with 484, and what to do.
+const NOT_E164: &str = "A call over SIP was refused with 484, because its number is not in E.164 with +: set `number_format` \
+    of the backend to e164_plus, and remove `number_prefix`.";
 
 /// The bytes of a stream that are read at once.
 const CHUNK: usize = 16 * 1024;
@@ -215,6 +224,11 @@ impl Server {
         let call_id = essentials.call_id.to_owned();
         let is_full = self.calls.len() >= MAX_CALLS;
         match invitation {
+            Ok(invitation) if !is_e164(&invitation.number) => {
+                self.exchange.report_problem(&invitation.number, NOT_E164);
+                let refusal = requests::refusal(&message, peer, (484, "The number is not in E.164 with +"), &self.tag);
+                self.send(requests::finish(refusal, peer)).await;
+            }
             Ok(invitation) if !is_full => {
                 let (sender, messages) = mpsc::channel(MAX_WAITING);
                 self.calls.insert(call_id, sender);
@@ -222,7 +236,11 @@ impl Server {
                 let (network, exchange) = (self.network.clone(), self.exchange.clone());
                 self.tasks.spawn(driver::run(call, network, exchange, Arc::clone(&self.recordings)));
             }
-            Ok(_) => self.send(requests::finish(requests::response(&message, peer, 503, &self.tag), peer)).await,
+            Ok(invitation) => {
+                self.exchange.report_problem(&invitation.number, NO_MORE_CALLS);
+                let refusal = requests::refusal(&message, peer, (503, "The simulator has too many calls"), &self.tag);
+                self.send(requests::finish(refusal, peer)).await;
+            }
             Err(refusal) => self.send(requests::finish(refusal, peer)).await,
         }
     }

@@ -36,6 +36,11 @@ pub(super) fn response(request: &Message, peer: Peer, status: u16, to_tag: &str)
     ResponseBuilder::new(request, peer.address, status, (PRODUCT, to_tag))
 }
 
+/// Begins a response that refuses a call, with a reason phrase of its own: PhoneGate shows it.
+pub(super) fn refusal(request: &Message, peer: Peer, status: (u16, &str), to_tag: &str) -> ResponseBuilder {
+    ResponseBuilder::with_phrase(request, peer.address, status, (PRODUCT, to_tag))
+}
+
 /// Returns the bytes of a response, and where they are sent. `None` if the request cannot be answered.
 pub(super) fn finish(response: ResponseBuilder, peer: Peer) -> Option<(Peer, Vec<u8>)> {
     let (address, bytes) = response.build().ok()?;

@@ -1,6 +1,7 @@
 //! The resources: the flow and its Executions.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
@@ -10,11 +11,13 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::fit::misfit;
 use super::flow::Flow;
 use super::server::Refusal;
-use super::walk::{Input, Walk};
+use super::walk::{Effect, Input, Walk};
 use super::{ACCOUNT_SID, FLOW_SID, Pace, call};
-use crate::exchange::{CallSteps, Exchange};
+use crate::exchange::{CallSteps, Exchange, NO_MORE_TELEPHONES, NotRung};
+use crate::number::is_e164;
 
 /// Maximum number of Executions. The oldest one that has ended makes place for a new one.
 const MAX_EXECUTIONS: usize = 200;
@@ -27,6 +30,10 @@ const MAX_SHOWN: usize = 32;
 
 /// The name of a flow if the simulator is given its definition.
 const FLOW_NAME: &str = "PhoneGate";
+
+/// Why a call is refused with 21211, and what to do.
+const NOT_E164: &str = "A call by Twilio Studio was refused with error 21211, because its number is not in E.164: write it \
+    with + and the country code.";
 
 /// The form of a request.
 pub(super) type Form = HashMap<String, String>;
@@ -51,6 +58,7 @@ struct State {
 
 struct Published {
     flow: Arc<Flow>,
+    definition: Value,
     name: String,
     revision: u64,
     at: String,
@@ -66,10 +74,11 @@ pub(super) struct Execution {
     pub(super) walk: Mutex<Walk>,
     /// Notified when the walk was ended by request.
     pub(super) stopped: Notify,
-    /// Where its requests are shown. Unset if its telephone was busy.
+    /// Where its requests are shown. Unset if it rings no telephone.
     steps: OnceLock<CallSteps>,
-    /// The reply that was shown last to each request.
-    shown: Mutex<HashMap<String, String>>,
+    /// The hash of the reply that was shown last to each request, by the request's hash.
+    shown: Mutex<HashMap<u64, u64>>,
+    hashes: RandomState,
 }
 
 /// What is to be done with a request.
@@ -174,6 +183,7 @@ impl Studio {
             return Err(Refusal::invalid(format!("Unknown parameter {unknown:?}")));
         }
         if !is_e164(to) {
+            self.0.exchange.report_problem(to, NOT_E164);
             return Err(Refusal::new(400, 21211, format!("The 'To' number {to:?} is not a valid phone number.")));
         }
         if !is_e164(from) {
@@ -187,7 +197,7 @@ impl Studio {
         if !parameters.is_object() {
             return Err(Refusal::invalid("Parameters is not a JSON object"));
         }
-        let execution = {
+        let (execution, misfit) = {
             let mut state = self.0.state.lock();
             let flow = state.flow.as_ref().map(|published| Arc::clone(&published.flow));
             let flow = flow.ok_or_else(|| Refusal::not_found(path))?;
@@ -196,17 +206,37 @@ impl Studio {
                 return Err(Refusal::new(409, 20409, "An Execution is already active for this contact"));
             }
             state.make_place()?;
+            let misfit = misfit(&flow, &parameters);
             let execution = Arc::new(Execution::new(flow, (from, to), &parameters, self.0.pace));
             state.executions.push_back(Arc::clone(&execution));
-            execution
+            (execution, misfit)
         };
         if execution.walk.lock().is_ringing() {
             match self.0.exchange.ring("twilio_studio", to, from) {
-                Some(incoming) => {
+                Ok(incoming) => {
                     let _ = execution.steps.set(incoming.steps());
                     tokio::spawn(call::run(incoming, Arc::clone(&execution)));
                 }
-                None => execution.walk.lock().handle(Input::Busy, execution.started.elapsed()),
+                Err(NotRung::Busy(steps)) => {
+                    let mut walk = execution.walk.lock();
+                    walk.handle(Input::Busy, execution.started.elapsed());
+                    for effect in walk.take_effects() {
+                        if let Effect::Report(text) = effect {
+                            steps.event(&text);
+                        }
+                    }
+                    let _ = execution.steps.set(steps);
+                }
+                Err(NotRung::TooManyTelephones) => {
+                    self.0.state.lock().executions.retain(|kept| !Arc::ptr_eq(kept, &execution));
+                    return Err(Refusal::invalid(NO_MORE_TELEPHONES));
+                }
+            }
+        }
+        if let Some(misfit) = misfit {
+            self.0.exchange.report_problem(to, &misfit);
+            if let Some(steps) = execution.steps.get() {
+                steps.event(&misfit);
             }
         }
         let mut resource = execution.resource();
@@ -218,9 +248,10 @@ impl Studio {
 }
 
 impl State {
-    fn publish(&mut self, flow: Flow, name: &str) {
+    fn publish(&mut self, (flow, definition): (Flow, Value), name: &str) {
         self.revision = self.revision.saturating_add(1);
-        self.flow = Some(Published { flow: Arc::new(flow), name: name.to_owned(), revision: self.revision, at: now() });
+        let (flow, name, revision) = (Arc::new(flow), name.to_owned(), self.revision);
+        self.flow = Some(Published { flow, definition, name, revision, at: now() });
     }
 
     /// Makes place for a further Execution.
@@ -243,7 +274,7 @@ impl Published {
         json!({
             "sid": FLOW_SID, "account_sid": ACCOUNT_SID, "friendly_name": self.name, "status": "published",
             "revision": self.revision, "valid": true, "errors": [], "warnings": [], "commit_message": null,
-            "definition": self.flow.definition, "date_created": self.at, "date_updated": self.at,
+            "definition": self.definition, "date_created": self.at, "date_updated": self.at,
         })
     }
 }
@@ -262,6 +293,7 @@ impl Execution {
             stopped: Notify::new(),
             steps: OnceLock::new(),
             shown: Mutex::default(),
+            hashes: RandomState::new(),
         }
     }
 
@@ -295,8 +327,8 @@ impl Execution {
         if shown.len() >= MAX_SHOWN {
             shown.clear();
         }
-        let before = shown.insert(request.to_owned(), reply.to_owned());
-        if before.is_none_or(|before| before != reply) {
+        let reply_hash = self.hashes.hash_one(reply);
+        if shown.insert(self.hashes.hash_one(request), reply_hash) != Some(reply_hash) {
             steps.received(request);
             steps.sent(reply);
         }
@@ -304,7 +336,7 @@ impl Execution {
 }
 
 /// Returns the flow of a request to install it, and its name.
-fn definition(form: &Form) -> Result<(Flow, String), Refusal> {
+fn definition(form: &Form) -> Result<((Flow, Value), String), Refusal> {
     let invalid = |problem: &str| Refusal::new(422, 20001, format!("Flow definition is invalid: {problem}"));
     let name = form.get("FriendlyName").filter(|name| !name.is_empty() && name.len() <= 256);
     let name = name.ok_or_else(|| invalid("FriendlyName is missing, or too long"))?;
@@ -314,11 +346,6 @@ fn definition(form: &Form) -> Result<(Flow, String), Refusal> {
     let definition = form.get("Definition").ok_or_else(|| invalid("Definition is missing"))?;
     let flow = Flow::parse(definition).map_err(|problem| invalid(&problem))?;
     Ok((flow, name.clone()))
-}
-
-fn is_e164(number: &str) -> bool {
-    let digits = number.strip_prefix('+').unwrap_or_default();
-    (7..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn now() -> String {

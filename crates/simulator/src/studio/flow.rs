@@ -2,11 +2,13 @@
 //!
 //! It knows the widgets that PhoneGate's flow has: <https://www.twilio.com/docs/studio/widget-library>.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+
+use super::template;
 
 /// Maximum number of widgets, and of transitions of one.
 const MAX_WIDGETS: usize = 2_000;
@@ -16,12 +18,11 @@ const MAX_TEXT: usize = 4_096;
 
 /// A published flow.
 pub(super) struct Flow {
-    pub(super) definition: Value,
     pub(super) initial: String,
     /// The name of the widget that calls.
     pub(super) call: String,
-    /// Whether calls ask for a PIN, by the description that PhoneGate gives its flow.
-    pub(super) asks_for_pin: bool,
+    /// The settings that PhoneGate made the flow for, such as `method=code attempts=2`.
+    description: String,
     widgets: HashMap<String, Widget>,
 }
 
@@ -126,9 +127,11 @@ struct Transition {
 }
 
 impl Flow {
+    /// Reads a definition, and returns it as JSON too.
+    ///
     /// # Errors
     /// Studio would refuse the definition, or the simulator does not know a widget. Text: why, in a sentence.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(super) fn parse(text: &str) -> Result<(Self, Value), String> {
         let definition: Value = serde_json::from_str(text).map_err(|error| format!("it is no JSON: {error}"))?;
         let Definition { description, states, initial_state: initial } =
             Definition::deserialize(&definition).map_err(|error| error.to_string())?;
@@ -158,8 +161,27 @@ impl Flow {
         if let Some(unknown) = unknown {
             return Err(format!("a transition leads to {unknown:?}, which does not exist"));
         }
-        let asks_for_pin = description.split_whitespace().any(|word| word.starts_with("method=pin"));
-        Ok(Self { definition, initial, call, asks_for_pin, widgets })
+        Ok((Self { initial, call, description, widgets }, definition))
+    }
+
+    /// Returns a setting that the flow was made for, by the description that PhoneGate gives its flow.
+    pub(super) fn made_for(&self, key: &str) -> Option<&str> {
+        let mut settings = self.description.split_whitespace().filter_map(|word| word.split_once('='));
+        settings.find(|(known, _)| *known == key).map(|(_, value)| value)
+    }
+
+    /// Returns whether calls ask for a PIN.
+    pub(super) fn asks_for_pin(&self) -> bool {
+        self.made_for("method").is_some_and(|method| method.starts_with("pin"))
+    }
+
+    /// Returns the numbers of the codes that the flow says: `1` for `{{flow.data.spoken_1}}`.
+    pub(super) fn spoken_codes(&self) -> BTreeSet<&str> {
+        let gathers = self.widgets.values().filter_map(|widget| match widget {
+            Widget::Gather(gather) => template::first_code(&gather.speech.text),
+            _ => None,
+        });
+        gathers.map(|(number, _)| number).collect()
     }
 
     pub(super) fn widget(&self, name: &str) -> Option<&Widget> {

@@ -10,11 +10,13 @@
 //! | `executions` | the resources: the flow and its Executions |
 //! | `call` | connects a telephone with a walk |
 //! | `walk` | a call's way through a flow, without I/O |
+//! | `fit` | whether a call fits the published flow |
 //! | `flow` | what Studio refuses in a definition, and its widgets |
 //! | `template` | the variables in texts |
 
 mod call;
 mod executions;
+mod fit;
 mod flow;
 mod server;
 mod template;

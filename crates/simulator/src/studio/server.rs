@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::executions::{Form, Studio};
@@ -30,8 +31,15 @@ const TOO_MANY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: application/json\r\n\r\n\
     {\"code\":20503,\"message\":\"Too many connections\",\"status\":503}";
 
-/// Maximum size of a request's body, in bytes. A flow with all languages and ten attempts has 600,000.
-const MAX_BODY: usize = 2 << 20;
+/// Maximum size of the body of a request that installs a flow, in bytes. A flow with all languages and ten attempts has
+/// 600,000.
+const MAX_FLOW_BODY: usize = 2 << 20;
+
+/// Maximum size of the body of any other request, in bytes.
+const MAX_BODY: usize = 64 << 10;
+
+/// Maximum number of requests that may install a flow at once. Others wait.
+const MAX_INSTALLS: usize = 4;
 
 /// Maximum time to receive a request's body.
 const BODY_LIMIT: Duration = Duration::from_secs(10);
@@ -68,16 +76,18 @@ impl Refusal {
 struct Server {
     studio: Studio,
     hosts: Arc<Hosts>,
+    installs: Arc<Semaphore>,
 }
 
 /// Serves at this port until it is dropped.
 pub(super) async fn serve(listener: TcpListener, port: u16, studio: Studio) {
     let limits = Limits { connections: MAX_CONNECTIONS, too_many: TOO_MANY, header_within: HEADER_WITHIN };
-    let server = Server { studio, hosts: Arc::new(Hosts::new(port)) };
+    let (hosts, installs) = (Arc::new(Hosts::new(port)), Arc::new(Semaphore::new(MAX_INSTALLS)));
+    let server = Server { studio, hosts, installs };
     http::serve(listener, Router::new().fallback(answer).with_state(server), limits).await;
 }
 
-async fn answer(State(Server { studio, hosts }): State<Server>, request: Request) -> Response {
+async fn answer(State(Server { studio, hosts, installs }): State<Server>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     if let Err(problem) = hosts.check(&parts.headers) {
         return refused(&Refusal::new(403, 20403, problem));
@@ -86,21 +96,28 @@ async fn answer(State(Server { studio, hosts }): State<Server>, request: Request
     if parts.headers.contains_key(header::ORIGIN) {
         return refused(&Refusal::new(403, 20403, "The request is from a web page."));
     }
-    let body = match timeout(BODY_LIMIT, to_bytes(body, MAX_BODY)).await {
+    if !is_authenticated(&parts.headers) {
+        return refused(&Refusal::new(401, 20003, "Authenticate"));
+    }
+    let path: Vec<_> = parts.uri.path().trim_start_matches('/').split('/').collect();
+    let is_install = parts.method == "POST" && matches!(path.as_slice(), ["v2", "Flows"] | ["v2", "Flows", _]);
+    let _permit = match is_install {
+        // The semaphore is never closed.
+        true => installs.acquire().await.ok(),
+        false => None,
+    };
+    let most = if is_install { MAX_FLOW_BODY } else { MAX_BODY };
+    let body = match timeout(BODY_LIMIT, to_bytes(body, most)).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => return refused(&Refusal::new(413, 20413, "Request entity too large")),
         Err(_) => return refused(&Refusal::new(408, 20408, "The request did not arrive in time")),
     };
-    if !is_authenticated(&parts.headers) {
-        return refused(&Refusal::new(401, 20003, "Authenticate"));
-    }
     let is_form =
         parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/x-www-form-urlencoded");
     if parts.method == "POST" && !is_form {
         return refused(&Refusal::new(415, 20415, "Unsupported Media Type"));
     }
     let form: Form = form_urlencoded::parse(&body).into_owned().collect();
-    let path: Vec<_> = parts.uri.path().trim_start_matches('/').split('/').collect();
     match studio.answer(parts.method.as_str(), &path, &form) {
         Ok(answered) => {
             let status = StatusCode::from_u16(answered.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

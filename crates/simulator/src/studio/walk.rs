@@ -2,13 +2,18 @@
 //!
 //! Times are measured from the start of the call.
 
+mod context;
+mod prompt;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use self::context::Context;
+use self::prompt::{Prompt, asked_for};
+use super::Pace;
 use super::flow::{Call, Condition, ConditionKind, Flow, Gather, Next, Speech, Widget};
-use super::{Pace, template};
 use crate::exchange::Heard;
 
 /// Maximum number of steps of a call: <https://www.twilio.com/docs/studio/user-guide/faqs>.
@@ -17,8 +22,7 @@ const MAX_STEPS: u32 = 1_000;
 /// A call.
 pub(super) struct Walk {
     flow: Arc<Flow>,
-    /// The context of the Execution: <https://www.twilio.com/docs/studio/rest-api/v2/execution-context>.
-    context: Value,
+    context: Context,
     contact: String,
     call_sid: String,
     pace: Pace,
@@ -80,18 +84,6 @@ enum Listens {
     Until(Duration),
 }
 
-/// A prompt that is being spoken.
-struct Prompt {
-    language: String,
-    text: String,
-    length: Duration,
-    /// What it asks for, and when that was said.
-    heard: Option<(Heard, Duration)>,
-    /// How often it is still spoken after this time.
-    repeats: u64,
-    until: Duration,
-}
-
 impl Walk {
     /// Starts a call at time zero, from `from` to the contact `to`.
     pub(super) fn start(
@@ -101,12 +93,7 @@ impl Walk {
         call_sid: &str,
         pace: Pace,
     ) -> Self {
-        let context = json!({
-            "trigger": { "request": { "to": to, "from": from, "parameters": parameters } },
-            "widgets": {},
-            "flow": { "channel": { "address": from }, "variables": {}, "data": parameters },
-            "contact": { "channel": { "address": to } },
-        });
+        let context = Context::new((from, to), parameters);
         let initial = Some(flow.initial.clone());
         let mut walk = Self {
             flow,
@@ -123,7 +110,7 @@ impl Walk {
     }
 
     pub(super) fn context(&self) -> &Value {
-        &self.context
+        self.context.as_json()
     }
 
     pub(super) fn end(&self) -> Option<End> {
@@ -142,7 +129,7 @@ impl Walk {
         match &self.stage {
             Stage::Ringing { until, .. } | Stage::Gathering { listens: Listens::Until(until), .. } => Some(*until),
             Stage::Speaking { prompt, .. } | Stage::Gathering { listens: Listens::During(prompt), .. } => {
-                Some(prompt.heard.as_ref().map_or(prompt.until, |(_, at)| (*at).min(prompt.until)))
+                Some(prompt.wake_at())
             }
             Stage::Over(_) => None,
         }
@@ -214,7 +201,7 @@ impl Walk {
             return self.enter(call.busy.clone(), now);
         }
         self.set_call_status("in-progress");
-        let digits = template::resolve(&call.send_digits, &self.context);
+        let digits = self.context.resolve(&call.send_digits);
         if !digits.is_empty() {
             self.effects.push(Effect::Dial(digits));
         }
@@ -250,7 +237,7 @@ impl Walk {
             "Direction": "outbound-api", "To": self.contact, "CallSid": self.call_sid,
         });
         let widget = widget.clone();
-        insert(&mut self.context, "widgets", &widget, output);
+        self.context.set_output(&widget, output);
         self.enter(gather.keypress.clone(), now);
     }
 
@@ -268,10 +255,10 @@ impl Walk {
                 Widget::Split { matches, otherwise } => self.split(matches, otherwise),
                 Widget::Set { variables, next } => {
                     for variable in variables {
-                        let value = template::resolve(&variable.value, &self.context);
+                        let value = self.context.resolve(&variable.value);
                         self.report(&variable.key, &value);
-                        if let Some(flow) = self.context.get_mut("flow") {
-                            insert(flow, "variables", &variable.key, Value::String(value));
+                        if !self.context.set_variable(&variable.key, value) {
+                            return self.finish(End::Broken);
                         }
                     }
                     next.clone()
@@ -290,7 +277,7 @@ impl Walk {
                     return;
                 }
                 Widget::Gather(gather) => {
-                    let heard = self.asked_for(&gather.speech);
+                    let heard = asked_for(&gather.speech, &self.context, self.flow.asks_for_pin());
                     let prompt = self.prompt(&gather.speech, Some(heard), now);
                     let listens = Listens::During(prompt);
                     self.stage = Stage::Gathering { widget: name, keys: String::new(), listens };
@@ -306,8 +293,8 @@ impl Walk {
             conditions.iter().all(|condition| {
                 // Either may be a variable: https://www.twilio.com/docs/studio/widget-library/split-based-on
                 let [argument] = &condition.arguments;
-                let value = template::resolve(argument, &self.context).to_lowercase();
-                let wanted = template::resolve(&condition.value, &self.context).to_lowercase();
+                let value = self.context.resolve(argument).to_lowercase();
+                let wanted = self.context.resolve(&condition.value).to_lowercase();
                 match condition.kind {
                     ConditionKind::EqualTo => value == wanted,
                     ConditionKind::MatchesAnyOf => wanted.split(',').any(|wanted| wanted.trim() == value),
@@ -318,36 +305,8 @@ impl Walk {
         found.map_or(otherwise, |(_, next)| next).clone()
     }
 
-    /// Begins to speak. `heard` is what the prompt asks for, and the part of its text that says so.
     fn prompt(&mut self, speech: &Speech, heard: Option<(Heard, &str)>, now: Duration) -> Prompt {
-        let (text, pauses) = template::spoken(&template::resolve(&speech.text, &self.context));
-        let heard = heard.map(|(heard, part)| {
-            let (part, _) = template::spoken(&template::resolve(part, &self.context));
-            (heard, now.saturating_add(self.duration(&part)))
-        });
-        let length = self.duration(&text).saturating_add(pauses);
-        let language = speech.language.clone();
-        self.effects.push(Effect::Speak { language: language.clone(), text: text.clone() });
-        let (repeats, until) = (speech.times.saturating_sub(1), now.saturating_add(length));
-        Prompt { language, text, length, heard, repeats, until }
-    }
-
-    /// Returns what a prompt asks for, and the part of its text that says so.
-    fn asked_for<'a>(&self, speech: &'a Speech) -> (Heard, &'a str) {
-        let code = template::first_code(&speech.text).and_then(|(number, part)| {
-            let code = self.context.get("flow")?.get("data")?.get(format!("code_{number}"))?.as_str()?;
-            Some((code.to_owned(), part))
-        });
-        match (code, self.flow.asks_for_pin) {
-            (Some((code, part)), false) => (Heard::Code(code), part),
-            (Some((code, part)), true) => (Heard::PinAndCode(code), part),
-            (None, true) => (Heard::Pin, &speech.text),
-            (None, false) => (Heard::Pound, &speech.text),
-        }
-    }
-
-    fn duration(&self, text: &str) -> Duration {
-        self.pace.character.saturating_mul(u32::try_from(text.chars().count()).unwrap_or(u32::MAX))
+        Prompt::begin(speech, heard, &self.context, (now, self.pace.character), &mut self.effects)
     }
 
     /// Shows a variable that says what was pressed, or that nothing was.
@@ -361,7 +320,7 @@ impl Walk {
     }
 
     fn call_status(&self) -> Option<&str> {
-        self.context.get("widgets")?.get(&self.flow.call)?.get("CallStatus")?.as_str()
+        self.context.output(&self.flow.call, "CallStatus")
     }
 
     /// Sets the output of the widget that calls.
@@ -371,7 +330,7 @@ impl Walk {
             "CallSid": self.call_sid, "CallStatus": status, "To": self.contact, "AnsweredBy": answered_by,
             "Direction": "outbound-api",
         });
-        insert(&mut self.context, "widgets", &self.flow.call, output);
+        self.context.set_output(&self.flow.call, output);
     }
 
     fn finish(&mut self, end: End) {
@@ -379,23 +338,6 @@ impl Walk {
             self.set_call_status("completed");
         }
         self.stage = Stage::Over(end);
-    }
-}
-
-impl Prompt {
-    /// Does what is due: reports what was understood, or speaks once more. Returns whether the prompt goes on.
-    fn goes_on(&mut self, at: Duration, effects: &mut Vec<Effect>) -> bool {
-        if let Some((heard, _)) = self.heard.take_if(|(_, due)| *due <= at) {
-            effects.push(Effect::Understood(heard));
-            return true;
-        }
-        if self.repeats == 0 {
-            return false;
-        }
-        self.repeats = self.repeats.saturating_sub(1);
-        self.until = at.saturating_add(self.length);
-        effects.push(Effect::Speak { language: self.language.clone(), text: self.text.clone() });
-        true
     }
 }
 
@@ -413,12 +355,5 @@ fn gather<'a>(flow: &'a Flow, widget: &str) -> Option<&'a Gather> {
     }
 }
 
-/// Inserts a value into a map of an object.
-fn insert(object: &mut Value, map: &str, key: &str, value: Value) {
-    if let Some(map) = object.get_mut(map).and_then(Value::as_object_mut) {
-        map.insert(key.to_owned(), value);
-    }
-}
-
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -20,7 +20,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::guard::refuse;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, NO_MORE_TELEPHONES};
 use crate::number;
 use crate::view::{TelephoneAction, Update};
 
@@ -79,15 +79,21 @@ pub(super) async fn updates(State(server): State<Server>) -> Sse<impl Stream<Ite
     struct Subscription {
         exchange: Exchange,
         receiver: Option<Receiver<Update>>,
+        /// Whether the last update was sent.
+        is_over: bool,
     }
-    let first = Subscription { exchange: server.exchange, receiver: None };
+    let first = Subscription { exchange: server.exchange, receiver: None, is_over: false };
     let events = unfold(first, |mut subscription| async move {
         let received = match &mut subscription.receiver {
             None => Err(RecvError::Lagged(0)),
+            Some(_) if subscription.is_over => Err(RecvError::Closed),
             Some(receiver) => receiver.recv().await,
         };
         let update = match received {
-            Ok(update) => update,
+            Ok(update) => {
+                subscription.is_over = update == Update::SimulatorEnded;
+                update
+            }
             Err(RecvError::Lagged(_)) => {
                 let (snapshot, receiver) = subscription.exchange.subscribe();
                 subscription.receiver = Some(receiver);
@@ -114,10 +120,10 @@ pub(super) async fn add_telephone(State(server): State<Server>, body: Result<Byt
         Err((status, why)) => return refuse(status, &why),
     };
     let Some(number) = number::parse(&new.number) else {
-        return refuse(StatusCode::BAD_REQUEST, "This is no telephone number: write one such as +1 425 555 1212.");
+        return refuse(StatusCode::BAD_REQUEST, &format!("This is no telephone number: {}.", number::WANTED));
     };
     if !server.exchange.add(&number) {
-        return refuse(StatusCode::CONFLICT, "There are too many telephones: start the simulator again.");
+        return refuse(StatusCode::CONFLICT, NO_MORE_TELEPHONES);
     }
     Json(serde_json::json!({ "number": number })).into_response()
 }

@@ -46,8 +46,18 @@ pub struct ResponseBuilder {
 impl ResponseBuilder {
     /// Begins the response to a request from `source`. `to_tag` is added to a To without tag. `product` becomes the header
     /// Server, unless it is empty.
-    pub fn new(request: &Message, source: SocketAddr, status: u16, (product, to_tag): (&str, &str)) -> Self {
-        let mut builder = MessageBuilder::response(status, phrase(status));
+    pub fn new(request: &Message, source: SocketAddr, status: u16, names: (&str, &str)) -> Self {
+        Self::with_phrase(request, source, (status, phrase(status)), names)
+    }
+
+    /// As [`ResponseBuilder::new`], with a reason phrase of the caller.
+    pub fn with_phrase(
+        request: &Message,
+        source: SocketAddr,
+        (status, phrase): (u16, &str),
+        (product, to_tag): (&str, &str),
+    ) -> Self {
+        let mut builder = MessageBuilder::response(status, phrase);
         let via = request.top_via().ok();
         let destination = via.as_ref().map_or(source, |via| destination(via, source));
         for (index, value) in request.header_values(header::VIA).enumerate() {

@@ -25,7 +25,7 @@ fn set(name: &str, variables: Value) -> Value {
 }
 
 /// A flow that asks for a code, and after a wrong one for another code.
-fn definition() -> Value {
+pub(in super::super) fn definition() -> Value {
     let first = "{{widgets.ask_1.Digits}}";
     let is_right = json!([{ "type": "equal_to", "value": "{{flow.data.code_1}}", "arguments": [first] }]);
     let judge = json!([to("noMatch", "sorry"), { "event": "match", "next": "right", "conditions": is_right }]);
@@ -53,8 +53,12 @@ fn definition() -> Value {
     })
 }
 
+fn parsed(definition: &Value) -> Arc<Flow> {
+    Arc::new(Flow::parse(&definition.to_string()).unwrap().0)
+}
+
 fn start() -> Walk {
-    let flow = Arc::new(Flow::parse(&definition().to_string()).unwrap());
+    let flow = parsed(&definition());
     let parameters = json!({
         "spoken_1": "four, seven", "code_1": "47", "spoken_2": "eight", "code_2": "8", "send_digits": "ww12",
     });
@@ -114,7 +118,7 @@ fn a_flow_for_pins_asks_for_the_pin_and_what_it_says() {
         let mut flow = definition();
         flow["description"] = json!(format!("PhoneGate flow: version=2 method={method} attempts=2"));
         flow["states"][2]["properties"]["say"] = json!(say);
-        let flow = Arc::new(Flow::parse(&flow.to_string()).unwrap());
+        let flow = parsed(&flow);
         let mut walk = Walk::start(flow, (FROM, TO), &json!({ "code_1": "47", "spoken_1": "4, 7" }), "CA1", PACE);
         walk.handle(Input::PickedUp, at(0));
         walk.handle(Input::Time, at(20));
@@ -195,13 +199,25 @@ fn a_flow_that_goes_in_circles_is_ended() {
     circle["states"][6]["transitions"][0] = to("next", "right");
     circle["states"][6]["properties"]["variables"] =
         json!([{ "key": "x", "value": "{{flow.variables.x}}{{flow.variables.x}}0123456789" }]);
-    let flow = Arc::new(Flow::parse(&circle.to_string()).unwrap());
+    let flow = parsed(&circle);
     let parameters = json!({ "code_1": "47" });
     let mut walk = Walk::start(flow, (FROM, TO), &parameters, "CA1", PACE);
     walk.handle(Input::PickedUp, at(0));
     press(&mut walk, "47#", at(5));
     assert_eq!(walk.end(), Some(End::Broken));
     assert!(variable(&walk, "x").len() <= 8_192, "a variable has a maximum length");
+}
+
+#[test]
+fn a_flow_that_sets_too_many_variables_is_ended() {
+    let mut many = definition();
+    let variables: Vec<_> = (0..101).map(|n| json!({ "key": format!("x{n}"), "value": "1" })).collect();
+    many["states"][6]["properties"]["variables"] = json!(variables);
+    let mut walk = Walk::start(parsed(&many), (FROM, TO), &json!({ "code_1": "47" }), "CA1", PACE);
+    walk.handle(Input::PickedUp, at(0));
+    press(&mut walk, "47#", at(5));
+    assert_eq!(walk.end(), Some(End::Broken));
+    assert_eq!(walk.context()["flow"]["variables"].as_object().unwrap().len(), 100);
 }
 
 #[test]
