@@ -210,6 +210,10 @@ impl RequestError for ApiError {
         }
     }
 
+    fn is_malformed(&self) -> bool {
+        matches!(self, Self::Malformed(_))
+    }
+
     fn is_throttled(&self) -> bool {
         matches!(self, Self::Refused(refusal) if refusal.status == 429)
     }

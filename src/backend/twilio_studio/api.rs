@@ -192,6 +192,10 @@ impl RequestError for ApiError {
         }
     }
 
+    fn is_malformed(&self) -> bool {
+        matches!(self, Self::Malformed)
+    }
+
     fn is_throttled(&self) -> bool {
         matches!(self, Self::Refused(refusal) if refusal.status == 429)
     }
