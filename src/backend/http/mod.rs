@@ -58,17 +58,28 @@ impl HttpBackend {
         Ok(Self { service, start_queue: StartQueue::default(), used: UsedReferences::default() })
     }
 
-    /// Returns the failure of a call that could not be started.
-    fn start_failure(&self, error: &ApiError) -> Failure {
-        let ApiError::Refused(refusal @ Refusal { body: Some(body), .. }) = error else { return error.failure() };
-        match self.service.rules.refusal(body) {
-            Some((reason, text)) => {
-                let text = quoted(&without_secrets(text, &self.service.hidden));
-                let sentence = format!("{refusal} It reports {text}.");
-                Failure::new(reason.unwrap_or(refusal.reason()), sentence)
-            }
-            None => error.failure(),
-        }
+    /// Returns the error of a call that could not be started.
+    fn start_error(&self, error: &ApiError) -> PlaceError {
+        let may_ring = match error {
+            ApiError::NotWritten(_) | ApiError::NoToken(_) | ApiError::NotSent(_) => MayRing::No,
+            ApiError::Refused(refusal) => return self.refused_start(refusal),
+            ApiError::Lost(_) | ApiError::Malformed(_) => MayRing::Yes,
+        };
+        PlaceError { may_ring, failure: error.failure() }
+    }
+
+    fn refused_start(&self, refusal: &Refusal) -> PlaceError {
+        let status_reason = refusal.reason();
+        let Some((reason, text)) = refusal.body.as_ref().and_then(|body| self.service.rules.refusal(body)) else {
+            let may_ring = may_ring_after(refusal.status, status_reason);
+            return PlaceError { may_ring, failure: Failure::new(status_reason, refusal) };
+        };
+        let reason = reason.unwrap_or(status_reason);
+        let may_ring = may_ring_after(refusal.status, reason);
+        // A fraud is reported by the user of an answered call, and this call was not started.
+        let reason = if reason == FailureReason::FraudReported { status_reason } else { reason };
+        let text = quoted(&without_secrets(text, &self.service.hidden));
+        PlaceError { may_ring, failure: Failure::new(reason, format_args!("{refusal} It reports {text}.")) }
     }
 
     /// Returns the service's id in the reply to a start. `None`: calls have none.
@@ -121,8 +132,7 @@ impl TelephonyBackend for HttpBackend {
         let request = self.service.start.render(&values);
         let request = request.map_err(|error| not_rung(ApiError::NotWritten(error).failure()))?;
         let send = || self.service.api.send(Queue::None, &request, &STARTED);
-        let failed = |error: &ApiError| PlaceError { may_ring: may_ring(error), failure: self.start_failure(error) };
-        let body = self.start_queue.start(&call.deadline, send, failed).await?;
+        let body = self.start_queue.start(&call.deadline, send, |error| self.start_error(error)).await?;
         // From here on the phone may ring.
         let rung = |failure| PlaceError { may_ring: MayRing::Yes, failure };
         let reference = match self.reference_in(&body) {
@@ -235,14 +245,5 @@ impl HttpBackend {
                 return Err(Unapproved::MayRing(error.failure()));
             }
         }
-    }
-}
-
-/// Returns whether the phone may ring although the start failed.
-fn may_ring(error: &ApiError) -> MayRing {
-    match error {
-        ApiError::NotWritten(_) | ApiError::NoToken(_) | ApiError::NotSent(_) => MayRing::No,
-        ApiError::Refused(refusal) => may_ring_after(refusal.status),
-        ApiError::Lost(_) | ApiError::Malformed(_) => MayRing::Yes,
     }
 }

@@ -244,7 +244,7 @@ impl Refusal {
         Self { status: status.as_u16(), code: error.code, message, retry_after }
     }
 
-    fn reason(&self) -> FailureReason {
+    pub(super) fn reason(&self) -> FailureReason {
         match (self.status, self.code) {
             // The callee's number. The codes are those of https://www.twilio.com/docs/api/errors.
             (_, Some(21211 | 21214 | 21217 | 21401 | 21421 | 13223 | 13224)) => FailureReason::InvalidNumber,

@@ -298,7 +298,7 @@ async fn judge(answer: Result<Answer, Failure>, approver: &Approver) -> Outcome 
 fn may_ring(error: &ApiError) -> MayRing {
     match error {
         ApiError::NotSent(_) => MayRing::No,
-        ApiError::Refused(refusal) => may_ring_after(refusal.status),
+        ApiError::Refused(refusal) => may_ring_after(refusal.status, refusal.reason()),
         ApiError::Lost(_) | ApiError::Malformed => MayRing::Yes,
     }
 }
