@@ -13,6 +13,7 @@ mod request;
 mod service;
 mod settings;
 mod template;
+mod tokens;
 mod used;
 
 use std::time::SystemTime;
@@ -61,7 +62,7 @@ impl HttpBackend {
     /// Returns the error of a call that could not be started.
     fn start_error(&self, error: &ApiError) -> PlaceError {
         let may_ring = match error {
-            ApiError::NotWritten(_) | ApiError::NoToken(_) | ApiError::NotSent(_) => MayRing::No,
+            ApiError::NotWritten(_) | ApiError::NoToken(..) | ApiError::NotSent(_) => MayRing::No,
             ApiError::Refused(refusal) => return self.refused_start(refusal),
             ApiError::Lost(_) | ApiError::Malformed(_) => MayRing::Yes,
         };
@@ -191,13 +192,12 @@ impl TelephonyBackend for HttpBackend {
                 replied.map_err(|error| with_proxy(error.failure(), &self.service.api.proxy))?;
                 format!("replied with the status {status}")
             }
-            None => match &self.service.api.auth {
-                auth::Auth::Token(tokens) => {
-                    tokens.get().await.map_err(|error| with_proxy(error.failure(), &self.service.api.proxy))?;
-                    "issued a token; nothing else was asked, since the backend declares no `check`".to_owned()
-                }
-                _ => "was not asked, since the backend declares no `check`".to_owned(),
-            },
+            None => {
+                let token = self.service.api.auth.token().await;
+                let token = token.map_err(|error| with_proxy(error.failure(), &self.service.api.proxy))?;
+                let asked = if token.is_some() { "issued a token; nothing else was asked" } else { "was not asked" };
+                format!("{asked}, since the backend declares no `check`")
+            }
         };
         let description = format!("{} {asked} {}", self.service.api.host(), self.service.api.proxy);
         Ok(description.trim_end().to_owned())
