@@ -2,17 +2,30 @@
 
 mod support;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use phonegate::backend::MayRing;
 use phonegate::call::FailureReason;
-use serde_json::json;
+use serde_json::{Value, json};
 use support::backend::TestBackend;
 use support::gate::{TestGate, id};
-use support::http_provider::{About, Auth, Fault, Provider};
+use support::http_provider::{About, Auth, EditBody, Fault, Provider, Script};
 
 const NUMBER: &str = "+1 4255551212";
 
 fn reply(status: u16, body: &str) -> Fault {
     Fault::Reply(status, body.to_owned(), None)
+}
+
+/// Settings with a verdict of the service at `/verdict`, in the state `done`.
+fn judged_by_service(provider: &Provider) -> Value {
+    provider.play(Script::Ends("done"));
+    let mut settings = provider.settings();
+    settings.as_object_mut().unwrap().remove("pressed");
+    settings["approved"] = json!({ "pointer": "/verdict", "text": "yes", "state": "done" });
+    settings["accept_provider_verdict"] = json!(true);
+    settings["failed"]["fraud"] = json!("FraudReported");
+    settings
 }
 
 #[test]
@@ -55,4 +68,67 @@ fn a_busy_line_that_a_start_reports_is_not_called_again() {
     let reason = gate.snapshot(id(1)).failure.map(|failure| failure.reason());
     assert_eq!(reason, Some(FailureReason::Unreachable));
     assert_eq!((first.seen(About::Start).len(), second.placed()), (1, 0));
+}
+
+/// Everything secret that a request has, and that a service could quote.
+fn quoted_secrets() -> [String; 4] {
+    let basic = BASE64_STANDARD.encode("mim:hush-hush-secret");
+    ["tenant-secret".to_owned(), "hush-hush-secret".to_owned(), basic, "token-abc".to_owned()]
+}
+
+fn with_secrets(text: &str) -> String {
+    format!("{text} {}", quoted_secrets().join(" "))
+}
+
+#[test]
+fn no_text_of_a_service_shows_a_secret() {
+    let token = Auth::Oauth2 { token: "token-abc", lifetime: 3600 };
+    for auth in [Auth::Basic, Auth::Bearer, Auth::Header, token, Auth::Hmac] {
+        let provider = Provider::start(auth);
+        let is_oauth = matches!(auth, Auth::Oauth2 { .. });
+        let mut hidden = vec!["tenant-secret", "hush-hush-secret"];
+        hidden.extend(is_oauth.then_some("token-abc"));
+        let basic = quoted_secrets()[2].clone();
+        hidden.extend((auth == Auth::Basic).then_some(basic.as_str()));
+        let mut texts = Vec::new();
+
+        let line = TestBackend::new(&provider.settings());
+        let edits: [EditBody; 2] = [
+            |body| body.replace("\"pressed\"", &json!(with_secrets("odd")).to_string()),
+            |body| body.replace("\"pound\"", &json!(with_secrets("odd")).to_string()),
+        ];
+        for edit in edits {
+            let reference = line.place(1, 1, NUMBER).unwrap();
+            provider.fail(About::Poll, Fault::Edit(edit));
+            texts.push(line.fails(&reference));
+        }
+        provider.fail(About::Start, reply(400, &json!({ "error": with_secrets("odd") }).to_string()));
+        texts.push(line.refused(NUMBER).failure);
+
+        let line = TestBackend::new(&judged_by_service(&provider));
+        let reference = line.place(1, 1, NUMBER).unwrap();
+        let verdict: EditBody =
+            |body| body.replace("\"done\"", &format!("\"done\",\"verdict\":{}", json!(with_secrets("odd"))));
+        provider.fail(About::Poll, Fault::Edit(verdict));
+        texts.push(line.fails(&reference));
+
+        assert_eq!(texts.len(), 4);
+        for failure in texts {
+            assert!(failure.text().contains("\"odd …"), "it is quoted: {failure}");
+            for secret in &hidden {
+                assert!(!failure.text().contains(secret), "{auth:?}: {failure}");
+            }
+        }
+    }
+}
+
+/// What the map `secrets` has is in the path of a URL, where it is encoded.
+#[test]
+fn a_secret_is_hidden_as_a_url_encodes_it() {
+    let provider = Provider::start(Auth::Bearer);
+    let mut settings = provider.settings();
+    settings["secrets"]["account"] = json!("a/b c-account");
+    provider.fail(About::Start, reply(400, r#"{"error":"no /v1/a%2Fb%20c-account here"}"#));
+    let refused = TestBackend::new(&settings).refused(NUMBER);
+    assert!(refused.failure.text().contains("It reports \"no /v*/… here\"."), "{}", refused.failure);
 }

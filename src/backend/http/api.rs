@@ -6,7 +6,7 @@ use phonegate_net::https_client::{self, BodyError};
 use phonegate_net::lookup;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use url::Url;
@@ -67,6 +67,13 @@ pub(super) enum ApiError {
     Refused(Refusal),
 }
 
+/// A reply with an expected status.
+pub(super) struct Reply {
+    pub(super) body: Vec<u8>,
+    /// The token that the request had.
+    pub(super) token: Option<SecretString>,
+}
+
 /// A reply with a status of 400 or more.
 pub(super) struct Refusal {
     pub(super) status: u16,
@@ -104,8 +111,8 @@ impl Api {
         diagnostic_text(&format!("{}{port}", self.origin.host_str().unwrap_or_default()))
     }
 
-    /// Sends a request, and returns the body of a reply with one of the statuses `expected`.
-    pub(super) async fn send(&self, queue: Queue, request: &Request, expected: &[u16]) -> Result<Vec<u8>, ApiError> {
+    /// Sends a request, and returns a reply with one of the statuses `expected`.
+    pub(super) async fn send(&self, queue: Queue, request: &Request, expected: &[u16]) -> Result<Reply, ApiError> {
         let queue = match queue {
             Queue::None => None,
             Queue::Polls => Some(&self.polls),
@@ -125,7 +132,7 @@ impl Api {
         sent
     }
 
-    async fn send_once(&self, request: &Request, expected: &[u16]) -> Result<Vec<u8>, ApiError> {
+    async fn send_once(&self, request: &Request, expected: &[u16]) -> Result<Reply, ApiError> {
         let mut builder = self.client.request(request.method.clone(), request.url.clone());
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
@@ -137,7 +144,8 @@ impl Api {
         let response = builder.send().await.map_err(ApiError::of_request)?;
         let status = response.status();
         if expected.contains(&status.as_u16()) {
-            return https_client::body(response).await.map_err(ApiError::of_body);
+            let body = https_client::body(response).await.map_err(ApiError::of_body)?;
+            return Ok(Reply { body, token });
         }
         if status.is_client_error() || status.is_server_error() {
             let retry_after = replies::retry_after(response.headers());
@@ -234,9 +242,4 @@ impl std::fmt::Display for Refusal {
         let known = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
         write!(f, "The provider refused with status {}: {}.", self.status, known.unwrap_or("an unknown status"))
     }
-}
-
-/// Removes secrets from a text of the service, which could quote them from a request.
-pub(super) fn without_secrets(text: &str, secrets: &[SecretString]) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose_secret(), "…"))
 }

@@ -99,6 +99,16 @@ impl Auth {
         }
     }
 
+    /// Returns the credentials that each request has after the scheme of `Authorization`. With Basic, they contain the
+    /// password in another form than the settings.
+    pub(super) fn credentials(&self) -> Option<SecretString> {
+        let Self::Fixed(name, value) = self else { return None };
+        if *name != AUTHORIZATION {
+            return None;
+        }
+        value.to_str().ok()?.split_once(' ').map(|(_, credentials)| credentials.into())
+    }
+
     /// Returns a token, if requests have one.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod call_ref;
 mod config;
 mod infobip;
 mod outcome;
+mod quotes;
 mod request;
 mod service;
 mod settings;
@@ -28,9 +29,9 @@ use super::{BackendContext, CallRef, CallStep, HealthSink, MayRing, PlaceError, 
 use crate::approval::Approver;
 use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
 use crate::config::ConfigError;
-use api::{ApiError, Queue, Refusal, without_secrets};
+use api::{ApiError, Queue, Refusal};
 use call_ref::HttpRef;
-use outcome::{Report, quoted};
+use outcome::Report;
 use request::Request;
 use service::Service;
 use template::Values;
@@ -79,7 +80,7 @@ impl HttpBackend {
         let may_ring = may_ring_after(refusal.status, reason);
         // A fraud is reported by the user of an answered call, and this call was not started.
         let reason = if reason == FailureReason::FraudReported { status_reason } else { reason };
-        let text = quoted(&without_secrets(text, &self.service.hidden));
+        let text = self.service.hidden.of_request(refusal.token.as_ref()).quote(text);
         PlaceError { may_ring, failure: Failure::new(reason, format_args!("{refusal} It reports {text}.")) }
     }
 
@@ -114,8 +115,9 @@ impl HttpBackend {
 
     /// Asks the service once for the state of the call.
     async fn poll(&self, call: &HttpRef<'_>, request: &Request) -> Result<Report, ApiError> {
-        let body = self.service.api.send(Queue::Polls, request, &[200]).await?;
-        Ok(self.service.rules.read(&api::json(&body)?, call))
+        let reply = self.service.api.send(Queue::Polls, request, &[200]).await?;
+        let quotes = self.service.hidden.of_request(reply.token.as_ref());
+        Ok(self.service.rules.read(&api::json(&reply.body)?, call, quotes))
     }
 }
 
@@ -133,10 +135,10 @@ impl TelephonyBackend for HttpBackend {
         let request = self.service.start.render(&values);
         let request = request.map_err(|error| not_rung(ApiError::NotWritten(error).failure()))?;
         let send = || self.service.api.send(Queue::None, &request, &STARTED);
-        let body = self.start_queue.start(&call.deadline, send, |error| self.start_error(error)).await?;
+        let reply = self.start_queue.start(&call.deadline, send, |error| self.start_error(error)).await?;
         // From here on the phone may ring.
         let rung = |failure| PlaceError { may_ring: MayRing::Yes, failure };
-        let reference = match self.reference_in(&body) {
+        let reference = match self.reference_in(&reply.body) {
             Ok(reference) => reference,
             Err(failure) => return Err(rung(abandon(self.end(&call_id, None), failure).await)),
         };

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::call_ref::HttpRef;
 use super::config::{EndedByConfig, HttpConfig, PollConfig, PressedConfig};
+use super::quotes::Quotes;
 use crate::call::{Failure, FailureReason, Progress};
 use crate::config::ConfigError;
-use crate::redact::sanitize_untrusted;
 
 /// The tables by which replies are read.
 pub(super) struct Rules {
@@ -132,7 +132,7 @@ impl Rules {
     }
 
     /// Reads a reply about this call.
-    pub(super) fn read(&self, reply: &Value, call: &HttpRef<'_>) -> Report {
+    pub(super) fn read(&self, reply: &Value, call: &HttpRef<'_>, quotes: Quotes<'_>) -> Report {
         if let Some(Found::Value(Value::Array(list))) = self.empty.as_ref().map(|pointer| find(reply, pointer))
             && list.is_empty()
         {
@@ -154,10 +154,10 @@ impl Rules {
             return Report::Pending(Some(*progress));
         }
         if let Some(reason) = self.failed.get(state) {
-            return Report::Failed(Failure::new(*reason, format!("The provider reports {}.", quoted(state))));
+            return Report::Failed(Failure::new(*reason, format!("The provider reports {}.", quotes.quote(state))));
         }
-        self.success.read(reply, state).unwrap_or_else(|| {
-            let state = quoted(state);
+        self.success.read(reply, state, quotes).unwrap_or_else(|| {
+            let state = quotes.quote(state);
             unusable(format!("The provider reports {state} at {}, which is in no table of the backend.", self.state))
         })
     }
@@ -206,16 +206,17 @@ impl Success {
     }
 
     /// Reads the answer of a call in this state. `None`: the state says nothing about an answer.
-    fn read(&self, reply: &Value, state: &str) -> Option<Report> {
+    fn read(&self, reply: &Value, state: &str, quotes: Quotes<'_>) -> Option<Report> {
         match self {
             Self::Pressed { state: expected, digits, attempt, ended_by } => {
-                (state == expected).then(|| entry(reply, digits, attempt.as_deref(), ended_by.as_ref()))
+                (state == expected).then(|| entry(reply, digits, attempt.as_deref(), ended_by.as_ref(), quotes))
             }
             Self::Approved { state: expected, .. } if state != expected => None,
             Self::Approved { pointer, text, .. } => Some(match find(reply, pointer) {
                 Found::Value(Value::String(verdict)) if verdict == text => Report::Answered(Answer::ProviderApproved),
                 Found::Value(Value::String(verdict)) => {
-                    let sentence = format!("The provider's verdict is {}, which is no approval.", quoted(verdict));
+                    let sentence =
+                        format!("The provider's verdict is {}, which is no approval.", quotes.quote(verdict));
                     Report::Failed(Failure::new(FailureReason::CannotPlace, sentence))
                 }
                 _ => unusable(format!("The provider's reply has no text at {pointer}.")),
@@ -235,7 +236,13 @@ fn check_ended_by(path: &str, ended_by: &EndedByConfig) -> Result<(), ConfigErro
 }
 
 /// Reads the entry of the user.
-fn entry(reply: &Value, digits: &str, attempt: Option<&str>, ended_by: Option<&EndedByConfig>) -> Report {
+fn entry(
+    reply: &Value,
+    digits: &str,
+    attempt: Option<&str>,
+    ended_by: Option<&EndedByConfig>,
+    quotes: Quotes<'_>,
+) -> Report {
     let keys = match find(reply, digits) {
         Found::Value(Value::String(keys)) => keys.as_str(),
         Found::Null => {
@@ -269,7 +276,7 @@ fn entry(reply: &Value, digits: &str, attempt: Option<&str>, ended_by: Option<&E
                 text if Some(text) == table.pause.as_ref() => EndedBy::Pause,
                 text if Some(text) == table.full.as_ref() => EndedBy::Full,
                 text => {
-                    let (text, pointer) = (quoted(text), &table.pointer);
+                    let (text, pointer) = (quotes.quote(text), &table.pointer);
                     return unusable(format!(
                         "The provider says at {pointer} that {text} ended the entry, which `pressed.ended_by` does not have."
                     ));
@@ -283,12 +290,6 @@ fn entry(reply: &Value, digits: &str, attempt: Option<&str>, ended_by: Option<&E
 
 fn unusable(sentence: String) -> Report {
     Report::Unusable(Failure::new(FailureReason::CannotPlace, sentence))
-}
-
-/// Quotes a text of the service without its digits, which could be those of a code or a number.
-pub(super) fn quoted(text: &str) -> String {
-    let hidden: String = sanitize_untrusted(text).chars().map(|c| if c.is_numeric() { '*' } else { c }).collect();
-    format!("\"{hidden}\"")
 }
 
 /// Returns an id as text: a text, or a whole number.

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 use serde_json::json;
 
+use super::super::quotes::Secrets;
+
 use super::*;
 
 const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
@@ -24,9 +26,14 @@ fn rules(others: Value) -> Result<Rules, ConfigError> {
     Rules::new("b", &config, config.poll.as_ref().unwrap())
 }
 
+/// Reads a reply about the call with this reference.
+fn read_of(rules: &Rules, reply: &Value, reference: &str) -> Report {
+    rules.read(reply, &HttpRef { call_id: ID, reference: Some(reference) }, Secrets::default().of_request(None))
+}
+
 /// What a reply says, in a word: `pending`, `answered`, `entry N KEYS END`, `approved`, `failed REASON` or `unusable`.
 fn read(rules: &Rules, reply: Value) -> String {
-    match rules.read(&reply, &HttpRef { call_id: ID, reference: Some("r1") }) {
+    match read_of(rules, &reply, "r1") {
         Report::Pending(Some(Progress::Answered)) => "answered".to_owned(),
         Report::Pending(_) => "pending".to_owned(),
         Report::Answered(Answer::ProviderApproved) => "approved".to_owned(),
@@ -128,8 +135,7 @@ fn an_id_may_be_a_whole_number() {
     for other in [json!({ "id": 4.2 }), json!({ "id": null }), json!({ "id": true }), json!({})] {
         assert!(rules.reference(&other).is_err(), "{other}");
     }
-    let call = HttpRef { call_id: ID, reference: Some("42") };
-    let report = |id: Value| rules.read(&reply(json!({ "id": id })), &call);
+    let report = |id: Value| read_of(&rules, &reply(json!({ "id": id })), "42");
     assert!(matches!(report(json!(42)), Report::Answered(_)) && matches!(report(json!("42")), Report::Answered(_)));
     assert!(matches!(report(json!(42.0)), Report::Unusable(_)) && matches!(report(json!(43)), Report::Unusable(_)));
 }
@@ -192,8 +198,8 @@ fn only_the_exact_verdict_of_an_ended_call_approves() {
 #[test]
 fn an_unknown_text_is_shown_without_its_digits() {
     let rules = rules(json!({})).unwrap();
-    let call = HttpRef { call_id: ID, reference: Some("r1") };
-    let Report::Unusable(failure) = rules.read(&reply(json!({ "state": "4, 7, 1\u{1b} odd" })), &call) else {
+    let reply = reply(json!({ "state": "4, 7, 1\u{1b} odd" }));
+    let Report::Unusable(failure) = read_of(&rules, &reply, "r1") else {
         panic!("it is unusable");
     };
     assert!(failure.text().contains("reports \"*, *, *  odd\" at /state"), "{failure}");
