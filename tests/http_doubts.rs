@@ -5,7 +5,7 @@ mod support;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use phonegate::backend::MayRing;
-use phonegate::call::FailureReason;
+use phonegate::call::{CallLimit, CallStatus, FailureReason};
 use serde_json::{Value, json};
 use support::backend::TestBackend;
 use support::gate::{TestGate, id};
@@ -68,6 +68,96 @@ fn a_busy_line_that_a_start_reports_is_not_called_again() {
     let reason = gate.snapshot(id(1)).failure.map(|failure| failure.reason());
     assert_eq!(reason, Some(FailureReason::Unreachable));
     assert_eq!((first.seen(About::Start).len(), second.placed()), (1, 0));
+}
+
+/// The service says that the call was answered and has ended, and leaves a doubt about the entry.
+#[test]
+fn a_doubt_about_an_entry_is_a_denial() {
+    let cases: [(EditBody, &str, FailureReason); 8] = [
+        (|body| body.replace("\"digits\":\"\"", "\"digits\":0"), "/digits", FailureReason::WrongKey),
+        (|body| body.replace("\"digits\"", "\"keys\""), "/digits", FailureReason::NoKeyPressed),
+        (|body| body.replace("\"attempt\":\"1\"", "\"attempt\":null"), "/attempt", FailureReason::NoKeyPressed),
+        (
+            |body| body.replace("\"digits\":\"\"", "\"digits\":\"4\"").replace("\"attempt\":\"1\"", "\"attempt\":257"),
+            "/attempt",
+            FailureReason::WrongKey,
+        ),
+        (
+            |body| body.replace("\"ended_by\":\"pound\"", "\"ended_by\":\"odd\""),
+            "/ended_by",
+            FailureReason::NoKeyPressed,
+        ),
+        (
+            |body| {
+                body.replace("\"digits\":\"\"", "\"digits\":\"4\"")
+                    .replace("\"ended_by\":\"pound\"", "\"ended_by\":\"odd\"")
+            },
+            "/ended_by that \"odd\"",
+            FailureReason::WrongKey,
+        ),
+        (|body| body.replace("\"ended_by\":\"pound\"", "\"ended_by\":7"), "/ended_by", FailureReason::NoKeyPressed),
+        (|body| body.replace("\"ended_by\"", "\"by\""), "/ended_by", FailureReason::NoKeyPressed),
+    ];
+    for (n, (edit, named, reason)) in cases.into_iter().enumerate() {
+        let provider = Provider::start(Auth::Bearer);
+        provider.fail(About::Poll, Fault::Edit(edit));
+        let line = TestBackend::new(&provider.settings());
+        let reference = line.place(1, 1, NUMBER).unwrap();
+        let failure = line.fails(&reference);
+        assert_eq!((failure.reason(), provider.ended()), (reason, 0), "{n}: {failure}");
+        assert!(failure.text().contains(named), "{n}: {failure}");
+    }
+}
+
+#[test]
+fn a_verdict_that_is_no_approval_is_a_denial() {
+    let cases: [(EditBody, &str, FailureReason); 6] = [
+        (
+            |body| body.replace("\"done\"", "\"done\",\"verdict\":\"denied\""),
+            "/verdict is \"denied\"",
+            FailureReason::WrongKey,
+        ),
+        (
+            |body| body.replace("\"done\"", "\"done\",\"verdict\":\"Yes\""),
+            "/verdict is \"Yes\"",
+            FailureReason::WrongKey,
+        ),
+        (|body| body.replace("\"done\"", "\"done\",\"verdict\":true"), "/verdict", FailureReason::WrongKey),
+        (|body| body.replace("\"done\"", "\"done\",\"verdict\":null"), "/verdict", FailureReason::NoKeyPressed),
+        (|body| body, "/verdict", FailureReason::NoKeyPressed),
+        (
+            |body| body.replace("\"done\"", "\"done\",\"verdict\":\"fraud\""),
+            "/verdict is \"fraud\"",
+            FailureReason::FraudReported,
+        ),
+    ];
+    for (n, (edit, named, reason)) in cases.into_iter().enumerate() {
+        let provider = Provider::start(Auth::Bearer);
+        let line = TestBackend::new(&judged_by_service(&provider));
+        provider.fail(About::Poll, Fault::Edit(edit));
+        let reference = line.place(1, 1, NUMBER).unwrap();
+        let failure = line.fails(&reference);
+        assert_eq!((failure.reason(), provider.ended()), (reason, 0), "{n}: {failure}");
+        assert!(failure.text().contains(named), "{n}: {failure}");
+    }
+}
+
+#[test]
+fn denials_by_the_service_lock_the_number() {
+    let provider = Provider::start(Auth::Bearer);
+    let settings = judged_by_service(&provider);
+    provider.fail(About::Poll, Fault::Edit(|body| body.replace("\"done\"", "\"done\",\"verdict\":\"denied\"")));
+    let gate = TestGate::start(json!({
+        "use": ["web"], "backends": { "web": settings }, "limits": { "denials": { "count": 1 } }
+    }));
+    for (n, limit) in [(1, None), (2, Some(CallLimit::Denials))] {
+        gate.initiate(id(n), NUMBER);
+        assert_eq!(gate.ends(id(n)).0, CallStatus::Failed);
+        assert_eq!(gate.snapshot(id(n)).failure.and_then(|failure| failure.limit()), limit, "call {n}");
+    }
+    assert_eq!(provider.placed(), 1);
+    let log = gate.end().iter().map(Value::to_string).collect::<String>();
+    assert!(log.contains(r#"/verdict is \"denied\""#), "the log names the place and the text: {log}");
 }
 
 /// Everything secret that a request has, and that a service could quote.

@@ -83,6 +83,24 @@ fn what_is_not_declared_is_never_an_answer() {
         json!({ "state": null }),
         json!({ "state": 1 }),
         json!({ "state": ["pressed"] }),
+    ] {
+        assert_eq!(read(&rules, reply(others.clone())), "unusable", "{others}");
+    }
+    for missing in ["id", "ours", "state"] {
+        let mut reply = reply(json!({}));
+        reply.as_object_mut().unwrap().remove(missing);
+        assert_eq!(read(&rules, reply), "unusable", "without {missing}");
+    }
+    for other in [json!([]), json!(null), json!("pressed"), json!({})] {
+        assert_eq!(read(&rules, other.clone()), "unusable", "{other}");
+    }
+}
+
+/// The call was answered and has ended, so it counts for `limits.denials`.
+#[test]
+fn a_doubt_about_an_ended_call_is_a_denial() {
+    let rules = rules(json!({})).unwrap();
+    for others in [
         json!({ "digits": 71 }),
         json!({ "digits": ["0", "7", "1"] }),
         json!({ "digits": true }),
@@ -95,16 +113,16 @@ fn what_is_not_declared_is_never_an_answer() {
         json!({ "end": "#" }),
         json!({ "end": "Pound" }),
     ] {
-        assert_eq!(read(&rules, reply(others.clone())), "unusable", "{others}");
+        assert_eq!(read(&rules, reply(others.clone())), "failed WrongKey", "{others}");
     }
-    for missing in ["id", "ours", "state", "digits", "attempt", "end"] {
+    for (missing, expected) in
+        [("digits", "failed NoKeyPressed"), ("attempt", "failed WrongKey"), ("end", "failed WrongKey")]
+    {
         let mut reply = reply(json!({}));
         reply.as_object_mut().unwrap().remove(missing);
-        assert_eq!(read(&rules, reply), "unusable", "without {missing}");
+        assert_eq!(read(&rules, reply), expected, "without {missing}");
     }
-    for other in [json!([]), json!(null), json!("pressed"), json!({})] {
-        assert_eq!(read(&rules, other.clone()), "unusable", "{other}");
-    }
+    assert_eq!(read(&rules, reply(json!({ "digits": "", "end": "odd" }))), "failed NoKeyPressed");
 }
 
 #[test]
@@ -170,7 +188,7 @@ fn an_empty_list_means_that_the_call_goes_on() {
         (json!({ "list": [{ "id": "r2", "state": "pressed", "call": { "digits": "1#" } }] }), "unusable"),
         (json!({ "list": [{ "id": "r1", "state": "pressed", "call": { "digits": "1#" } }] }), "entry 1 Pound"),
         (json!({ "list": [{ "id": "r1", "state": "pressed", "call": null }] }), "entry 1 none Pause"),
-        (json!({ "list": [{ "id": "r1", "state": "pressed", "call": {} }] }), "unusable"),
+        (json!({ "list": [{ "id": "r1", "state": "pressed", "call": {} }] }), "failed NoKeyPressed"),
     ] {
         assert_eq!(read(&rules, reply.clone()), expected, "{reply}");
     }
@@ -182,10 +200,11 @@ fn only_the_exact_verdict_of_an_ended_call_approves() {
     let rules = rules(json!({ "pressed": null, "approved": approved })).unwrap();
     for (state, verdict, expected) in [
         ("done", json!("yes"), "approved"),
-        ("done", json!("Yes"), "failed CannotPlace"),
-        ("done", json!("no"), "failed CannotPlace"),
-        ("done", json!(true), "unusable"),
-        ("done", json!(null), "unusable"),
+        ("done", json!("Yes"), "failed WrongKey"),
+        ("done", json!("no"), "failed WrongKey"),
+        ("done", json!("machine"), "failed Voicemail"),
+        ("done", json!(true), "failed WrongKey"),
+        ("done", json!(null), "failed NoKeyPressed"),
         ("ended", json!("yes"), "unusable"),
         ("busy", json!("yes"), "failed Unreachable"),
         ("ringing", json!("yes"), "pending"),
@@ -228,6 +247,10 @@ fn tables_that_cannot_work_are_refused_with_their_path() {
         (json!({ "approved": { "pointer": "/state", "text": "x" } }), "b: needs either `pressed`"),
         (approved(json!({ "pointer": "/verdict", "text": "x" })), "b.approved.state: is missing"),
         (approved(json!({ "pointer": "/state", "text": "x", "state": "y" })), "b.approved.state: is not needed"),
+        (
+            approved(json!({ "pointer": "/v", "text": "busy", "state": "y" })),
+            "b.approved.text: is a text that `failed`",
+        ),
         (
             json!({ "pressed": { "state": "x", "digits": "/d", "ended_by": { "pointer": "/e", "pound": "a", "full": "a" } } }),
             "b.pressed.ended_by: has the same text twice",
