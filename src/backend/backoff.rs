@@ -1,6 +1,10 @@
-//! When to send the next request to a provider: less often if the provider has problems, and as late as it asks for.
+//! When to send the next request to a provider, or none: less often if the provider has problems, and as late as it asks
+//! for.
 
 use std::time::Duration;
+
+use super::HANG_UP_LIMIT;
+use crate::call::Failure;
 
 /// Number of polls with the first pause of a [`PollSchedule`].
 const QUICK_POLLS: u32 = 30;
@@ -11,6 +15,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(15);
 /// Maximum pause that a provider can ask for. The call's deadline ends the pause in any case.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
+/// Number of malformed replies in a row after which a call fails.
+const MAX_MALFORMED_REPLIES: u32 = 3;
+
 /// Pause before a start is sent again, if the provider asks for no longer one.
 const PAUSE_BEFORE_START: Duration = Duration::from_secs(1);
 
@@ -18,13 +25,16 @@ const PAUSE_BEFORE_START: Duration = Duration::from_secs(1);
 const MAX_PAUSE_BEFORE_START: Duration = Duration::from_secs(10);
 
 /// Pauses before a request to end or to delete a call is sent again, which is safe. They leave most of
-/// [`HANG_UP_LIMIT`](super::HANG_UP_LIMIT) to the requests.
+/// [`HANG_UP_LIMIT`] to the requests.
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
 
 /// An error of a request to a provider.
 pub(super) trait RequestError {
     /// Returns whether the same request may succeed a little later.
     fn is_transient(&self) -> bool;
+
+    /// Returns whether there is a reply that is not as the provider specifies it.
+    fn is_malformed(&self) -> bool;
 
     /// Returns whether the provider refused the request as one too many, without processing it.
     fn is_throttled(&self) -> bool;
@@ -49,7 +59,15 @@ where
     ask().await
 }
 
-/// The pauses between the polls of one call.
+/// Ends a call that is no longer followed, by `end`, and returns `failure`. If the call cannot be ended, its text says so.
+pub(super) async fn abandon(end: impl Future<Output = Result<(), Failure>>, failure: Failure) -> Failure {
+    match tokio::time::timeout(HANG_UP_LIMIT, end).await {
+        Ok(Ok(())) => failure,
+        _ => failure.explained("The phone may ring on."),
+    }
+}
+
+/// The pauses between the polls of one call, and their errors in a row.
 pub(super) struct PollSchedule {
     /// Pause between the first [`QUICK_POLLS`] polls.
     first: Duration,
@@ -57,13 +75,14 @@ pub(super) struct PollSchedule {
     later: Duration,
     polls: u32,
     failures: u32,
+    malformed: u32,
     retry_after: Duration,
 }
 
 impl PollSchedule {
     /// `first` is the pause between the first 30 polls, when most users press their keys; `later` that between the others.
     pub(super) fn new(first: Duration, later: Duration) -> Self {
-        Self { first, later, polls: 0, failures: 0, retry_after: Duration::ZERO }
+        Self { first, later, polls: 0, failures: 0, malformed: 0, retry_after: Duration::ZERO }
     }
 
     /// Returns the pause before the next poll.
@@ -78,14 +97,16 @@ impl PollSchedule {
     }
 
     pub(super) fn poll_succeeded(&mut self) {
-        self.failures = 0;
+        (self.failures, self.malformed) = (0, 0);
         self.retry_after = Duration::ZERO;
     }
 
-    /// Records that the last poll failed. `retry_after` is the pause that the provider asked for, zero if none.
-    pub(super) fn poll_failed(&mut self, retry_after: Duration) {
+    /// Records that the last poll failed. Returns whether another one may succeed: if not, the call fails.
+    pub(super) fn poll_failed(&mut self, error: &impl RequestError) -> bool {
         self.failures = self.failures.saturating_add(1);
-        self.retry_after = retry_after;
+        self.malformed = if error.is_malformed() { self.malformed + 1 } else { 0 };
+        self.retry_after = error.retry_after();
+        error.is_transient() && self.malformed < MAX_MALFORMED_REPLIES
     }
 }
 
@@ -103,6 +124,35 @@ pub(super) fn jitter() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An error with the pause that the provider asks for.
+    enum TestError {
+        Lost(Duration),
+        Malformed,
+        Refused,
+    }
+
+    impl RequestError for TestError {
+        fn is_transient(&self) -> bool {
+            !matches!(self, Self::Refused)
+        }
+
+        fn is_malformed(&self) -> bool {
+            matches!(self, Self::Malformed)
+        }
+
+        fn is_throttled(&self) -> bool {
+            false
+        }
+
+        fn retry_after(&self) -> Duration {
+            if let Self::Lost(pause) = self { *pause } else { Duration::ZERO }
+        }
+    }
+
+    fn lost(pause_s: u64) -> TestError {
+        TestError::Lost(Duration::from_secs(pause_s))
+    }
 
     fn schedule() -> PollSchedule {
         PollSchedule::new(Duration::from_secs(1), Duration::from_secs(2))
@@ -123,7 +173,7 @@ mod tests {
         let mut schedule = schedule();
         let mut longest = Duration::ZERO;
         for failures in 1..10_u32 {
-            schedule.poll_failed(Duration::ZERO);
+            assert!(schedule.poll_failed(&lost(0)));
             let pause = schedule.next_pause();
             let middle = Duration::from_secs(1 << failures.min(5)).min(MAX_PAUSE);
             assert!(pause >= middle.mul_f64(0.5) && pause <= middle.mul_f64(1.5), "{failures}: {pause:?}");
@@ -135,11 +185,24 @@ mod tests {
     }
 
     #[test]
+    fn a_call_fails_after_three_malformed_replies_in_a_row() {
+        let mut schedule = schedule();
+        let malformed = TestError::Malformed;
+        assert!(schedule.poll_failed(&malformed) && schedule.poll_failed(&malformed));
+        assert!(schedule.poll_failed(&lost(0)), "another error is between them");
+        assert!(schedule.poll_failed(&malformed) && schedule.poll_failed(&malformed));
+        schedule.poll_succeeded();
+        assert!(schedule.poll_failed(&malformed) && schedule.poll_failed(&malformed));
+        assert!(!schedule.poll_failed(&malformed));
+        assert!(!PollSchedule::new(Duration::ZERO, Duration::ZERO).poll_failed(&TestError::Refused));
+    }
+
+    #[test]
     fn a_pause_that_a_provider_asks_for_is_kept_up_to_a_limit() {
         let mut schedule = schedule();
-        schedule.poll_failed(Duration::from_secs(40));
+        schedule.poll_failed(&lost(40));
         assert_eq!(schedule.next_pause(), Duration::from_secs(40));
-        schedule.poll_failed(Duration::from_secs(4_000));
+        schedule.poll_failed(&lost(4_000));
         assert_eq!(schedule.next_pause(), MAX_RETRY_AFTER);
         assert_eq!(pause_before_start(Duration::from_secs(5)), Some(Duration::from_secs(5)));
         assert_eq!(pause_before_start(Duration::from_secs(4_000)), None);

@@ -8,6 +8,7 @@ mod context;
 mod exec;
 mod file;
 mod http;
+mod random_id;
 mod replies;
 mod simulated;
 pub mod sip;

@@ -29,13 +29,13 @@ impl Default for StartQueue {
 }
 
 impl StartQueue {
-    /// Requests the start of a call when there is a permit, and again if that is safe and in time. `failed` turns the last
-    /// error into that of the call.
+    /// Requests the start of a call when there is a permit, and again if that is safe and in time. `failed` turns an error
+    /// into that of the call.
     pub(super) async fn start<T, E: RequestError, A>(
         &self,
         deadline: &Deadline,
         request: impl Fn() -> A,
-        failed: impl FnOnce(&E) -> PlaceError,
+        failed: impl Fn(&E) -> PlaceError,
     ) -> Result<T, PlaceError>
     where
         A: Future<Output = Result<T, E>>,
@@ -51,13 +51,13 @@ impl StartQueue {
                 Ok(started) => return Ok(started),
                 Err(error) => error,
             };
+            let refused = failed(&error);
+            let is_repeatable = error.is_throttled() && refused.may_ring == MayRing::No;
             let pause = pause_before_start(error.retry_after());
             let in_time = pause.is_some_and(|pause| pause < deadline.left(Moment::now()));
             match pause {
-                Some(pause) if error.is_throttled() && tries < MAX_START_TRIES && in_time => {
-                    tokio::time::sleep(pause).await
-                }
-                _ => return Err(failed(&error)),
+                Some(pause) if is_repeatable && tries < MAX_START_TRIES && in_time => tokio::time::sleep(pause).await,
+                _ => return Err(refused),
             }
         }
     }
@@ -88,9 +88,10 @@ impl StartQueue {
     }
 }
 
-/// Returns whether the phone may ring although the provider refused the start with this HTTP status.
-pub(super) fn may_ring_after(status: u16) -> MayRing {
+/// Returns whether the phone may ring although the provider refused the start with this HTTP status, for this reason.
+pub(super) fn may_ring_after(status: u16, reason: FailureReason) -> MayRing {
     match status {
+        _ if reason.may_have_rung() => MayRing::Yes,
         // After 408 it is unknown what the provider did; after 409 the phone may be ringing for another request.
         400..=407 | 410..=499 => MayRing::No,
         _ => MayRing::Yes,

@@ -23,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::random_id::random_id;
 use super::{BackendContext, CallRef, MayRing, PlaceError, StepSink, TelephonyBackend};
 use crate::approval::Approver;
 use crate::call::{Call, Country, Failure, FailureReason, Outcome};
@@ -140,7 +141,7 @@ impl TelephonyBackend for Exec {
             return Err(not_started(Failure::new(FailureReason::DeadlinePassed, sentence)));
         }
         // Unique for all time: a program may use it as the provider's key of the request.
-        let id = Uuid::new_v4();
+        let id = random_id().map_err(not_started)?;
         let language = self.prompts.language_for(call.language.as_deref(), call.number.country().map(Country::as_str));
         let input = input::of_call(call, id, language.tag(), self.fraud_key);
         let task = Task::Call { attempts: call.attempts.policy().attempts() };

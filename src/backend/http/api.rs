@@ -6,7 +6,7 @@ use phonegate_net::https_client::{self, BodyError};
 use phonegate_net::lookup;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, StatusCode};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use url::Url;
@@ -55,8 +55,8 @@ pub(super) enum Queue {
 pub(super) enum ApiError {
     /// The request cannot be written.
     NotWritten(RenderError),
-    /// There is no token, so the request was not sent.
-    NoToken(Failure),
+    /// There is no token, so the request was not sent. How long none is requested.
+    NoToken(Failure, Duration),
     /// The request certainly did not reach the service. Text: the cause.
     NotSent(String),
     /// The request may have reached the service, but there is no reply. Text: the cause.
@@ -67,11 +67,20 @@ pub(super) enum ApiError {
     Refused(Refusal),
 }
 
+/// A reply with an expected status.
+pub(super) struct Reply {
+    pub(super) body: Vec<u8>,
+    /// The token that the request had.
+    pub(super) token: Option<SecretString>,
+}
+
 /// A reply with a status of 400 or more.
 pub(super) struct Refusal {
     pub(super) status: u16,
     /// The body, if it is JSON.
     pub(super) body: Option<Value>,
+    /// The token that the request had.
+    pub(super) token: Option<SecretString>,
     pub(super) retry_after: Option<Duration>,
 }
 
@@ -102,8 +111,8 @@ impl Api {
         diagnostic_text(&format!("{}{port}", self.origin.host_str().unwrap_or_default()))
     }
 
-    /// Sends a request, and returns the body of a reply with one of the statuses `expected`.
-    pub(super) async fn send(&self, queue: Queue, request: &Request, expected: &[u16]) -> Result<Vec<u8>, ApiError> {
+    /// Sends a request, and returns a reply with one of the statuses `expected`.
+    pub(super) async fn send(&self, queue: Queue, request: &Request, expected: &[u16]) -> Result<Reply, ApiError> {
         let queue = match queue {
             Queue::None => None,
             Queue::Polls => Some(&self.polls),
@@ -114,23 +123,16 @@ impl Api {
             Some(queue) => queue.acquire().await.ok(),
             None => None,
         };
-        let (sent, token) = self.send_once(request, expected).await;
-        match (sent, &self.auth, token) {
+        let sent = self.send_once(request, expected).await;
+        if let Err(ApiError::Refused(Refusal { status: 401, token: Some(token), .. })) = &sent {
             // A token may be withdrawn before it expires. The service did not process a request that it refuses so.
-            (Err(ApiError::Refused(Refusal { status: 401, .. })), Auth::Token(tokens), Some(token)) => {
-                tokens.forget(&token).await;
-                self.send_once(request, expected).await.0
-            }
-            (sent, _, _) => sent,
+            self.auth.forget(token);
+            return self.send_once(request, expected).await;
         }
+        sent
     }
 
-    /// Sends a request once. Also returns the token that it used.
-    async fn send_once(
-        &self,
-        request: &Request,
-        expected: &[u16],
-    ) -> (Result<Vec<u8>, ApiError>, Option<SecretString>) {
+    async fn send_once(&self, request: &Request, expected: &[u16]) -> Result<Reply, ApiError> {
         let mut builder = self.client.request(request.method.clone(), request.url.clone());
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
@@ -138,27 +140,22 @@ impl Api {
         if let Some(content_type) = request.content_type {
             builder = builder.header(CONTENT_TYPE, content_type).body(request.body.to_vec());
         }
-        match self.auth.apply(builder, &request.body).await {
-            Ok((builder, token)) => (read(builder, expected).await, token),
-            Err(error) => (Err(error), None),
+        let (builder, token) = self.auth.apply(builder, &request.body).await?;
+        let response = builder.send().await.map_err(ApiError::of_request)?;
+        let status = response.status();
+        if expected.contains(&status.as_u16()) {
+            let body = https_client::body(response).await.map_err(ApiError::of_body)?;
+            return Ok(Reply { body, token });
         }
+        if status.is_client_error() || status.is_server_error() {
+            let retry_after = replies::retry_after(response.headers());
+            let body = https_client::body(response).await.unwrap_or_default();
+            let body = replies::parse(&body).map(|Json(body)| body);
+            return Err(ApiError::Refused(Refusal { status: status.as_u16(), body, token, retry_after }));
+        }
+        let redirects = if status.is_redirection() { ", a redirect, which is not followed" } else { "" };
+        Err(ApiError::Malformed(format!("has the status {}{redirects}", status.as_u16())))
     }
-}
-
-async fn read(request: reqwest::RequestBuilder, expected: &[u16]) -> Result<Vec<u8>, ApiError> {
-    let response = request.send().await.map_err(ApiError::of_request)?;
-    let status = response.status();
-    if expected.contains(&status.as_u16()) {
-        return https_client::body(response).await.map_err(ApiError::of_body);
-    }
-    if status.is_client_error() || status.is_server_error() {
-        let retry_after = replies::retry_after(response.headers());
-        let body = https_client::body(response).await.unwrap_or_default();
-        let body = replies::parse(&body).map(|Json(body)| body);
-        return Err(ApiError::Refused(Refusal { status: status.as_u16(), body, retry_after }));
-    }
-    let redirects = if status.is_redirection() { ", a redirect, which is not followed" } else { "" };
-    Err(ApiError::Malformed(format!("has the status {}{redirects}", status.as_u16())))
 }
 
 /// Reads a reply as JSON.
@@ -191,7 +188,7 @@ impl ApiError {
         let failed = |sentence: String| Failure::new(FailureReason::CannotPlace, sentence);
         match self {
             Self::NotWritten(error) => failed(format!("The request to the provider cannot be written: {error}.")),
-            Self::NoToken(failure) => failure.clone(),
+            Self::NoToken(failure, _) => failure.clone(),
             Self::NotSent(cause) | Self::Lost(cause) => {
                 failed(format!("The provider cannot be reached: {}.", diagnostic_text(cause)))
             }
@@ -204,10 +201,14 @@ impl ApiError {
 impl RequestError for ApiError {
     fn is_transient(&self) -> bool {
         match self {
-            Self::NotSent(_) | Self::Lost(_) | Self::Malformed(_) | Self::NoToken(_) => true,
+            Self::NotSent(_) | Self::Lost(_) | Self::Malformed(_) | Self::NoToken(..) => true,
             Self::NotWritten(_) => false,
             Self::Refused(refusal) => refusal.status == 429 || refusal.status >= 500,
         }
+    }
+
+    fn is_malformed(&self) -> bool {
+        matches!(self, Self::Malformed(_))
     }
 
     fn is_throttled(&self) -> bool {
@@ -217,6 +218,7 @@ impl RequestError for ApiError {
     fn retry_after(&self) -> Duration {
         match self {
             Self::Refused(refusal) => refusal.retry_after.unwrap_or_default(),
+            Self::NoToken(_, retry_after) => *retry_after,
             _ => Duration::ZERO,
         }
     }
@@ -240,9 +242,4 @@ impl std::fmt::Display for Refusal {
         let known = StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
         write!(f, "The provider refused with status {}: {}.", self.status, known.unwrap_or("an unknown status"))
     }
-}
-
-/// Removes secrets from a text of the service, which could quote them from a request.
-pub(super) fn without_secrets(text: &str, secrets: &[SecretString]) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose_secret(), "…"))
 }

@@ -1,6 +1,7 @@
 //! How requests authenticate.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use phonegate_net::{https_client, lookup};
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -8,7 +9,7 @@ use reqwest::{Client, RequestBuilder};
 use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::time::Instant;
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
@@ -17,18 +18,12 @@ use super::super::replies;
 use super::api::{ApiError, Refusal};
 use super::config::{AuthConfig, HmacConfig, HttpConfig, Oauth2Config};
 use super::request::header_name;
-use crate::call::{Failure, FailureReason};
+use super::tokens::{Token, Tokens};
 use crate::config::{ConfigError, build_https_client, provider_url};
 use crate::no_duplicate_keys::Json;
 
-/// How long before its end a token is replaced.
-const TOKEN_MARGIN: Duration = Duration::from_secs(30);
-
 /// How long a token is used whose reply does not say when it expires.
 const TOKEN_DEFAULT: Duration = Duration::from_secs(300);
-
-/// Maximum time that a token is used.
-const TOKEN_MAX: Duration = Duration::from_secs(86_400);
 
 /// Maximum length of a token, in bytes.
 const MAX_TOKEN: usize = 8_192;
@@ -39,7 +34,8 @@ pub(super) enum Auth {
     None,
     /// By a header that is always the same.
     Fixed(HeaderName, HeaderValue),
-    Token(Tokens),
+    /// By tokens of an OAuth 2 client.
+    Oauth2(Arc<Endpoint>, Tokens),
     Signature {
         key: hmac::Key,
         header: HeaderName,
@@ -76,7 +72,9 @@ impl Auth {
                 let name = header_name(&at("header.name"), &header.name)?;
                 Self::Fixed(name, header_value(&at("header.value"), value.expose_secret())?)
             }
-            Some(AuthConfig::Oauth2(oauth2)) => Self::Token(Tokens::new(oauth2, config, context)?),
+            Some(AuthConfig::Oauth2(oauth2)) => {
+                Self::Oauth2(Arc::new(Endpoint::new(oauth2, config, context)?), Tokens::default())
+            }
             Some(AuthConfig::HmacSha256(HmacConfig { key, header, timestamp_header })) => {
                 let key = context.resolve("auth.hmac_sha256.key", key)?;
                 let header = header_name(&at("hmac_sha256.header"), header)?;
@@ -96,8 +94,36 @@ impl Auth {
         match self {
             Self::None => Vec::new(),
             Self::Fixed(name, _) => vec![name.clone()],
-            Self::Token(_) => vec![AUTHORIZATION],
+            Self::Oauth2(..) => vec![AUTHORIZATION],
             Self::Signature { header, timestamp_header, .. } => vec![header.clone(), timestamp_header.clone()],
+        }
+    }
+
+    /// Returns the credentials that each request has after the scheme of `Authorization`. With Basic, they contain the
+    /// password in another form than the settings.
+    pub(super) fn credentials(&self) -> Option<SecretString> {
+        let Self::Fixed(name, value) = self else { return None };
+        if *name != AUTHORIZATION {
+            return None;
+        }
+        value.to_str().ok()?.split_once(' ').map(|(_, credentials)| credentials.into())
+    }
+
+    /// Returns a token, if requests have one.
+    ///
+    /// # Errors
+    /// There is none, and none was issued.
+    pub(super) async fn token(&self) -> Result<Option<SecretString>, ApiError> {
+        match self {
+            Self::Oauth2(endpoint, tokens) => tokens.get(|| Arc::clone(endpoint).issue()).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Forgets a token that the service refused.
+    pub(super) fn forget(&self, refused: &SecretString) {
+        if let Self::Oauth2(_, tokens) = self {
+            tokens.forget(refused);
         }
     }
 
@@ -110,19 +136,17 @@ impl Auth {
         request: RequestBuilder,
         body: &[u8],
     ) -> Result<(RequestBuilder, Option<SecretString>), ApiError> {
-        Ok(match self {
-            Self::None => (request, None),
-            Self::Fixed(name, value) => (request.header(name, value), None),
-            Self::Token(tokens) => {
-                let token = tokens.get().await?;
-                (request.bearer_auth(token.expose_secret()), Some(token))
-            }
-            Self::Signature { key, header, timestamp_header } => {
+        let token = self.token().await?;
+        let request = match (self, &token) {
+            (Self::Fixed(name, value), _) => request.header(name, value),
+            (Self::Signature { key, header, timestamp_header }, _) => {
                 let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-                let signed = request.header(header, signature(key, seconds, body));
-                (signed.header(timestamp_header, seconds), None)
+                request.header(header, signature(key, seconds, body)).header(timestamp_header, seconds)
             }
-        })
+            (_, Some(token)) => request.bearer_auth(token.expose_secret()),
+            (_, None) => request,
+        };
+        Ok((request, token))
     }
 }
 
@@ -148,22 +172,15 @@ fn header_value(path: &str, text: &str) -> Result<HeaderValue, ConfigError> {
     Ok(value)
 }
 
-/// The tokens of an OAuth 2 client. One is requested at a time, and shared by all requests.
-pub(super) struct Tokens {
+/// The token endpoint of an OAuth 2 authorization server.
+pub(super) struct Endpoint {
     client: Client,
     url: Url,
     authorization: HeaderValue,
     scope: Option<String>,
-    token: Mutex<Option<Token>>,
 }
 
-struct Token {
-    value: SecretString,
-    /// When it is replaced.
-    until: Instant,
-}
-
-impl Tokens {
+impl Endpoint {
     fn new(oauth2: &Oauth2Config, config: &HttpConfig, context: &BackendContext<'_>) -> Result<Self, ConfigError> {
         let path = format!("{}.auth.oauth2", context.path);
         let url = provider_url(&format!("{path}.token_url"), &oauth2.token_url)?;
@@ -175,45 +192,23 @@ impl Tokens {
         let (builder, _) = context.network.https_client_builder(section, &url, context.base)?;
         let client = build_https_client(builder.dns_resolver(lookup::Resolver))?;
         let authorization = header_value(&format!("{path}.client_secret"), &value)?;
-        Ok(Self { client, url, authorization, scope: oauth2.scope.clone(), token: Mutex::default() })
+        Ok(Self { client, url, authorization, scope: oauth2.scope.clone() })
     }
 
-    /// Returns a token that is valid, as far as its reply said.
-    ///
-    /// # Errors
-    /// There is none.
-    pub(super) async fn get(&self) -> Result<SecretString, ApiError> {
-        let mut kept = self.token.lock().await;
-        if let Some(token) = kept.as_ref().filter(|token| Instant::now() < token.until) {
-            return Ok(token.value.clone());
-        }
-        let token = self.request().await.map_err(|error| ApiError::NoToken(error.failure_at("token endpoint")))?;
-        let value = token.value.clone();
-        *kept = Some(token);
-        Ok(value)
-    }
-
-    /// Forgets a token that the service refused.
-    pub(super) async fn forget(&self, refused: &SecretString) {
-        let mut kept = self.token.lock().await;
-        if kept.as_ref().is_some_and(|token| token.value.expose_secret() == refused.expose_secret()) {
-            *kept = None;
-        }
-    }
-
-    async fn request(&self) -> Result<Token, ApiError> {
+    /// Requests a token.
+    async fn issue(self: Arc<Self>) -> Result<Token, ApiError> {
         let mut form = vec![("grant_type", "client_credentials")];
         if let Some(scope) = &self.scope {
             form.push(("scope", scope));
         }
-        let asked = Instant::now();
+        let requested_at = Instant::now();
         let request = self.client.post(self.url.clone()).header(AUTHORIZATION, &self.authorization).form(&form);
         let response = request.send().await.map_err(ApiError::of_request)?;
         let status = response.status().as_u16();
         if status >= 400 {
             // 400 is `invalid_client` and the like (RFC 6749, section 5.2).
             let status = if status == 400 { 401 } else { status };
-            return Err(ApiError::Refused(Refusal { status, body: None, retry_after: None }));
+            return Err(ApiError::Refused(Refusal { status, body: None, token: None, retry_after: None }));
         }
         if status != 200 {
             return Err(ApiError::Malformed(format!("has the status {status}")));
@@ -230,23 +225,7 @@ impl Tokens {
             return Err(ApiError::Malformed("has no bearer token".to_owned()));
         };
         let lifetime = reply.get("expires_in").and_then(Value::as_u64).map_or(TOKEN_DEFAULT, Duration::from_secs);
-        let used = lifetime.saturating_sub(TOKEN_MARGIN).min(TOKEN_MAX);
-        Ok(Token { value: token.to_owned().into(), until: asked + used })
-    }
-}
-
-impl ApiError {
-    /// Returns the failure of a request for a token.
-    fn failure_at(&self, place: &str) -> Failure {
-        let failure = self.failure();
-        let text = failure.text().replacen("The provider", &format!("The provider's {place}"), 1);
-        match failure.reason() {
-            // The provider of tokens limits the rate, and not that of calls.
-            FailureReason::Throttled => {
-                Failure::new(FailureReason::CannotPlace, format!("The provider's {place} is busy."))
-            }
-            reason => Failure::verbatim(reason, text),
-        }
+        Ok(Token::new(token.to_owned().into(), lifetime, requested_at))
     }
 }
 

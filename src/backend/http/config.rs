@@ -34,7 +34,8 @@ pub(crate) struct HttpConfig {
     /// How a reply to `poll` says that the user approved, if the service judges by itself. It needs
     /// `accept_provider_verdict`.
     pub(super) approved: Option<ApprovedConfig>,
-    /// Why a call failed, by the text at `poll.state` or `start.error`. A text in no table fails as `CannotPlace`.
+    /// Why a call failed, by the text at `poll.state`, `approved.pointer` or `start.error`. A state in no table fails as
+    /// `CannotPlace`. A refused start is never `FraudReported`.
     pub(super) failed: BTreeMap<String, ReasonConfig>,
     /// The request that ends a call.
     pub(super) hang_up: Option<RequestConfig>,
@@ -292,7 +293,7 @@ pub(crate) struct PressedConfig {
     pub(super) ended_by: Option<EndedByConfig>,
 }
 
-/// How a reply says what ended an entry. Any other text fails.
+/// How a reply says what ended an entry. With any other text, the entry is wrong.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EndedByConfig {
@@ -312,7 +313,7 @@ pub(crate) struct EndedByConfig {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ApprovedConfig {
-    /// A JSON pointer to the verdict.
+    /// A JSON pointer to the verdict. A text that is neither `text` nor in `failed` fails as `WrongKey`.
     pub(super) pointer: String,
     /// The exact text of an approval.
     pub(super) text: String,

@@ -9,39 +9,35 @@ mod call_ref;
 mod config;
 mod infobip;
 mod outcome;
+mod quotes;
 mod request;
 mod service;
 mod settings;
 mod template;
+mod tokens;
 mod used;
 
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use ring::rand::{SecureRandom, SystemRandom};
-use uuid::{Builder, Uuid};
 
-use super::backoff::{PollSchedule, RequestError, retry};
+use super::backoff::{PollSchedule, abandon, retry};
+use super::random_id::random_id;
 use super::replies::with_proxy;
 use super::start_queue::{StartQueue, may_ring_after};
-use super::{
-    BackendContext, CallRef, CallStep, HANG_UP_LIMIT, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend,
-};
+use super::{BackendContext, CallRef, CallStep, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend};
 use crate::approval::Approver;
 use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
 use crate::config::ConfigError;
-use api::{ApiError, Queue, Refusal, without_secrets};
+use api::{ApiError, Queue, Refusal};
 use call_ref::HttpRef;
-use outcome::{Report, quoted};
+use outcome::Report;
 use request::Request;
 use service::Service;
 use template::Values;
 use used::UsedReferences;
 
 pub(super) use config::HttpConfig;
-
-/// Number of malformed replies in a row after which a call fails.
-const MAX_MALFORMED_REPLIES: u32 = 3;
 
 /// The statuses of a successful start. One without content is enough only if the service has no id of its own.
 const STARTED: [u16; 4] = [200, 201, 202, 204];
@@ -64,17 +60,28 @@ impl HttpBackend {
         Ok(Self { service, start_queue: StartQueue::default(), used: UsedReferences::default() })
     }
 
-    /// Returns the failure of a call that could not be started.
-    fn start_failure(&self, error: &ApiError) -> Failure {
-        let ApiError::Refused(refusal @ Refusal { body: Some(body), .. }) = error else { return error.failure() };
-        match self.service.rules.refusal(body) {
-            Some((reason, text)) => {
-                let text = quoted(&without_secrets(text, &self.service.hidden));
-                let sentence = format!("{refusal} It reports {text}.");
-                Failure::new(reason.unwrap_or(refusal.reason()), sentence)
-            }
-            None => error.failure(),
-        }
+    /// Returns the error of a call that could not be started.
+    fn start_error(&self, error: &ApiError) -> PlaceError {
+        let may_ring = match error {
+            ApiError::NotWritten(_) | ApiError::NoToken(..) | ApiError::NotSent(_) => MayRing::No,
+            ApiError::Refused(refusal) => return self.refused_start(refusal),
+            ApiError::Lost(_) | ApiError::Malformed(_) => MayRing::Yes,
+        };
+        PlaceError { may_ring, failure: error.failure() }
+    }
+
+    fn refused_start(&self, refusal: &Refusal) -> PlaceError {
+        let status_reason = refusal.reason();
+        let Some((reason, text)) = refusal.body.as_ref().and_then(|body| self.service.rules.refusal(body)) else {
+            let may_ring = may_ring_after(refusal.status, status_reason);
+            return PlaceError { may_ring, failure: Failure::new(status_reason, refusal) };
+        };
+        let reason = reason.unwrap_or(status_reason);
+        let may_ring = may_ring_after(refusal.status, reason);
+        // A fraud is reported by the user of an answered call, and this call was not started.
+        let reason = if reason == FailureReason::FraudReported { status_reason } else { reason };
+        let text = self.service.hidden.of_request(refusal.token.as_ref()).quote(text);
+        PlaceError { may_ring, failure: Failure::new(reason, format_args!("{refusal} It reports {text}.")) }
     }
 
     /// Returns the service's id in the reply to a start. `None`: calls have none.
@@ -106,18 +113,11 @@ impl HttpBackend {
         ended.map(drop).map_err(|error| error.failure())
     }
 
-    /// Ends a call that is no longer followed, and returns `failure`. If the call cannot be ended, its text says so.
-    async fn abandon(&self, call_id: &str, reference: Option<&str>, failure: Failure) -> Failure {
-        match tokio::time::timeout(HANG_UP_LIMIT, self.end(call_id, reference)).await {
-            Ok(Ok(())) => failure,
-            _ => failure.explained("The phone may ring on."),
-        }
-    }
-
     /// Asks the service once for the state of the call.
     async fn poll(&self, call: &HttpRef<'_>, request: &Request) -> Result<Report, ApiError> {
-        let body = self.service.api.send(Queue::Polls, request, &[200]).await?;
-        Ok(self.service.rules.read(&api::json(&body)?, call))
+        let reply = self.service.api.send(Queue::Polls, request, &[200]).await?;
+        let quotes = self.service.hidden.of_request(reply.token.as_ref());
+        Ok(self.service.rules.read(&api::json(&reply.body)?, call, quotes))
     }
 }
 
@@ -129,22 +129,18 @@ impl TelephonyBackend for HttpBackend {
             let sentence = "The number has an extension, and the request `start` of the backend has no {extension}.";
             return Err(not_rung(Failure::new(FailureReason::InvalidNumber, sentence)));
         }
-        let Some(call_id) = random_id() else {
-            let sentence = "No call can be placed: the operating system provides no random numbers.";
-            return Err(not_rung(Failure::new(FailureReason::Internal, sentence)));
-        };
-        let (call_id, language) = (call_id.to_string(), self.service.language(call));
+        let call_id = random_id().map_err(not_rung)?.to_string();
+        let language = self.service.language(call);
         let values = Values { call: Some(call), language, ..self.values(&call_id, None) };
         let request = self.service.start.render(&values);
         let request = request.map_err(|error| not_rung(ApiError::NotWritten(error).failure()))?;
-        let failed = |error: &ApiError| PlaceError { may_ring: may_ring(error), failure: self.start_failure(error) };
         let send = || self.service.api.send(Queue::None, &request, &STARTED);
-        let body = self.start_queue.start(&call.deadline, send, failed).await?;
+        let reply = self.start_queue.start(&call.deadline, send, |error| self.start_error(error)).await?;
         // From here on the phone may ring.
         let rung = |failure| PlaceError { may_ring: MayRing::Yes, failure };
-        let reference = match self.reference_in(&body) {
+        let reference = match self.reference_in(&reply.body) {
             Ok(reference) => reference,
-            Err(failure) => return Err(rung(self.abandon(&call_id, None, failure).await)),
+            Err(failure) => return Err(rung(abandon(self.end(&call_id, None), failure).await)),
         };
         if reference.as_deref().is_some_and(|reference| !self.used.add(reference)) {
             // A report about this id could be about the earlier call. It is not ended, since it may not be this one.
@@ -153,7 +149,7 @@ impl TelephonyBackend for HttpBackend {
         }
         match HttpRef::of(&call_id, reference.as_deref(), &call.number) {
             Ok(reference) => Ok(reference),
-            Err(failure) => Err(rung(self.abandon(&call_id, reference.as_deref(), failure).await)),
+            Err(failure) => Err(rung(abandon(self.end(&call_id, reference.as_deref()), failure).await)),
         }
     }
 
@@ -173,7 +169,7 @@ impl TelephonyBackend for HttpBackend {
             },
             Err(error) => ApiError::NotWritten(error).failure(),
         };
-        Outcome::Failed(self.abandon(call.call_id, call.reference, failure).await)
+        Outcome::Failed(abandon(self.end(call.call_id, call.reference), failure).await)
     }
 
     async fn hang_up(&self, reference: &CallRef) -> Result<(), Failure> {
@@ -198,13 +194,12 @@ impl TelephonyBackend for HttpBackend {
                 replied.map_err(|error| with_proxy(error.failure(), &self.service.api.proxy))?;
                 format!("replied with the status {status}")
             }
-            None => match &self.service.api.auth {
-                auth::Auth::Token(tokens) => {
-                    tokens.get().await.map_err(|error| with_proxy(error.failure(), &self.service.api.proxy))?;
-                    "issued a token; nothing else was asked, since the backend declares no `check`".to_owned()
-                }
-                _ => "was not asked, since the backend declares no `check`".to_owned(),
-            },
+            None => {
+                let token = self.service.api.auth.token().await;
+                let token = token.map_err(|error| with_proxy(error.failure(), &self.service.api.proxy))?;
+                let asked = if token.is_some() { "issued a token; nothing else was asked" } else { "was not asked" };
+                format!("{asked}, since the backend declares no `check`")
+            }
         };
         let description = format!("{} {asked} {}", self.service.api.host(), self.service.api.proxy);
         Ok(description.trim_end().to_owned())
@@ -232,7 +227,7 @@ impl HttpBackend {
         on_step: StepSink<'_>,
     ) -> Result<phonegate_approval::verdict::Answer, Unapproved> {
         let every = self.service.poll_every;
-        let (mut schedule, mut malformed) = (PollSchedule::new(every, every), 0);
+        let mut schedule = PollSchedule::new(every, every);
         loop {
             tokio::time::sleep(schedule.next_pause()).await;
             let error = match self.poll(call, request).await {
@@ -243,33 +238,14 @@ impl HttpBackend {
                     if let Some(progress) = progress {
                         on_step(CallStep::Progress(progress));
                     }
-                    malformed = 0;
                     schedule.poll_succeeded();
                     continue;
                 }
                 Err(error) => error,
             };
-            malformed = if matches!(error, ApiError::Malformed(_)) { malformed + 1 } else { 0 };
-            if !error.is_transient() || malformed == MAX_MALFORMED_REPLIES {
+            if !schedule.poll_failed(&error) {
                 return Err(Unapproved::MayRing(error.failure()));
             }
-            schedule.poll_failed(error.retry_after());
         }
-    }
-}
-
-/// Returns a random GUID. `None`: the operating system provides no random numbers.
-fn random_id() -> Option<Uuid> {
-    let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).ok()?;
-    Some(Builder::from_random_bytes(bytes).into_uuid())
-}
-
-/// Returns whether the phone may ring although the start failed.
-fn may_ring(error: &ApiError) -> MayRing {
-    match error {
-        ApiError::NotWritten(_) | ApiError::NoToken(_) | ApiError::NotSent(_) => MayRing::No,
-        ApiError::Refused(refusal) => may_ring_after(refusal.status),
-        ApiError::Lost(_) | ApiError::Malformed(_) => MayRing::Yes,
     }
 }

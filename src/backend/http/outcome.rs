@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::call_ref::HttpRef;
 use super::config::{EndedByConfig, HttpConfig, PollConfig, PressedConfig};
+use super::quotes::Quotes;
 use crate::call::{Failure, FailureReason, Progress};
 use crate::config::ConfigError;
-use crate::redact::sanitize_untrusted;
 
 /// The tables by which replies are read.
 pub(super) struct Rules {
@@ -99,6 +99,11 @@ impl Rules {
         if self.pending.contains_key(state) || self.failed.contains_key(state) {
             return invalid(key, "has a text that `poll.pending` or `failed` has, too");
         }
+        if let Success::Approved { text, .. } = &self.success
+            && self.failed.contains_key(text)
+        {
+            return invalid("approved.text", "is a text that `failed` has, too");
+        }
         match self.pending.keys().find(|text| self.failed.contains_key(*text)) {
             Some(text) => invalid("failed", &format!("has the text `{text}`, which `poll.pending` has, too")),
             None => Ok(()),
@@ -132,7 +137,7 @@ impl Rules {
     }
 
     /// Reads a reply about this call.
-    pub(super) fn read(&self, reply: &Value, call: &HttpRef<'_>) -> Report {
+    pub(super) fn read(&self, reply: &Value, call: &HttpRef<'_>, quotes: Quotes<'_>) -> Report {
         if let Some(Found::Value(Value::Array(list))) = self.empty.as_ref().map(|pointer| find(reply, pointer))
             && list.is_empty()
         {
@@ -154,12 +159,54 @@ impl Rules {
             return Report::Pending(Some(*progress));
         }
         if let Some(reason) = self.failed.get(state) {
-            return Report::Failed(Failure::new(*reason, format!("The provider reports {}.", quoted(state))));
+            let sentence = format!("The provider reports {}.", quotes.quote(state));
+            return Report::Failed(Failure::new(*reason, sentence));
         }
-        self.success.read(reply, state).unwrap_or_else(|| {
-            let state = quoted(state);
-            unusable(format!("The provider reports {state} at {}, which is in no table of the backend.", self.state))
-        })
+        match &self.success {
+            Success::Pressed { state: ended, digits, attempt, ended_by } if state == ended => {
+                match entry(reply, digits, attempt.as_deref(), ended_by.as_ref(), quotes) {
+                    Ok(answer) => Report::Answered(answer),
+                    Err(denial) => Report::Failed(denial),
+                }
+            }
+            Success::Approved { state: ended, pointer, text } if state == ended => {
+                self.verdict(reply, pointer, text, quotes)
+            }
+            _ => {
+                let (state, pointer) = (quotes.quote(state), &self.state);
+                unusable(format!("The provider reports {state} at {pointer}, which is in no table of the backend."))
+            }
+        }
+    }
+
+    /// Reads the verdict about a call that was answered and has ended, so that a doubt is the user's denial. `approval`: the
+    /// text of an approval.
+    fn verdict(&self, reply: &Value, pointer: &str, approval: &str, quotes: Quotes<'_>) -> Report {
+        let (reason, sentence) = match find(reply, pointer) {
+            Found::Value(Value::String(verdict)) if verdict == approval => {
+                return Report::Answered(Answer::ProviderApproved);
+            }
+            Found::Value(Value::String(verdict)) => {
+                let quoted = quotes.quote(verdict);
+                match self.failed.get(verdict) {
+                    Some(reason) => (*reason, format!("The provider's verdict at {pointer} is {quoted}.")),
+                    None => {
+                        let sentence =
+                            format!("The provider's verdict at {pointer} is {quoted}, which is no approval.");
+                        (FailureReason::WrongKey, sentence)
+                    }
+                }
+            }
+            Found::Value(_) => (
+                FailureReason::WrongKey,
+                format!("The provider's verdict at {pointer} is not a text, so it is no approval."),
+            ),
+            Found::Null | Found::Missing => {
+                let sentence = format!("The call was answered, but the provider's reply has no verdict at {pointer}.");
+                (FailureReason::NoKeyPressed, sentence)
+            }
+        };
+        Report::Failed(Failure::new(reason, sentence))
     }
 }
 
@@ -204,24 +251,6 @@ impl Success {
             }
         }
     }
-
-    /// Reads the answer of a call in this state. `None`: the state says nothing about an answer.
-    fn read(&self, reply: &Value, state: &str) -> Option<Report> {
-        match self {
-            Self::Pressed { state: expected, digits, attempt, ended_by } => {
-                (state == expected).then(|| entry(reply, digits, attempt.as_deref(), ended_by.as_ref()))
-            }
-            Self::Approved { state: expected, .. } if state != expected => None,
-            Self::Approved { pointer, text, .. } => Some(match find(reply, pointer) {
-                Found::Value(Value::String(verdict)) if verdict == text => Report::Answered(Answer::ProviderApproved),
-                Found::Value(Value::String(verdict)) => {
-                    let sentence = format!("The provider's verdict is {}, which is no approval.", quoted(verdict));
-                    Report::Failed(Failure::new(FailureReason::CannotPlace, sentence))
-                }
-                _ => unusable(format!("The provider's reply has no text at {pointer}.")),
-            }),
-        }
-    }
 }
 
 fn check_ended_by(path: &str, ended_by: &EndedByConfig) -> Result<(), ConfigError> {
@@ -235,24 +264,35 @@ fn check_ended_by(path: &str, ended_by: &EndedByConfig) -> Result<(), ConfigErro
 }
 
 /// Reads the entry of the user.
-fn entry(reply: &Value, digits: &str, attempt: Option<&str>, ended_by: Option<&EndedByConfig>) -> Report {
+///
+/// # Errors
+/// The call was answered and has ended, so a doubt about its entry is the user's denial.
+fn entry(
+    reply: &Value,
+    digits: &str,
+    attempt: Option<&str>,
+    ended_by: Option<&EndedByConfig>,
+    quotes: Quotes<'_>,
+) -> Result<Answer, Failure> {
+    let no_keys = |reason| {
+        let sentence =
+            format!("The call was answered, but the provider's reply has no text with the keys at {digits}.");
+        Err(Failure::new(reason, sentence))
+    };
     let keys = match find(reply, digits) {
         Found::Value(Value::String(keys)) => keys.as_str(),
-        Found::Null => {
-            return Report::Answered(Answer::Entry { attempt: 1, digits: Entry::default(), ended_by: EndedBy::Pause });
-        }
-        Found::Value(_) | Found::Missing => {
-            return unusable(format!("The provider's reply has no text with the keys at {digits}."));
-        }
+        Found::Null => return Ok(Answer::Entry { attempt: 1, digits: Entry::default(), ended_by: EndedBy::Pause }),
+        Found::Missing => return no_keys(FailureReason::NoKeyPressed),
+        Found::Value(_) => return no_keys(FailureReason::WrongKey),
     };
+    let reason = if keys.is_empty() { FailureReason::NoKeyPressed } else { FailureReason::WrongKey };
+    let denied = |sentence: String| Failure::new(reason, format_args!("The call was answered, but {sentence}."));
     let attempt = match attempt.map(|pointer| (pointer, find(reply, pointer))) {
         None => 1,
         Some((pointer, found)) => {
             let number = if let Found::Value(value) = found { id_text(value) } else { None };
-            match number.and_then(|number| number.parse().ok()) {
-                Some(number) => number,
-                None => return unusable(format!("The provider's reply has no entry attempt at {pointer}.")),
-            }
+            let number = number.and_then(|number| number.parse().ok());
+            number.ok_or_else(|| denied(format!("the provider's reply has no entry attempt at {pointer}")))?
         }
     };
     let (keys, ended_by) = match ended_by {
@@ -261,34 +301,29 @@ fn entry(reply: &Value, digits: &str, attempt: Option<&str>, ended_by: Option<&E
             None => (keys, EndedBy::Pause),
         },
         Some(table) => {
-            let Found::Value(Value::String(text)) = find(reply, &table.pointer) else {
-                return unusable(format!("The provider's reply has no text at {}.", table.pointer));
+            let pointer = &table.pointer;
+            let Found::Value(Value::String(text)) = find(reply, pointer) else {
+                return Err(denied(format!("the provider's reply has no text at {pointer}, for what ended the entry")));
             };
             let ended_by = match text {
                 text if *text == table.pound => EndedBy::Pound,
                 text if Some(text) == table.pause.as_ref() => EndedBy::Pause,
                 text if Some(text) == table.full.as_ref() => EndedBy::Full,
                 text => {
-                    let (text, pointer) = (quoted(text), &table.pointer);
-                    return unusable(format!(
-                        "The provider says at {pointer} that {text} ended the entry, which `pressed.ended_by` does not have."
-                    ));
+                    let text = quotes.quote(text);
+                    return Err(denied(format!(
+                        "the provider says at {pointer} that {text} ended the entry, which `pressed.ended_by` does not have"
+                    )));
                 }
             };
             (keys, ended_by)
         }
     };
-    Report::Answered(Answer::Entry { attempt, digits: Entry::from_text(keys), ended_by })
+    Ok(Answer::Entry { attempt, digits: Entry::from_text(keys), ended_by })
 }
 
 fn unusable(sentence: String) -> Report {
     Report::Unusable(Failure::new(FailureReason::CannotPlace, sentence))
-}
-
-/// Quotes a text of the service without its digits, which could be those of a code or a number.
-pub(super) fn quoted(text: &str) -> String {
-    let hidden: String = sanitize_untrusted(text).chars().map(|c| if c.is_numeric() { '*' } else { c }).collect();
-    format!("\"{hidden}\"")
 }
 
 /// Returns an id as text: a text, or a whole number.

@@ -10,6 +10,7 @@ use super::api::Api;
 use super::auth::Auth;
 use super::config::{CheckMethodConfig, HttpConfig, MethodConfig, PollConfig, RequestConfig, StartConfig};
 use super::outcome::Rules;
+use super::quotes::Secrets;
 use super::request::{Declared, RequestTemplate};
 use super::template::{Placeholder, Scope};
 use crate::call::{Call, Country};
@@ -24,7 +25,7 @@ pub(super) struct Service {
     pub(super) rules: Rules,
     pub(super) secrets: BTreeMap<String, SecretString>,
     /// All secrets, to hide them in texts of the service.
-    pub(super) hidden: Vec<SecretString>,
+    pub(super) hidden: Secrets,
     pub(super) start: RequestTemplate,
     pub(super) poll: RequestTemplate,
     pub(super) poll_every: Duration,
@@ -55,6 +56,7 @@ impl Service {
         }
         let rules = Rules::new(path, config, poll)?;
         let auth = Auth::new(config, context)?;
+        hidden.extend(auth.credentials());
         let scope =
             Scope { starts_call: false, has_call: true, has_reference: rules.has_reference(), secrets: &secrets };
         let parse = |declared: &Declared<'_>, scope| RequestTemplate::parse(declared, scope, &auth.headers());
@@ -137,7 +139,7 @@ impl Service {
             dials_extensions,
             prompts: context.prompts.clone(),
             secrets,
-            hidden,
+            hidden: Secrets::new(hidden),
         })
     }
 

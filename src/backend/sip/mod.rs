@@ -48,6 +48,7 @@ use parking_lot::Mutex;
 use tokio::time::{Interval, MissedTickBehavior};
 use uuid::Uuid;
 
+use super::random_id::random_id;
 use super::{
     BackendContext, CallRef, CallStep, HANG_UP_LIMIT, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend,
 };
@@ -159,9 +160,7 @@ impl SipTrunk {
         self.settings.flow.trusted.record(name, addresses.chain(self.flows.in_use(name)));
     }
 
-    fn add_call(&self, state: CallState) -> CallRef {
-        // Unique across all processes, so that a process that claims this call after a crash finds no call of its own.
-        let id = Uuid::new_v4();
+    fn add_call(&self, id: Uuid, state: CallState) -> CallRef {
         self.calls.lock().insert(id, Arc::new(tokio::sync::Mutex::new(state)));
         CallRef::new(id.to_string())
     }
@@ -179,6 +178,8 @@ fn call_id(reference: &CallRef) -> Option<Uuid> {
 #[async_trait]
 impl TelephonyBackend for SipTrunk {
     async fn place(&self, call: &Call, on_step: StepSink<'_>) -> Result<CallRef, PlaceError> {
+        // Unique across all processes, so that a process that claims this call after a crash finds no call of its own.
+        let id = random_id().map_err(|failure| PlaceError { may_ring: MayRing::No, failure })?;
         let mut failures: Vec<Failure> = Vec::new();
         let mut reported = 0;
         for trunk in &self.settings.trunks {
@@ -197,7 +198,7 @@ impl TelephonyBackend for SipTrunk {
                 }
                 reported = failures.len();
                 match self.place_at(call, (trunk, server, &servers), on_step).await {
-                    ServerResult::Placed(state) => return Ok(self.add_call(state)),
+                    ServerResult::Placed(state) => return Ok(self.add_call(id, state)),
                     ServerResult::Failed(error) => {
                         return Err(PlaceError { failure: self.with_registrations(error.failure), ..error });
                     }

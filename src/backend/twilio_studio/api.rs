@@ -192,6 +192,10 @@ impl RequestError for ApiError {
         }
     }
 
+    fn is_malformed(&self) -> bool {
+        matches!(self, Self::Malformed)
+    }
+
     fn is_throttled(&self) -> bool {
         matches!(self, Self::Refused(refusal) if refusal.status == 429)
     }
@@ -240,7 +244,7 @@ impl Refusal {
         Self { status: status.as_u16(), code: error.code, message, retry_after }
     }
 
-    fn reason(&self) -> FailureReason {
+    pub(super) fn reason(&self) -> FailureReason {
         match (self.status, self.code) {
             // The callee's number. The codes are those of https://www.twilio.com/docs/api/errors.
             (_, Some(21211 | 21214 | 21217 | 21401 | 21421 | 13223 | 13224)) => FailureReason::InvalidNumber,

@@ -43,11 +43,9 @@ impl<'a> ExecutionRef<'a> {
 pub(super) struct Nonce(u128);
 
 impl Nonce {
-    /// Draws a nonce. `fill` fills a buffer with random bytes.
-    pub(super) fn draw<E>(fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
-        let mut bytes = [0; NONCE_BITS / 8];
-        fill(&mut bytes)?;
-        Ok(Self(u128::from_be_bytes(bytes)))
+    /// `random` must be random bytes of the operating system.
+    pub(super) fn new(random: [u8; NONCE_BITS / 8]) -> Self {
+        Self(u128::from_be_bytes(random))
     }
 }
 
@@ -70,11 +68,7 @@ mod tests {
 
     #[test]
     fn a_reference_returns_its_execution_and_nonce() {
-        let nonce = Nonce::draw(|bytes: &mut [u8]| {
-            bytes.fill(7);
-            Ok::<_, ()>(())
-        });
-        let reference = ExecutionRef::of(EXECUTION, &nonce.unwrap()).unwrap();
+        let reference = ExecutionRef::of(EXECUTION, &Nonce::new([7; 16])).unwrap();
         let parsed = ExecutionRef::parse(&reference).unwrap();
         assert_eq!((parsed.execution, parsed.nonce), (EXECUTION, Some("07".repeat(16).as_str())));
     }

@@ -15,11 +15,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use phonegate_approval::verdict::Answer;
-use ring::rand::{SecureRandom, SystemRandom};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::backoff::{PollSchedule, RequestError, retry};
+use super::backoff::{PollSchedule, abandon, retry};
+use super::random_id::random_bytes;
 use super::replies::with_proxy;
 use super::start_queue::{StartQueue, may_ring_after};
 use super::{
@@ -43,9 +43,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Pause between later polls.
 const LATER_PAUSE: Duration = Duration::from_secs(2);
-
-/// Number of malformed replies in a row after which a call fails.
-const MAX_MALFORMED_REPLIES: u32 = 3;
 
 /// Interval at which the context of an answered call is read. The context shows that the call has ended.
 const CONTEXT_INTERVAL: Duration = Duration::from_secs(4);
@@ -173,22 +170,12 @@ impl TwilioStudio {
         let ended = retry(|| self.api.post(&path, &[("Status", "ended")])).await;
         ended.map(|_: IgnoredAny| ()).map_err(|error| error.failure())
     }
-
-    /// Ends a call that is no longer followed, and returns `failure`. If the call cannot be ended, its text says so.
-    async fn abandon(&self, call: &ExecutionRef<'_>, failure: Failure) -> Failure {
-        match tokio::time::timeout(HANG_UP_LIMIT, self.end(call)).await {
-            Ok(Ok(())) => failure,
-            _ => failure.explained("The phone may ring on."),
-        }
-    }
 }
 
 /// The results of the polls of a call so far.
 #[derive(Default)]
 struct PollState {
     answered: bool,
-    /// Number of malformed replies in a row.
-    malformed: u32,
     /// When the context of the active Execution was last read.
     context_read: Option<Instant>,
     /// When the context first showed that the call has ended.
@@ -205,10 +192,7 @@ impl PollState {
 impl TelephonyBackend for TwilioStudio {
     async fn place(&self, call: &Call, _: StepSink<'_>) -> Result<CallRef, PlaceError> {
         let not_rung = |failure| PlaceError { may_ring: MayRing::No, failure };
-        let Ok(nonce) = Nonce::draw(|bytes| SystemRandom::new().fill(bytes)) else {
-            let sentence = "No call can be placed: the operating system provides no random numbers.";
-            return Err(not_rung(Failure::new(FailureReason::Internal, sentence)));
-        };
+        let nonce = Nonce::new(random_bytes().map_err(not_rung)?);
         let speech = self.plan.languages.choose(call.language.as_deref(), call.number.country().map(Country::as_str));
         let parameters = Parameters::new(call, speech, self.plan.fraud_key, &nonce);
         let failed = |error: &ApiError| PlaceError { may_ring: may_ring(error), failure: error.failure() };
@@ -233,7 +217,7 @@ impl TelephonyBackend for TwilioStudio {
         };
         let Some(nonce) = call.nonce else {
             let sentence = "An earlier version of PhoneGate placed the call, so its result cannot be checked.";
-            return Outcome::Failed(self.abandon(&call, Failure::new(FailureReason::Interrupted, sentence)).await);
+            return Outcome::Failed(abandon(self.end(&call), Failure::new(FailureReason::Interrupted, sentence)).await);
         };
         on_step(CallStep::Progress(Progress::Ringing));
         let (mut schedule, mut state) = (PollSchedule::new(FIRST_PAUSE, LATER_PAUSE), PollState::default());
@@ -242,17 +226,14 @@ impl TelephonyBackend for TwilioStudio {
             let error = match self.poll((&call, nonce), approver, &mut state, on_step).await {
                 Ok(Some(outcome)) => return outcome,
                 Ok(None) => {
-                    state.malformed = 0;
                     schedule.poll_succeeded();
                     continue;
                 }
                 Err(error) => error,
             };
-            state.malformed = if matches!(error, ApiError::Malformed) { state.malformed + 1 } else { 0 };
-            if !error.is_transient() || state.malformed == MAX_MALFORMED_REPLIES {
-                return Outcome::Failed(self.abandon(&call, error.failure()).await);
+            if !schedule.poll_failed(&error) {
+                return Outcome::Failed(abandon(self.end(&call), error.failure()).await);
             }
-            schedule.poll_failed(error.retry_after());
         }
     }
 
@@ -317,7 +298,7 @@ async fn judge(answer: Result<Answer, Failure>, approver: &Approver) -> Outcome 
 fn may_ring(error: &ApiError) -> MayRing {
     match error {
         ApiError::NotSent(_) => MayRing::No,
-        ApiError::Refused(refusal) => may_ring_after(refusal.status),
+        ApiError::Refused(refusal) => may_ring_after(refusal.status, refusal.reason()),
         ApiError::Lost(_) | ApiError::Malformed => MayRing::Yes,
     }
 }

@@ -202,6 +202,11 @@ impl FailureReason {
         matches!(self, Self::WrongKey | Self::NoKeyPressed | Self::CallEnded | Self::FraudReported)
     }
 
+    /// Returns whether a phone may have rung, or rings, if a provider refuses a call for this reason.
+    pub fn may_have_rung(self) -> bool {
+        self.is_denial() || matches!(self, Self::Voicemail | Self::Unreachable | Self::AlreadyInProgress)
+    }
+
     /// Returns the result code of Azure MFA with this meaning, if there is one. If there are two, the first.
     pub fn azure_code(self) -> Option<u16> {
         match self {

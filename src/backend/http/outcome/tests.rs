@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 use serde_json::json;
 
+use super::super::quotes::Secrets;
+
 use super::*;
 
 const ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
@@ -24,9 +26,14 @@ fn rules(others: Value) -> Result<Rules, ConfigError> {
     Rules::new("b", &config, config.poll.as_ref().unwrap())
 }
 
+/// Reads a reply about the call with this reference.
+fn read_of(rules: &Rules, reply: &Value, reference: &str) -> Report {
+    rules.read(reply, &HttpRef { call_id: ID, reference: Some(reference) }, Secrets::default().of_request(None))
+}
+
 /// What a reply says, in a word: `pending`, `answered`, `entry N KEYS END`, `approved`, `failed REASON` or `unusable`.
 fn read(rules: &Rules, reply: Value) -> String {
-    match rules.read(&reply, &HttpRef { call_id: ID, reference: Some("r1") }) {
+    match read_of(rules, &reply, "r1") {
         Report::Pending(Some(Progress::Answered)) => "answered".to_owned(),
         Report::Pending(_) => "pending".to_owned(),
         Report::Answered(Answer::ProviderApproved) => "approved".to_owned(),
@@ -76,6 +83,24 @@ fn what_is_not_declared_is_never_an_answer() {
         json!({ "state": null }),
         json!({ "state": 1 }),
         json!({ "state": ["pressed"] }),
+    ] {
+        assert_eq!(read(&rules, reply(others.clone())), "unusable", "{others}");
+    }
+    for missing in ["id", "ours", "state"] {
+        let mut reply = reply(json!({}));
+        reply.as_object_mut().unwrap().remove(missing);
+        assert_eq!(read(&rules, reply), "unusable", "without {missing}");
+    }
+    for other in [json!([]), json!(null), json!("pressed"), json!({})] {
+        assert_eq!(read(&rules, other.clone()), "unusable", "{other}");
+    }
+}
+
+/// The call was answered and has ended, so it counts for `limits.denials`.
+#[test]
+fn a_doubt_about_an_ended_call_is_a_denial() {
+    let rules = rules(json!({})).unwrap();
+    for others in [
         json!({ "digits": 71 }),
         json!({ "digits": ["0", "7", "1"] }),
         json!({ "digits": true }),
@@ -88,16 +113,16 @@ fn what_is_not_declared_is_never_an_answer() {
         json!({ "end": "#" }),
         json!({ "end": "Pound" }),
     ] {
-        assert_eq!(read(&rules, reply(others.clone())), "unusable", "{others}");
+        assert_eq!(read(&rules, reply(others.clone())), "failed WrongKey", "{others}");
     }
-    for missing in ["id", "ours", "state", "digits", "attempt", "end"] {
+    for (missing, expected) in
+        [("digits", "failed NoKeyPressed"), ("attempt", "failed WrongKey"), ("end", "failed WrongKey")]
+    {
         let mut reply = reply(json!({}));
         reply.as_object_mut().unwrap().remove(missing);
-        assert_eq!(read(&rules, reply), "unusable", "without {missing}");
+        assert_eq!(read(&rules, reply), expected, "without {missing}");
     }
-    for other in [json!([]), json!(null), json!("pressed"), json!({})] {
-        assert_eq!(read(&rules, other.clone()), "unusable", "{other}");
-    }
+    assert_eq!(read(&rules, reply(json!({ "digits": "", "end": "odd" }))), "failed NoKeyPressed");
 }
 
 #[test]
@@ -128,8 +153,7 @@ fn an_id_may_be_a_whole_number() {
     for other in [json!({ "id": 4.2 }), json!({ "id": null }), json!({ "id": true }), json!({})] {
         assert!(rules.reference(&other).is_err(), "{other}");
     }
-    let call = HttpRef { call_id: ID, reference: Some("42") };
-    let report = |id: Value| rules.read(&reply(json!({ "id": id })), &call);
+    let report = |id: Value| read_of(&rules, &reply(json!({ "id": id })), "42");
     assert!(matches!(report(json!(42)), Report::Answered(_)) && matches!(report(json!("42")), Report::Answered(_)));
     assert!(matches!(report(json!(42.0)), Report::Unusable(_)) && matches!(report(json!(43)), Report::Unusable(_)));
 }
@@ -164,7 +188,7 @@ fn an_empty_list_means_that_the_call_goes_on() {
         (json!({ "list": [{ "id": "r2", "state": "pressed", "call": { "digits": "1#" } }] }), "unusable"),
         (json!({ "list": [{ "id": "r1", "state": "pressed", "call": { "digits": "1#" } }] }), "entry 1 Pound"),
         (json!({ "list": [{ "id": "r1", "state": "pressed", "call": null }] }), "entry 1 none Pause"),
-        (json!({ "list": [{ "id": "r1", "state": "pressed", "call": {} }] }), "unusable"),
+        (json!({ "list": [{ "id": "r1", "state": "pressed", "call": {} }] }), "failed NoKeyPressed"),
     ] {
         assert_eq!(read(&rules, reply.clone()), expected, "{reply}");
     }
@@ -176,10 +200,11 @@ fn only_the_exact_verdict_of_an_ended_call_approves() {
     let rules = rules(json!({ "pressed": null, "approved": approved })).unwrap();
     for (state, verdict, expected) in [
         ("done", json!("yes"), "approved"),
-        ("done", json!("Yes"), "failed CannotPlace"),
-        ("done", json!("no"), "failed CannotPlace"),
-        ("done", json!(true), "unusable"),
-        ("done", json!(null), "unusable"),
+        ("done", json!("Yes"), "failed WrongKey"),
+        ("done", json!("no"), "failed WrongKey"),
+        ("done", json!("machine"), "failed Voicemail"),
+        ("done", json!(true), "failed WrongKey"),
+        ("done", json!(null), "failed NoKeyPressed"),
         ("ended", json!("yes"), "unusable"),
         ("busy", json!("yes"), "failed Unreachable"),
         ("ringing", json!("yes"), "pending"),
@@ -192,8 +217,8 @@ fn only_the_exact_verdict_of_an_ended_call_approves() {
 #[test]
 fn an_unknown_text_is_shown_without_its_digits() {
     let rules = rules(json!({})).unwrap();
-    let call = HttpRef { call_id: ID, reference: Some("r1") };
-    let Report::Unusable(failure) = rules.read(&reply(json!({ "state": "4, 7, 1\u{1b} odd" })), &call) else {
+    let reply = reply(json!({ "state": "4, 7, 1\u{1b} odd" }));
+    let Report::Unusable(failure) = read_of(&rules, &reply, "r1") else {
         panic!("it is unusable");
     };
     assert!(failure.text().contains("reports \"*, *, *  odd\" at /state"), "{failure}");
@@ -222,6 +247,10 @@ fn tables_that_cannot_work_are_refused_with_their_path() {
         (json!({ "approved": { "pointer": "/state", "text": "x" } }), "b: needs either `pressed`"),
         (approved(json!({ "pointer": "/verdict", "text": "x" })), "b.approved.state: is missing"),
         (approved(json!({ "pointer": "/state", "text": "x", "state": "y" })), "b.approved.state: is not needed"),
+        (
+            approved(json!({ "pointer": "/v", "text": "busy", "state": "y" })),
+            "b.approved.text: is a text that `failed`",
+        ),
         (
             json!({ "pressed": { "state": "x", "digits": "/d", "ended_by": { "pointer": "/e", "pound": "a", "full": "a" } } }),
             "b.pressed.ended_by: has the same text twice",
