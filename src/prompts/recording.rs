@@ -22,13 +22,14 @@ impl Recording {
         Self(Arc::new(Audio { samples: samples.into(), ..Audio::default() }))
     }
 
-    /// Returns the code of each sample. They are computed once, so that sending them to many calls only copies them.
+    /// Returns the code of each sample. They are computed at the first call and kept, a byte a sample and codec, so that
+    /// sending them to many calls only copies them.
     pub(crate) fn codes(&self, codec: Codec) -> &[u8] {
         let codes = match codec {
             Codec::Pcmu => &self.0.pcmu,
             Codec::Pcma => &self.0.pcma,
         };
-        codes.get_or_init(|| self.0.samples.iter().map(|sample| encode(codec, *sample)).collect())
+        codes.get_or_init(|| self.0.samples.iter().map(|sample| g711_code(codec, *sample)).collect())
     }
 }
 
@@ -41,7 +42,7 @@ impl Deref for Recording {
 }
 
 /// Returns the code of a sample (ITU-T G.711).
-pub(crate) fn encode(codec: Codec, sample: i16) -> u8 {
+pub(crate) fn g711_code(codec: Codec, sample: i16) -> u8 {
     match codec {
         Codec::Pcmu => encode_ulaw(sample),
         Codec::Pcma => encode_alaw(sample),

@@ -19,10 +19,11 @@ pub struct MediaSocket {
 }
 
 /// A second socket at the port of the open one, connected to the receiver of a stream: the kernel looks up the route once,
-/// and not for each packet. It receives only what its peer sends. The open one receives the rest.
+/// and not for each packet. Once connected, it receives what its peer sends, and the open one the rest. Before, either may
+/// receive.
 struct Connected {
     socket: AsyncFd<UdpSocket>,
-    /// `None` before the first packet, and while no packet can be sent.
+    /// `None` before the first packet, and after it could not be connected.
     peer: Mutex<Option<SocketAddr>>,
 }
 
@@ -39,7 +40,7 @@ impl MediaSocket {
     }
 
     /// As [`MediaSocket::new`], for a socket that sends a stream: many packets to one address. On Linux, it uses two file
-    /// descriptors. `configure` sets the options of each socket that sends.
+    /// descriptors, or one if the system refuses a second socket at the port. `configure` sets the options of each.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -48,9 +49,10 @@ impl MediaSocket {
     /// Outside of a tokio runtime.
     pub fn for_stream(socket: UdpSocket, configure: impl Fn(&UdpSocket)) -> io::Result<Self> {
         configure(&socket);
-        let beside = if cfg!(target_os = "linux") { Some(bind_beside(&socket)?) } else { None };
+        let beside = if cfg!(target_os = "linux") { bind_beside(&socket).ok() } else { None };
         beside.iter().for_each(configure);
-        let connected = beside.map(register).transpose()?.map(|socket| Connected { socket, peer: Mutex::new(None) });
+        let connected = beside.and_then(|beside| register(beside).ok());
+        let connected = connected.map(|socket| Connected { socket, peer: Mutex::new(None) });
         Ok(Self { open: register(socket)?, connected })
     }
 
@@ -66,13 +68,13 @@ impl MediaSocket {
     /// be cancelled. Only one task may wait.
     ///
     /// # Errors
-    /// Those of the operating system.
+    /// Those of the operating system. An error may report an earlier packet that was not delivered.
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let connected = self.connected.as_ref().map(|connected| &connected.socket);
         std::future::poll_fn(|context| {
+            // A flood from elsewhere delays no packet of the peer.
             for socket in connected.into_iter().chain([&self.open]) {
-                while let Poll::Ready(ready) = socket.poll_read_ready(context)? {
-                    let mut ready = ready;
+                while let Poll::Ready(mut ready) = socket.poll_read_ready(context)? {
                     if let Ok(received) = ready.try_io(|socket| socket.get_ref().recv_from(buffer)) {
                         return Poll::Ready(received);
                     }
@@ -86,20 +88,24 @@ impl MediaSocket {
     /// Sends a packet, or fails at once.
     ///
     /// # Errors
-    /// Those of the operating system, and [`io::ErrorKind::WouldBlock`] if it takes no packet now. An error may report an
-    /// earlier packet that was not delivered.
+    /// Those of the operating system, and [`io::ErrorKind::WouldBlock`] if it takes no packet now.
     pub fn try_send_to(&self, packet: &[u8], to: SocketAddr) -> io::Result<usize> {
         let Some(Connected { socket, peer }) = &self.connected else {
             return self.open.get_ref().send_to(packet, to);
         };
         let mut peer = peer.lock();
         if *peer != Some(to) {
-            // While it fails, the old peer is none of this stream.
+            // After a failure, the kernel may have kept the old peer: the next packet tries again.
             *peer = None;
             socket.get_ref().connect(to)?;
             *peer = Some(to);
         }
-        socket.get_ref().send(packet)
+        match socket.get_ref().send(packet) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
+            // The error is of an earlier packet: anyone can send an ICMP message that causes it. This packet was not sent.
+            Err(_) => socket.get_ref().send(packet),
+            sent => sent,
+        }
     }
 }
 
@@ -110,14 +116,17 @@ fn register(socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
     Ok(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?)
 }
 
-/// Binds another socket to the address of this one. Each was bound while it was the only one of its program: between two
-/// programs, a port remains exclusive.
+/// Binds another socket to the address of this one, which was bound without sharing its port: the port was free. Sharing is
+/// allowed only meanwhile, so that no other program of this user can join in, and the kernel does not spread packets over
+/// both.
 fn bind_beside(socket: &UdpSocket) -> io::Result<UdpSocket> {
     let address = socket.local_addr()?;
     let beside = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
-    let pair = [SockRef::from(socket), SockRef::from(&beside)];
-    pair.iter().try_for_each(|socket| socket.set_reuse_port(true))?;
-    beside.bind(&address.into())?;
-    pair.iter().try_for_each(|socket| socket.set_reuse_port(false))?;
+    let share = |is_shared| {
+        [SockRef::from(socket), SockRef::from(&beside)].iter().try_for_each(|socket| socket.set_reuse_port(is_shared))
+    };
+    let bound = share(true).and_then(|()| beside.bind(&address.into()));
+    share(false)?;
+    bound?;
     Ok(beside.into())
 }

@@ -273,7 +273,7 @@ impl CallMedia {
         let audio = async {
             let mut buffer = [0; MAX_PACKET];
             loop {
-                // On Windows an error reports an earlier packet that was not delivered (WSAECONNRESET).
+                // An error may report an earlier packet that was not delivered.
                 let Ok((length, from)) = self.rtp.recv_from(&mut buffer).await else { continue };
                 let packet = buffer.get(..length).unwrap_or_default();
                 let press = self.state.lock().on_packet(self.now(), from, packet);

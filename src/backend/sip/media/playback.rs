@@ -8,7 +8,7 @@ use phonegate_media::sdp::Codec;
 use tokio::sync::mpsc;
 
 use super::playout::FRAME;
-use crate::prompts::{Composition, Recording, SAMPLE_RATE, encode};
+use crate::prompts::{Composition, Recording, SAMPLE_RATE, g711_code};
 
 /// Maximum unhandled events of one recording. A prompt has fewer pieces.
 const MAX_EVENTS: usize = 64;
@@ -44,8 +44,8 @@ pub(super) struct Playback {
     events: mpsc::Sender<PlaybackEvent>,
 }
 
-/// A part of a piece whose packets only copy it and make no progress. They need nothing else of the recording: ticks of
-/// many calls wait for the memory more than for anything else.
+/// A part of a piece. The packets within it are copied from it and report nothing, so that a tick reads little memory:
+/// ticks of many calls wait for the memory more than for anything else.
 struct Stretch {
     piece: Recording,
     /// The start of the piece, in samples of the whole recording.
@@ -72,7 +72,7 @@ impl Playback {
         if let Some(codes) = self.stretch.as_ref().and_then(|stretch| stretch.codes(codec, &samples)) {
             return codes;
         }
-        let mut codes = [encode(codec, 0); FRAME];
+        let mut codes = [g711_code(codec, 0); FRAME];
         self.recording.read_codes(codec, self.begun.saturating_sub(1), samples.start, &mut codes);
         self.report(now, &samples);
         self.stretch = self.stretch_after(samples.end);
@@ -117,9 +117,10 @@ impl Playback {
 impl Stretch {
     /// Returns the codes of a packet. `None` if it is not within the stretch.
     fn codes(&self, codec: Codec, samples: &Range<usize>) -> Option<[u8; FRAME]> {
-        let is_within = self.samples.start <= samples.start && samples.end <= self.samples.end;
-        let codes = self.piece.codes(codec).get(samples.start.checked_sub(self.start)?..)?;
-        if is_within { codes.first_chunk().copied() } else { None }
+        if samples.start < self.samples.start || self.samples.end < samples.end {
+            return None;
+        }
+        self.piece.codes(codec).get(samples.start.checked_sub(self.start)?..)?.first_chunk().copied()
     }
 }
 
@@ -135,12 +136,12 @@ mod tests {
     use crate::config::PromptsConfig;
     use crate::prompts::Prompts;
 
-    /// Plays a recording. Returns the codes of its packets, and its progress with the packet that made it.
-    fn play(recording: &Composition, codec: Codec) -> (Vec<u8>, Vec<(usize, PlaybackProgress)>) {
+    /// Plays a recording, each packet in its codec. Returns the codes, and the progress with the packet that made it.
+    fn play(recording: &Composition, codec: impl Fn(usize) -> Codec) -> (Vec<u8>, Vec<(usize, PlaybackProgress)>) {
         let (mut playback, mut events) = Playback::new(recording.clone());
         let (mut codes, mut progress) = (Vec::new(), Vec::new());
         for packet in 0..playback.packets() {
-            codes.extend(playback.packet(Duration::from_millis(20) * packet as u32, codec, packet));
+            codes.extend(playback.packet(Duration::from_millis(20) * packet as u32, codec(packet), packet));
             while let Ok(event) = events.try_recv() {
                 assert_eq!(event.at, Duration::from_millis(20) * packet as u32);
                 progress.push((packet, event.progress));
@@ -158,18 +159,23 @@ mod tests {
             language.compose([Piece::Digit(4)]).unwrap(),
             language.compose([]).unwrap(),
         ] {
-            for codec in [Codec::Pcmu, Codec::Pcma] {
+            let codecs: [fn(usize) -> Codec; 3] = [
+                |_| Codec::Pcmu,
+                |_| Codec::Pcma,
+                // The peer changes it by re-INVITEs.
+                |packet| if packet / 7 % 2 == 0 { Codec::Pcmu } else { Codec::Pcma },
+            ];
+            for codec in codecs {
                 let (codes, progress) = play(&recording, codec);
                 let mut samples = recording.to_vec();
                 samples.resize(codes.len(), 0);
-                assert!(
-                    codes.iter().eq(samples.iter().map(|sample| encode(codec, *sample)).collect::<Vec<_>>().iter())
-                );
+                let sent = samples.iter().enumerate().map(|(n, sample)| g711_code(codec(n / FRAME), *sample));
+                assert!(codes.into_iter().eq(sent));
                 let starts = (0..).map_while(|piece| recording.start(piece));
                 let mut expected: Vec<_> =
                     starts.enumerate().map(|(piece, at)| (at / FRAME, PlaybackProgress::PieceBegan(piece))).collect();
                 let second = recording.start(0).map(|first| (first + HEARD) / FRAME);
-                let heard = second.filter(|packet| packet * FRAME < codes.len());
+                let heard = second.filter(|packet| packet * FRAME < samples.len());
                 expected.extend(heard.map(|packet| (packet, PlaybackProgress::FirstSecondSent)));
                 expected.sort_by_key(|(packet, progress)| (*packet, *progress == PlaybackProgress::FirstSecondSent));
                 assert_eq!(progress, expected);

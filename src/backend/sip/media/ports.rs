@@ -63,7 +63,7 @@ impl Ports {
             let pair = Pair { rtp, ports: Arc::clone(self) };
             match (UdpSocket::bind((address, rtp)), UdpSocket::bind((address, rtp + 1))) {
                 (Ok(rtp), Ok(rtcp)) => {
-                    let (rtp, rtcp) = register(address, rtp, rtcp).map_err(failure)?;
+                    let (rtp, rtcp) = media_sockets(address, rtp, rtcp).map_err(failure)?;
                     return Ok((pair, rtp, rtcp));
                 }
                 (Err(error), _) | (_, Err(error)) if !is_taken(&error) => return Err(failure(error)),
@@ -92,7 +92,7 @@ fn is_taken(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied)
 }
 
-fn register(address: IpAddr, rtp: UdpSocket, rtcp: UdpSocket) -> io::Result<(MediaSocket, MediaSocket)> {
+fn media_sockets(address: IpAddr, rtp: UdpSocket, rtcp: UdpSocket) -> io::Result<(MediaSocket, MediaSocket)> {
     let configure = |socket: &UdpSocket| mark(SockRef::from(socket), address, TrafficClass::Audio);
     configure(&rtcp);
     Ok((MediaSocket::for_stream(rtp, configure)?, MediaSocket::new(rtcp)?))
