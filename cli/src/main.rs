@@ -16,6 +16,7 @@ mod context;
 mod csv_input;
 mod csv_output;
 mod error;
+mod hidden_input;
 mod output;
 mod store_reader;
 mod time;

@@ -1,5 +1,6 @@
 //! Linux and its relatives.
 
+mod hidden_input;
 mod process_tree;
 
 use std::ffi::{CStr, OsStr, OsString};
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Exposure, Grant};
+pub use hidden_input::HiddenInput;
 pub use process_tree::ProcessTree;
 
 /// Size of the buffer for a user's entry, in bytes. Entries are shorter.

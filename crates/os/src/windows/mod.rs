@@ -4,6 +4,7 @@ mod account;
 mod acl;
 pub mod dpapi;
 pub(super) mod event_log;
+mod hidden_input;
 mod process_tree;
 pub(super) mod proxy;
 
@@ -24,6 +25,7 @@ use windows_sys::Win32::System::SystemInformation::{GetSystemWindowsDirectoryW, 
 
 pub use account::{Account, user_name};
 pub use acl::{SavedAccess, create_private_file, create_private_folder, exposure, protect_folder};
+pub use hidden_input::HiddenInput;
 pub use process_tree::ProcessTree;
 
 use super::{Grant, HOST_SERVICE};
