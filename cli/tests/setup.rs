@@ -24,7 +24,7 @@ const WRITTEN: [&str; 2] = ["number-key.txt", "phonegate.json"];
 
 /// Options of a trunk at this address, which knows this machine.
 fn sip(address: &str) -> Vec<&str> {
-    vec!["setup", "--has", "sip", "--trunk", address, "--transport", "udp", "--default-country", "US"]
+    vec!["setup", "--has", "sip", "--trunk", address, "--transport", "udp", "--default-country", "US", "--local-peer"]
 }
 
 /// Options of an account at the simulator, without its flow.
@@ -45,6 +45,7 @@ fn twilio(base_url: &str) -> Vec<&str> {
         "US",
         "--base-url",
         base_url,
+        "--local-peer",
     ]
 }
 
@@ -52,8 +53,12 @@ fn run(place: &Place, options: &[&str]) -> Ran {
     place.command(options).env("KEY", API_KEY_SECRET).output().unwrap().into()
 }
 
+/// Returns the configuration without `local_peer`, which the stand-ins need, as they are on this machine.
 fn written(place: &Place) -> Value {
-    serde_json::from_str(&fs::read_to_string(place.config()).unwrap()).unwrap()
+    let mut config: Value = serde_json::from_str(&fs::read_to_string(place.config()).unwrap()).unwrap();
+    let backends = config["backends"].as_object_mut().unwrap();
+    backends.values_mut().for_each(|backend| drop(backend.as_object_mut().unwrap().remove("local_peer")));
+    config
 }
 
 /// The names of the files in a place, but for the folder of state.

@@ -202,12 +202,12 @@ fn an_address_of_this_machine_needs_local_peer() {
     let local = [&options[..], &["--base-url", "http://127.0.0.1:1"]].concat();
     let ran = setup(&place, &local).exits(2);
     assert!(ran.stderr.contains("--local-peer is missing"), "{}", ran.stderr);
-    let remote = [&options[..], &["--base-url", "https://abcde.api.infobip.com", "--local-peer"]].concat();
-    let ran = setup(&place, &remote).exits(2);
-    assert!(ran.stderr.contains("--local-peer does not apply"), "{}", ran.stderr);
     assert!(!place.config().exists());
-    setup(&place, &[&local[..], &["--local-peer"]].concat());
-    assert_eq!(written(&place)["backends"]["infobip"]["local_peer"], true);
+    for (url, expected) in [("http://127.0.0.1:1", json!(true)), ("https://abcde.api.infobip.com", Value::Null)] {
+        let place = Place::empty();
+        setup(&place, &[&options[..], &["--base-url", url, "--local-peer"]].concat());
+        assert_eq!(written(&place)["backends"]["infobip"]["local_peer"], expected, "{url}");
+    }
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn a_number_key_is_not_left_without_a_configuration() {
     let provider = Provider::start();
     provider.answers("POST", ResponseTemplate::new(401));
     let url = provider.config()["backends"]["cloud"]["base_url"].as_str().unwrap().to_owned();
-    setup(&place, &[&options[..], &rest, &["--base-url", &url]].concat()).exits(1);
+    setup(&place, &[&options[..], &rest, &["--base-url", &url, "--local-peer"]].concat()).exits(1);
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
 }
 
@@ -305,7 +305,8 @@ fn a_path_that_is_not_utf8_works_or_says_what_to_do() {
     let name = OsStr::from_bytes(b"not-utf8-\xff.txt");
     fs::write(place.path().join(name), "not-a-real-number-key-0123456789abcdef").unwrap();
     let address = trunk::start();
-    let sip = ["setup", "--has", "sip", "--trunk", &address, "--transport", "udp", "--default-country", "US"];
+    let sip = ["setup", "--has", "sip", "--trunk", &address, "--transport", "udp", "--local-peer"];
+    let sip = [&sip[..], &["--default-country", "US"]].concat();
     let exec = ["setup", "--has", "exec", "--program", "/bin/sh", "--default-country", "US"];
     for (options, option) in [
         ([&sip[..], &["--username", "mim"]].concat(), "--secret-file"),

@@ -60,7 +60,7 @@ Examples:
     --secret-file /etc/phonegate/infobip.txt --default-country US
   phonegate setup --has http --service-file calls.json --default-country US
   phonegate setup --has exec --program /usr/bin/python3 --argument=-I --script /opt/phonegate/place_call.py \\
-    --supports-check --default-country US
+    --environment GATEWAY --supports-check --default-country US
 
 The file of --service-file has what `backends` has for the service: docs/backends.md, \"A web service of your own\". Its
 relative paths belong to the folder of the configuration. It is checked as a part of the configuration, and copied.

@@ -131,8 +131,6 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<B
     if trial::is_local(&settings).map_err(wrong)? {
         ask_local_peer(arguments, asker)?;
         trial::allow_local_peer(&mut backend.settings);
-    } else if arguments.local_peer {
-        return Err(CommandError::usage("--local-peer does not apply: the address is not one of this machine").into());
     }
     Ok(backend)
 }
