@@ -21,7 +21,7 @@ const SECRET: &str = "hunter2-is-a-secret";
 
 /// Options of a trunk at this address, which knows this machine.
 fn sip(address: &str) -> Vec<&str> {
-    vec!["setup", "--has", "sip", "--trunk", address, "--transport", "udp", "--default-country", "US"]
+    vec!["setup", "--has", "sip", "--trunk", address, "--transport", "udp", "--default-country", "US", "--local-peer"]
 }
 
 /// Options of an account at the simulator, without its flow.
@@ -42,6 +42,7 @@ fn twilio(base_url: &str) -> Vec<&str> {
         "US",
         "--base-url",
         base_url,
+        "--local-peer",
     ]
 }
 
@@ -77,7 +78,7 @@ fn options_alone_write_a_configuration_that_works() {
         "use": ["trunk"],
         "strict_permissions": true,
         "backends": { "trunk": {
-            "type": "sip", "trunk": format!("sip:{address};transport=udp"), "caller_id": "+14255550100",
+            "type": "sip", "trunk": format!("sip:{address};transport=udp"), "caller_id": "+14255550100", "local_peer": true,
         } },
         "approval": { "method": "code" },
         "numbers": { "default_country": "US", "allowed_countries": ["US"] },

@@ -36,7 +36,7 @@ fn written(place: &Place) -> Value {
 fn a_dialogue_asks_again_and_writes_what_was_answered() {
     let place = Place::empty();
     let address = trunk::start();
-    let mut terminal = setup(&place, &[]);
+    let mut terminal = setup(&place, &["--local-peer"]);
     answer(&mut terminal, "What does the company have?", "");
     answer(&mut terminal, "Address of the trunk", "two words");
     terminal.shows("write one name or address");
@@ -63,7 +63,7 @@ fn a_dialogue_asks_again_and_writes_what_was_answered() {
     let config = written(&place);
     let trunk = json!({
         "type": "sip", "trunk": format!("sip:{address};transport=udp"), "username": "mim",
-        "password": { "file": "trunk-secret.txt" },
+        "password": { "file": "trunk-secret.txt" }, "local_peer": true,
     });
     assert_eq!(config["backends"]["trunk"], trunk);
     assert_eq!(config["numbers"], json!({ "default_country": "DE", "allowed_countries": ["DE", "AT"] }));
@@ -79,7 +79,17 @@ fn a_flow_is_installed_and_the_called_number_masked() {
     let url = simulator.base_url();
     let place = Place::empty();
     let options = ["--has", "twilio", "--base-url", &url, "--account-sid", ACCOUNT_SID, "--api-key-sid", API_KEY_SID];
-    let rest = ["--secret-env", "KEY", "--default-country", "US", "--allowed-countries", "US", "--language", "en-US"];
+    let rest = [
+        "--local-peer",
+        "--secret-env",
+        "KEY",
+        "--default-country",
+        "US",
+        "--allowed-countries",
+        "US",
+        "--language",
+        "en-US",
+    ];
     let mut terminal = setup(&place, &[&options[..], &rest[..]].concat());
     answer(&mut terminal, "Number that users see", "4255550100");
     answer(&mut terminal, "Number that users see", "+14255550100");

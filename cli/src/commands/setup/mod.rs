@@ -88,6 +88,9 @@ pub(crate) struct Arguments {
     /// Twilio: another address of the service, such as a regional one.
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
+    /// Allows a trunk or an address of Twilio's service on this machine, where any user could listen in its place.
+    #[arg(long)]
+    local_peer: bool,
     /// The number that users see, in E.164, such as +14255550100. [default for sip: none]
     #[arg(long, value_name = "NUMBER")]
     caller_id: Option<String>,

@@ -34,13 +34,13 @@ const KINDS: [Kind; 2] = [
     Kind {
         name: "sip",
         title: "A telephone system, a session border controller or a carrier (SIP)",
-        options: &["--trunk", "--transport", "--username"],
+        options: &["--trunk", "--transport", "--username", "--local-peer"],
         ask: ask_sip,
     },
     Kind {
         name: "twilio",
         title: "An account at Twilio",
-        options: &["--account-sid", "--api-key-sid", "--flow-sid", "--install-flow", "--base-url"],
+        options: &["--account-sid", "--api-key-sid", "--flow-sid", "--install-flow", "--base-url", "--local-peer"],
         ask: ask_twilio,
     },
 ];
@@ -81,6 +81,7 @@ fn given_options(arguments: &Arguments) -> impl Iterator<Item = &'static str> {
         ("--flow-sid", arguments.flow_sid.is_some()),
         ("--install-flow", arguments.install_flow),
         ("--base-url", arguments.base_url.is_some()),
+        ("--local-peer", arguments.local_peer),
     ];
     options.into_iter().filter_map(|(option, is_given)| is_given.then_some(option))
 }
@@ -139,12 +140,15 @@ fn ask_sip(arguments: &Arguments, asker: &Asker) -> Result<Backend, Stop> {
     if !caller_id.is_empty() {
         insert("caller_id", &caller_id);
     }
+    if arguments.local_peer {
+        settings.insert("local_peer".to_owned(), json!(true));
+    }
     let mut answer = None;
     if username.is_empty() && (arguments.secret_file.is_some() || arguments.secret_env.is_some()) {
         return Err(CommandError::usage("--secret-file and --secret-env need --username").into());
     }
     if !username.is_empty() {
-        insert("username", &username);
+        settings.insert("username".to_owned(), json!(username));
         answer = Some(secret::ask(arguments, asker, "Password of the trunk")?);
     }
     Ok(backend("trunk", settings, answer.map(|answer| ("password", answer)), false))
@@ -187,6 +191,9 @@ fn ask_twilio(arguments: &Arguments, asker: &Asker) -> Result<Backend, Stop> {
     insert("from", &from);
     if let Some(url) = &arguments.base_url {
         insert("base_url", url);
+    }
+    if arguments.local_peer {
+        settings.insert("local_peer".to_owned(), json!(true));
     }
     Ok(backend("cloud", settings, Some(("api_key_secret", answer)), installs_flow))
 }
