@@ -200,13 +200,22 @@ fn an_address_of_this_machine_needs_local_peer() {
     let place = Place::empty();
     let options = ["--has", "infobip", "--scenario-id", "E83E78", "--caller-id", "14255550100", "--secret-env", "KEY"];
     let local = [&options[..], &["--base-url", "http://127.0.0.1:1"]].concat();
-    let ran = setup(&place, &local).exits(2);
-    assert!(ran.stderr.contains("--local-peer is missing"), "{}", ran.stderr);
-    assert!(!place.config().exists());
-    for (url, expected) in [("http://127.0.0.1:1", json!(true)), ("https://abcde.api.infobip.com", Value::Null)] {
+    let cloud = ["--has", "twilio", "--base-url", "http://localhost:1", "--caller-id", "+14255550100"];
+    let (account, key) = (format!("AC{}", "0".repeat(32)), format!("SK{}", "0".repeat(32)));
+    let account = ["--account-sid", &account, "--api-key-sid", &key, "--secret-env", "KEY", "--install-flow"];
+    let trunk = ["--has", "sip", "--transport", "tcp", "--trunk"];
+    let mut cases = vec![local, [&cloud[..], &account].concat()];
+    cases.extend(["127.0.0.1:1", "[::1]", "localhost"].map(|address| [&trunk[..], &[address]].concat()));
+    for options in cases {
+        let ran = setup(&place, &options).exits(2);
+        assert!(ran.stderr.contains("--local-peer is missing"), "{options:?}: {}", ran.stderr);
+        assert!(!place.config().exists());
+    }
+    for address in ["127.0.0.1:1", "192.0.2.1:1"] {
         let place = Place::empty();
-        setup(&place, &[&options[..], &["--base-url", url, "--local-peer"]].concat());
-        assert_eq!(written(&place)["backends"]["infobip"]["local_peer"], expected, "{url}");
+        let url = format!("http{}://{address}", if address.starts_with("127") { "" } else { "s" });
+        setup(&place, &[&options[..], &["--base-url", &url, "--local-peer"]].concat());
+        assert_eq!(written(&place)["backends"]["infobip"]["local_peer"], true, "its name may lead to this machine");
     }
 }
 

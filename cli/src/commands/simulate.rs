@@ -139,7 +139,10 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
         false => {
             output::print(&format!("The telephones: {url}"));
             output::print("");
-            output::print("In phonegate.json, \"use\": [\"sip\"] or [\"twilio\"] rings them with these \"backends\":");
+            output::print(
+                "In phonegate.json, \"use\": [\"sip\"] or [\"twilio\"] rings them with \"allow_test_backends\": true",
+            );
+            output::print("and these \"backends\":");
             output::print(&format!("  \"sip\": {sip},"));
             output::print(&format!("  \"twilio\": {twilio}"));
             output::print("");
@@ -164,6 +167,7 @@ async fn serve_studio(port: u16, exchange: &Exchange) -> Result<StudioServer, Co
     })?;
     let configuration = json!({
         "use": ["twilio"],
+        "allow_test_backends": true,
         "backends": { "twilio": studio_backend(&server.base_url()) },
         "numbers": { "default_country": "US" },
     });

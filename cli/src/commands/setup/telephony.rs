@@ -128,18 +128,19 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<B
     let mut backend = (kind.ask)(arguments, asker, base)?;
     let settings = backend.settings_with(trial::SECRET);
     let wrong = |error| CommandError::usage(format!("--has {}: {}", kind.name, trial::describe(&error)));
-    if trial::is_local(&settings).map_err(wrong)? {
-        ask_local_peer(arguments, asker)?;
+    let is_local = trial::is_local(&settings).map_err(wrong)?;
+    if is_local && !arguments.local_peer {
+        ask_local_peer(asker)?;
+    }
+    // A name may lead to an address of this machine, too, which only its look-up shows.
+    if is_local || arguments.local_peer {
         trial::allow_local_peer(&mut backend.settings);
     }
     Ok(backend)
 }
 
 /// Asks whether a provider at an address of this machine is allowed.
-fn ask_local_peer(arguments: &Arguments, asker: &Asker) -> Result<(), Stop> {
-    if arguments.local_peer {
-        return Ok(());
-    }
+fn ask_local_peer(asker: &Asker) -> Result<(), Stop> {
     if !asker.is_interactive() {
         let problem = "--local-peer is missing: the address is one of this machine, where any user could listen in place \
                        of the provider and approve calls";
