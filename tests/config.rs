@@ -132,6 +132,81 @@ fn only_backends_that_judge_by_themselves_have_verdicts() {
     }
 }
 
+/// A trunk behind a proxy of another machine counts too: UDP packets from its own addresses are read.
+#[test]
+fn a_trunk_or_provider_on_loopback_is_a_test_backend() {
+    let trunk = |uri: &str| json!({ "type": "sip", "trunk": uri });
+    let with = |mut backend: Value, key: &str, value: Value| {
+        backend[key] = value;
+        backend
+    };
+    let behind = |trunk_uri: &str, proxy: &str| with(trunk(trunk_uri), "outbound_proxy", json!(proxy));
+    let signalling =
+        |entry: &str| with(trunk("sip:sbc.contoso.local"), "signalling_addresses", json!(["192.0.2.1", entry]));
+    let studio = |url: &str| {
+        json!({
+            "type": "twilio_studio", "account_sid": "AC", "flow_sid": "FW", "from": "+1", "auth_token": { "env": "X" },
+            "base_url": url,
+        })
+    };
+    let accepts = |backend: &Value, allow_test_backends: bool| {
+        let config = json!({
+            "use": ["b"], "backends": { "b": backend }, "numbers": { "default_country": "US" },
+            "allow_test_backends": allow_test_backends, "approval": { "method": "pound" },
+        });
+        config::parse(&config.to_string(), &phonegate::TYPES).map(drop).map_err(|error| error.to_string())
+    };
+    let local = [
+        trunk("sip:127.0.0.1"),
+        trunk("sip:127.0.0.2:5061;transport=tls"),
+        trunk("sip:0x7f000001"),
+        trunk("sip:0.0.0.0"),
+        trunk("sips:[::1]"),
+        trunk("sip:[::ffff:127.0.0.1]:5080;transport=tcp"),
+        trunk("sip:localhost"),
+        trunk("sip:LOCALHOST:5060"),
+        trunk("sip:pbx.localhost;transport=tcp"),
+        with(trunk("sip:127.0.0.1"), "register", json!(true)),
+        json!({ "type": "sip", "trunk": ["sip:sbc.contoso.local", "sip:127.0.0.1"] }),
+        behind("sip:sbc.contoso.local", "sip:127.0.0.1"),
+        behind("sip:localhost", "sip:proxy.contoso.local"),
+        signalling("127.0.0.1"),
+        signalling("127.0.0.0/8"),
+        signalling("localhost"),
+        signalling("::1"),
+        studio("http://127.0.0.1:8402"),
+        studio("http://localhost:8402/path"),
+        studio("https://[::1]"),
+        studio("https://twilio.localhost:8443"),
+    ];
+    for backend in local {
+        let refusal = accepts(&backend, false).expect_err(&format!("{backend} is refused"));
+        let words =
+            ["use[0]: `b` is of type ", "on this machine", "\"local_peer\": true", "\"allow_test_backends\": true"];
+        assert!(words.iter().all(|words| refusal.contains(words)), "{backend}: {refusal}");
+        assert_eq!(accepts(&backend, true), Ok(()), "{backend}");
+        assert!(accepts(&with(backend.clone(), "local_peer", json!(false)), false).is_err(), "{backend}");
+        assert_eq!(accepts(&with(backend.clone(), "local_peer", json!(true)), false), Ok(()), "{backend}");
+    }
+    let elsewhere = [
+        trunk("sip:192.0.2.1"),
+        trunk("sip:[2001:db8::1]"),
+        trunk("sip:[::ffff:192.0.2.1]"),
+        trunk("sip:localhost.contoso.local"),
+        with(trunk("sip:sbc.contoso.local"), "local_address", json!("127.0.0.1")),
+        with(trunk("sip:sbc.contoso.local"), "domain", json!("localhost")),
+        behind("sip:sbc.contoso.local", "sip:proxy.contoso.local"),
+        signalling("0.0.0.0/0"),
+        signalling("sbc2.contoso.local"),
+        studio("https://studio.twilio.com"),
+    ];
+    for backend in elsewhere {
+        assert_eq!(accepts(&backend, false), Ok(()), "{backend}");
+        let also = accepts(&with(backend.clone(), "local_peer", json!(true)), false);
+        assert_eq!(also, Ok(()), "{backend}");
+    }
+}
+
 /// As the reader of the proxy's address does, which takes it for one of http.
 #[test]
 fn a_proxys_password_is_warned_about_with_and_without_scheme() {

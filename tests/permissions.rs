@@ -43,7 +43,7 @@ impl Place {
             "use": ["trunk"],
             "backends": { "trunk": {
                 "type": "sip", "trunk": "sip:127.0.0.1", "username": "mim", "password": { "file": "secret.txt" },
-                "ca_file": "trunk.pem"
+                "ca_file": "trunk.pem", "local_peer": true
             } },
             "privacy": { "number_key": { "file": "number-key.txt" } },
             "numbers": { "default_country": "US" },

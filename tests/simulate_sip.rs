@@ -64,6 +64,7 @@ impl Simulator {
     fn config(&self) -> Value {
         json!({
             "use": ["telephones"],
+            "allow_test_backends": true,
             "backends": { "telephones": self.backend },
             "call": { "status_wait_ms": 0 },
             "numbers": { "default_country": "US" },

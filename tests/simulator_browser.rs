@@ -32,6 +32,7 @@ impl Simulator {
     fn config(&self, backend: &str) -> Value {
         json!({
             "use": [backend],
+            "allow_test_backends": true,
             "backends": self.ready["backends"],
             "numbers": { "default_country": "US" },
             "approval": { "method": "code" },

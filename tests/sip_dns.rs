@@ -54,6 +54,43 @@ fn registration_goes_to_the_srv_target_that_responds() {
     assert!(silent.requests("REGISTER").is_empty());
 }
 
+/// Any user of this machine could listen there. The name itself does not say where it leads.
+#[test]
+fn a_name_that_resolves_to_loopback_needs_local_peer() {
+    let _dns = NameServer::start(vec![
+        srv("_sip._udp.pbx.example.", 10, 5081, "one.pbx.example."),
+        srv("_sip._udp.pbx.example.", 20, 5082, "two.pbx.example."),
+        a("one.pbx.example.", "127.0.0.11"),
+        a("two.pbx.example.", "127.0.0.12"),
+    ]);
+    let servers = ["127.0.0.11:5081", "127.0.0.12:5082"].map(|to| SipServer::start("udp", at(to), verify()));
+    let mut trunk = trunk("sip:pbx.example");
+    (trunk["username"], trunk["password"], trunk["register"]) = (json!("mim"), json!("secret"), json!(true));
+    trunk["local_peer"] = json!(false);
+    let refused = gate(trunk.clone());
+    let (reason, text) = ending(&refused).unwrap();
+    refused.end();
+    assert_eq!(reason, FailureReason::CannotPlace);
+    for words in
+        ["pbx.example is at 127.0.0.1", "this machine", "\"local_peer\": true", "\"allow_test_backends\": true"]
+    {
+        assert!(text.contains(words), "{words} in {text}");
+    }
+    for server in &servers {
+        let sent = ["OPTIONS", "REGISTER", "INVITE"].map(|method| server.requests(method).len());
+        assert_eq!(sent, [0; 3], "nothing is sent to {}", server.address);
+    }
+
+    let mut of_tests = config(trunk.clone(), 60);
+    of_tests["allow_test_backends"] = json!(true);
+    trunk["local_peer"] = json!(true);
+    for config in [of_tests, config(trunk, 60)] {
+        let gate = TestGate::start(config);
+        assert_eq!(ending(&gate), None);
+        gate.end();
+    }
+}
+
 #[test]
 fn an_srv_target_that_refuses_connections_is_skipped() {
     let _dns = NameServer::start(vec![

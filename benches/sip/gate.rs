@@ -40,7 +40,7 @@ pub fn run() {
     allow_files(3 * CALLS + 200);
     let abi = Abi::load(&json!({
         "use": ["trunk"],
-        "backends": { "trunk": { "type": "sip", "trunk": format!("sip:127.0.0.1:{port}") } },
+        "backends": { "trunk": { "type": "sip", "trunk": format!("sip:127.0.0.1:{port}"), "local_peer": true } },
         "numbers": { "default_country": "US" },
         "limits": no_limits(),
         "store": { "type": "memory" },

@@ -16,6 +16,7 @@ mod context;
 mod csv_input;
 mod csv_output;
 mod error;
+mod hidden_input;
 mod output;
 mod store_reader;
 mod time;
@@ -100,7 +101,7 @@ const GROUPS: [(&str, &str); 4] = [
 #[derive(Subcommand)]
 enum Command {
     /// Asks what the company has, writes phonegate.json, and tries it.
-    Setup(setup::Arguments),
+    Setup(Box<setup::Arguments>),
     /// Installs PhoneGate into Microsoft Identity Manager.
     Install(install::Arguments),
     /// Removes PhoneGate from Microsoft Identity Manager.

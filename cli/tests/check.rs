@@ -19,7 +19,8 @@ fn twilio(base_url: &str) -> Value {
         "auth_token": { "env": "PHONEGATE_TEST_TOKEN" },
         "flow_sid": format!("FW{}", "0".repeat(32)),
         "from": "+14255550100",
-        "base_url": base_url
+        "base_url": base_url,
+        "local_peer": true
     })
 }
 
@@ -61,7 +62,8 @@ fn good_backends_exit_with_0_in_the_order_of_use() {
 
 #[test]
 fn routes_are_listed_and_their_backends_are_asked() {
-    let trunk = || json!({ "type": "sip", "trunk": format!("sip:{};transport=tcp", unused_address()) });
+    let uri = || format!("sip:{};transport=tcp", unused_address());
+    let trunk = || json!({ "type": "sip", "trunk": uri(), "local_peer": true });
     let mut config = simulated(None, 0);
     config["use"] = json!(["home"]);
     config["allow_test_backends"] = json!(false);
@@ -195,7 +197,7 @@ fn keys_that_are_not_authenticated_are_a_warning() {
         let mut config = simulated(None, 0);
         config["use"] = json!(["trunk"]);
         let uri = format!("sip:{};transport={transport}", unused_address());
-        config["backends"] = json!({ "trunk": { "type": "sip", "trunk": uri } });
+        config["backends"] = json!({ "trunk": { "type": "sip", "trunk": uri, "local_peer": true } });
         config["allow_test_backends"] = json!(false);
         let place = Place::with(&config);
         let words = "backends.trunk: keys are not authenticated: without SRTP over TLS, an attacker ";
@@ -206,6 +208,41 @@ fn keys_that_are_not_authenticated_are_a_warning() {
             record["event"] == "warning" && record["text"].as_str().is_some_and(|text| text.starts_with(words))
         };
         assert_eq!(records.iter().filter(is_warning).count(), usize::from(warns), "{transport}: {records:?}");
+    }
+}
+
+#[test]
+fn a_provider_on_this_machine_needs_a_key_that_says_so() {
+    let trunk = |uri: &str| json!({ "type": "sip", "trunk": format!("sip:{uri};transport=tcp") });
+    let mut cloud = twilio(&format!("http://{}", unused_address()));
+    cloud.as_object_mut().unwrap().remove("local_peer");
+    let unused = unused_address().to_string();
+    for (name, backend) in [("trunk", trunk(&unused)), ("cloud", cloud)] {
+        let mut config = simulated(None, 0);
+        config["use"] = json!([name]);
+        config["backends"] = json!({ name: backend });
+        let check = |config: &Value| {
+            let place = Place::with(config);
+            support::Ran::from(place.command(&["check"]).env("PHONEGATE_TEST_TOKEN", SECRET).output().unwrap())
+        };
+        let ran = check(&config).exits(1);
+        assert!(ran.stderr.contains("warning: allow_test_backends: "), "{}", ran.stderr);
+
+        config["allow_test_backends"] = json!(false);
+        let ran = check(&config).exits(2);
+        for words in [
+            &format!("use[0]: `{name}` is of type "),
+            "whose provider or trunk is on this machine, where any user could take its place",
+            "\"local_peer\": true",
+            "\"allow_test_backends\": true for tests",
+        ] {
+            assert!(ran.stderr.contains(words), "{words} in {}", ran.stderr);
+        }
+
+        config["backends"][name]["local_peer"] = json!(true);
+        let ran = check(&config).exits(1);
+        assert!(ran.stdout.contains("cannot be reached"), "{}", ran.stdout);
+        assert!(!ran.all().contains("allow_test_backends") && !ran.all().contains("local_peer"), "{}", ran.all());
     }
 }
 

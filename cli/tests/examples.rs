@@ -52,6 +52,7 @@ fn a_gate_starts_with_every_example() {
         let is_real = is_cloud || is_web || config["backends"]["trunk"].is_object();
         if is_cloud {
             config["backends"]["cloud"]["base_url"] = json!(address);
+            config["backends"]["cloud"]["local_peer"] = json!(true);
         } else if is_web {
             config["backends"]["web"]["local_peer"] = json!(true);
         } else if is_real {

@@ -73,7 +73,7 @@ fn json_lines() -> Vec<String> {
     run("report", &["--html", "report.html"]).exits(0);
     run("no-such-command", &[]).exits(2);
     let trunk = format!("sip:{};transport=tcp", ports::unused_address());
-    let setup = ["--has", "sip", "--trunk", &trunk, "--default-country", "US", "--force"];
+    let setup = ["--has", "sip", "--trunk", &trunk, "--local-peer", "--default-country", "US", "--force"];
     run("setup", &setup).exits(1);
     let mut simulator = Running::start(&mut place.command(&["simulate", "--json"]));
     simulator.read_until("ready");

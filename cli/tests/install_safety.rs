@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use site::{SECRET, SETTINGS, Site, mcs, mode, unreachable};
 use support::{Ran, simulated};
 
@@ -111,9 +111,38 @@ fn a_test_backend_needs_allow_test_backends() {
     let mut command = site.command(&["install", "--trust-folder"]);
     command.arg("--config").arg(site.bundle().join("phonegate.json"));
     let ran = Ran::from(command.arg("--csc").arg(site.bundle().with_file_name("csc")).output().unwrap()).exits(2);
-    assert!(ran.stderr.contains("`phone` approves without a telephone"), "{}", ran.stderr);
+    let words = "use: `phone` is of type simulated, which approves without a telephone";
+    assert!(ran.stderr.contains(words) && ran.stderr.contains("--allow-test-backends"), "{}", ran.stderr);
     assert!(site.everything() == before);
     site.install(&[]).exits(0);
+}
+
+#[test]
+fn a_trunk_on_this_machine_needs_local_peer_or_allow_test_backends() {
+    let mut config = unreachable();
+    config["backends"]["trunk"].as_object_mut().unwrap().remove("local_peer");
+    let install = |config: &Value, options: &[&str]| {
+        let site = Site::new();
+        site.configure(config);
+        let mut command = site.command(&["install", "--trust-folder", "--skip-check"]);
+        command.arg("--config").arg(site.bundle().join("phonegate.json")).args(options);
+        Ran::from(command.arg("--csc").arg(site.bundle().with_file_name("csc")).output().unwrap())
+    };
+    let ran = install(&config, &["--allow-test-backends"]).exits(2);
+    assert!(ran.stderr.contains("\"local_peer\": true in the backend"), "the file does not allow it: {}", ran.stderr);
+    config["allow_test_backends"] = json!(true);
+    let ran = install(&config, &[]).exits(2);
+    for words in [
+        "use: `trunk` is of type sip, whose provider or trunk is on this machine",
+        "\"local_peer\": true",
+        "add --allow-test-backends",
+    ] {
+        assert!(ran.stderr.contains(words), "{words} in {}", ran.stderr);
+    }
+    install(&config, &["--allow-test-backends"]).exits(0);
+    config["allow_test_backends"] = json!(false);
+    config["backends"]["trunk"]["local_peer"] = json!(true);
+    install(&config, &[]).exits(0);
 }
 
 #[test]

@@ -63,6 +63,46 @@ fn a_refused_pin_is_not_asked_for_again() {
     assert_eq!(pins(&place), 0);
 }
 
+#[test]
+fn escape_and_ctrl_c_set_no_pin_and_restore_the_terminal() {
+    for (key, typed) in [("\u{1b}", &[][..]), ("\u{3}", &[]), ("\u{3}", &[PIN])] {
+        let place = place();
+        let mut terminal = Terminal::run(place.command(&["pins", "set", NUMBER]).env("TERM", "xterm"));
+        terminal.asks(&format!("PIN for {MASKED}: "));
+        for pin in typed {
+            terminal.types(&format!("{pin}\r"));
+            terminal.asks("Repeat the PIN: ");
+        }
+        terminal.types(key);
+        assert!(terminal.is_restored_at_end(), "the terminal is as it was");
+        let (code, shown) = terminal.ends();
+        assert_eq!(code, Some(130), "{shown}");
+        assert!(shown.contains("Ended; no PIN was set."), "{shown}");
+        assert_eq!(pins(&place), 0);
+    }
+}
+
+/// Standard input may be a list of numbers.
+#[test]
+fn a_pin_is_typed_at_the_terminal_of_the_process() {
+    let place = place();
+    let script = format!("'{}' pins set '{NUMBER}' </dev/null", env!("CARGO_BIN_EXE_phonegate"));
+    let command = place.command(&[]);
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", &script]).current_dir(place.path()).env_clear().env("TERM", "xterm");
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut terminal = Terminal::run(&mut shell);
+    // It holds the terminal open, too.
+    drop(shell);
+    for prompt in [&*format!("PIN for {MASKED}: "), "Repeat the PIN: "] {
+        terminal.asks(prompt);
+        terminal.types(&format!("{PIN}\r"));
+    }
+    let (code, shown) = terminal.ends();
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(pins(&place), 1);
+}
+
 /// A terminal shows what is typed into standard input.
 #[test]
 fn standard_input_that_is_a_terminal_is_refused() {

@@ -19,9 +19,12 @@ use support::{HIDDEN, MASKED, NUMBER, Place, Ran};
 
 const SECRET: &str = "hunter2-is-a-secret";
 
+/// The files of a configuration without a typed secret.
+const WRITTEN: [&str; 2] = ["number-key.txt", "phonegate.json"];
+
 /// Options of a trunk at this address, which knows this machine.
 fn sip(address: &str) -> Vec<&str> {
-    vec!["setup", "--has", "sip", "--trunk", address, "--transport", "udp", "--default-country", "US"]
+    vec!["setup", "--has", "sip", "--trunk", address, "--transport", "udp", "--default-country", "US", "--local-peer"]
 }
 
 /// Options of an account at the simulator, without its flow.
@@ -42,6 +45,7 @@ fn twilio(base_url: &str) -> Vec<&str> {
         "US",
         "--base-url",
         base_url,
+        "--local-peer",
     ]
 }
 
@@ -77,17 +81,19 @@ fn options_alone_write_a_configuration_that_works() {
         "use": ["trunk"],
         "strict_permissions": true,
         "backends": { "trunk": {
-            "type": "sip", "trunk": format!("sip:{address};transport=udp"), "caller_id": "+14255550100",
+            "type": "sip", "trunk": format!("sip:{address};transport=udp"), "caller_id": "+14255550100", "local_peer": true,
         } },
         "approval": { "method": "code" },
         "numbers": { "default_country": "US", "allowed_countries": ["US"] },
         "prompts": { "language": "en-US" },
         "store": { "type": "sqlite" },
+        "privacy": { "number_key": { "file": "number-key.txt" } },
         "messages": "brief",
     });
     assert_eq!(written(&place), expected);
-    assert_eq!(mode(&place.config()), 0o600);
-    assert_eq!(files(&place), ["phonegate.json"], "nothing else is left");
+    assert_eq!((mode(&place.config()), mode(&place.path().join("number-key.txt"))), (0o600, 0o600));
+    assert_eq!(files(&place), WRITTEN, "nothing else is left");
+    assert!(records.iter().all(|record| record["event"] != "recommendation"), "{}", ran.stdout);
 }
 
 #[test]
@@ -117,7 +123,7 @@ fn a_test_call_that_is_not_approved_exits_with_1() {
     let place = Place::empty();
     let ran = run(&place, &[&*twilio(&url), &["--install-flow", "--call", NUMBER, "--json"]].concat()).exits(1);
     assert_eq!(ran.record("failed")["reason"], "CallEnded");
-    assert_eq!(files(&place), ["phonegate.json"]);
+    assert_eq!(files(&place), WRITTEN);
 }
 
 #[test]
@@ -160,8 +166,12 @@ fn a_missing_answer_names_its_option() {
 fn a_wrong_answer_names_its_option() {
     let place = Place::empty();
     let others = ["--username", "mim", "--secret-file"];
-    let cases: [(&[&str], &str); 9] = [
+    let cases: [(&[&str], &str); 13] = [
         (&["--trunk", "sbc .local"], "--trunk: write one name"),
+        (&["--trunk", "2001:db8::1"], "--trunk: write an IPv6 address in brackets: [2001:db8::1]"),
+        (&["--trunk", "sbc.local:port"], "--trunk: `sip:sbc.local:port;transport=tls` is not a SIP URI"),
+        (&["--trunk", "sip:mim@sbc.local;transport=tls"], "has a user part"),
+        (&["--username", "mim@sbc"], "--username: may contain only letters"),
         (&["--trunk", "https://sbc.local"], "--trunk: write a name"),
         (&["--transport", "sctp"], "--transport: it must be udp, tcp or tls"),
         (&["--username", "a b"], "--username: it must have no blanks"),
@@ -173,9 +183,12 @@ fn a_wrong_answer_names_its_option() {
     ];
     for (options, expected) in cases {
         let mut all = vec!["setup", "--has", "sip"];
-        let defaults = [("--trunk", "192.0.2.1"), ("--transport", "udp"), ("--default-country", "US")];
-        let defaults = defaults.iter().filter(|(option, _)| *option != options[0]);
-        all.extend(defaults.flat_map(|(option, value)| [option, value]));
+        // What is asked later is missing, so a wrong answer is refused at its own question.
+        let order = ["--trunk", "--transport", "--username", "--caller-id", "--default-country", "--allowed-countries"];
+        let place_in = |option| order.iter().position(|other| *other == option).unwrap_or(order.len());
+        let earlier = [("--trunk", "192.0.2.1"), ("--transport", "udp"), ("--default-country", "US")];
+        let earlier = earlier.into_iter().filter(|(option, _)| place_in(*option) < place_in(options[0]));
+        all.extend(earlier.flat_map(|(option, value)| [option, value]));
         all.extend(options);
         let ran = run(&place, &all).exits(2);
         assert!(ran.stderr.contains(expected), "{options:?}: {}", ran.stderr);
@@ -239,7 +252,7 @@ fn a_configuration_is_replaced_only_if_asked_and_kept() {
     assert_eq!(fs::read_to_string(&backup).unwrap(), former);
     assert_eq!((mode(backup.as_ref()), mode(&place.config())), (0o600, 0o600));
     assert_eq!(written(&place)["use"], json!(["trunk"]));
-    assert_eq!(files(&place).len(), 2, "{:?}", files(&place));
+    assert_eq!(files(&place).len(), 3, "the backup and a number key: {:?}", files(&place));
 }
 
 #[test]
@@ -252,7 +265,7 @@ fn a_trunk_that_does_not_answer_is_reported_and_not_called() {
     let ran = run(&place, &options).exits(1);
     assert_eq!(ran.record("checked")["ok"], false);
     assert!(ran.records().iter().all(|record| record["event"] != "calling"), "{}", ran.stdout);
-    assert_eq!(files(&place), ["phonegate.json"]);
+    assert_eq!(files(&place), WRITTEN);
 }
 
 #[test]
@@ -270,7 +283,7 @@ fn a_secret_file_is_named_by_its_whole_path_and_not_copied() {
     for text in [&ran.stdout, &ran.stderr, &config.to_string()] {
         assert!(!text.contains(SECRET), "{text}");
     }
-    assert_eq!(files(&place), ["phonegate.json", "sip.txt"]);
+    assert_eq!(files(&place), ["number-key.txt", "phonegate.json", "sip.txt"]);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use phonegate_simulator::ending::Ending;
 use phonegate_simulator::studio::{ACCOUNT_SID, API_KEY_SECRET, API_KEY_SID, FLOW_SID};
 use serde_json::{Value, json};
 use simulator::Simulator;
+use support::ports::unused_address;
 use support::terminal::Terminal;
 use support::{MASKED, NUMBER, Place};
 
@@ -40,6 +41,8 @@ fn a_dialogue_asks_again_and_writes_what_was_answered() {
     answer(&mut terminal, "What does the company have?", "");
     answer(&mut terminal, "Address of the trunk", "two words");
     terminal.shows("write one name or address");
+    answer(&mut terminal, "Address of the trunk", "2001:db8::1");
+    terminal.shows("in brackets: [2001:db8::1]");
     answer(&mut terminal, "Address of the trunk", &address);
     answer(&mut terminal, "Transport (udp, tcp or tls)", "udp");
     answer(&mut terminal, "User name at the trunk", "mim");
@@ -49,6 +52,8 @@ fn a_dialogue_asks_again_and_writes_what_was_answered() {
     terminal.shows("the two entries differ");
     answer(&mut terminal, "Password of the trunk (not shown)", SECRET);
     answer(&mut terminal, "Password of the trunk, once more", SECRET);
+    terminal.shows("any user of it could listen there");
+    answer(&mut terminal, "Allow that?", "y");
     answer(&mut terminal, "Country of your users", "DE");
     answer(&mut terminal, "Countries that may be called", "de, at");
     answer(&mut terminal, "Language of the calls", "");
@@ -63,11 +68,13 @@ fn a_dialogue_asks_again_and_writes_what_was_answered() {
     let config = written(&place);
     let trunk = json!({
         "type": "sip", "trunk": format!("sip:{address};transport=udp"), "username": "mim",
-        "password": { "file": "trunk-secret.txt" },
+        "password": { "file": "trunk-secret.txt" }, "local_peer": true,
     });
     assert_eq!(config["backends"]["trunk"], trunk);
     assert_eq!(config["numbers"], json!({ "default_country": "DE", "allowed_countries": ["DE", "AT"] }));
     assert_eq!(config["prompts"]["language"], "de-DE");
+    let key = fs::read_to_string(place.path().join("number-key.txt")).unwrap();
+    assert!(key.trim_end().len() == 64 && !shown.contains(key.trim_end()), "{shown}");
     let secret = place.path().join("trunk-secret.txt");
     assert_eq!(fs::read_to_string(&secret).unwrap().trim_end(), SECRET);
     assert_eq!(fs::metadata(&secret).unwrap().permissions().mode() & 0o777, 0o600);
@@ -78,7 +85,17 @@ fn a_flow_is_installed_and_the_called_number_masked() {
     let simulator = Simulator::start(Ending::Approve);
     let url = simulator.base_url();
     let place = Place::empty();
-    let options = ["--has", "twilio", "--base-url", &url, "--account-sid", ACCOUNT_SID, "--api-key-sid", API_KEY_SID];
+    let options = [
+        "--has",
+        "twilio",
+        "--local-peer",
+        "--base-url",
+        &url,
+        "--account-sid",
+        ACCOUNT_SID,
+        "--api-key-sid",
+        API_KEY_SID,
+    ];
     let rest = ["--secret-env", "KEY", "--default-country", "US", "--allowed-countries", "US", "--language", "en-US"];
     let mut terminal = setup(&place, &[&options[..], &rest[..]].concat());
     answer(&mut terminal, "Number that users see", "4255550100");
@@ -117,4 +134,123 @@ fn escape_ctrl_c_and_no_change_nothing() {
     assert_eq!(code, Some(130), "{shown}");
     assert!(shown.contains("nothing was changed"), "{shown}");
     assert!(!place.config().exists());
+}
+
+/// The terminal shows again what is typed, and Ctrl-C is a signal again.
+#[test]
+fn escape_and_ctrl_c_at_the_password_end_the_questions() {
+    let options = ["--has", "sip", "--trunk", "192.0.2.1", "--transport", "udp", "--username", "mim"];
+    let options = [&options[..], &["--caller-id", ""]].concat();
+    for (typed, key) in [("", "\u{1b}"), ("", "\u{3}"), (SECRET, "\u{1b}"), (SECRET, "\u{3}")] {
+        let place = Place::empty();
+        let mut terminal = setup(&place, &options);
+        terminal.asks("Password of the trunk (not shown)");
+        terminal.types(typed);
+        terminal.types(key);
+        assert!(terminal.is_restored_at_end(), "the terminal is as it was");
+        let (code, shown) = terminal.ends();
+        assert_eq!(code, Some(130), "{shown}");
+        assert!(shown.contains("Ended; nothing was changed.") && !shown.contains("hunter2"), "{shown}");
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "{shown}");
+    }
+}
+
+#[test]
+fn a_secret_can_be_corrected_while_it_is_typed() {
+    let place = Place::empty();
+    let address = trunk::start();
+    let options = ["--has", "sip", "--trunk", &address, "--transport", "udp", "--username", "mim", "--caller-id", ""];
+    let rest =
+        ["--local-peer", "--default-country", "US", "--allowed-countries", "US", "--language", "en-US", "--no-call"];
+    let mut terminal = setup(&place, &[&options[..], &rest[..]].concat());
+    answer(&mut terminal, "Password of the trunk (not shown)", &format!("wrong\u{15}{SECRET}xy\u{7f}\u{8}"));
+    answer(&mut terminal, "Password of the trunk, once more", &format!("\u{1b}[A{SECRET}"));
+    answer(&mut terminal, "Write ", "");
+    let (code, shown) = terminal.ends();
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(fs::read_to_string(place.path().join("trunk-secret.txt")).unwrap().trim_end(), SECRET);
+}
+
+#[test]
+fn a_file_that_appears_during_the_questions_is_kept() {
+    let place = Place::empty();
+    let options = ["--has", "sip", "--trunk", "192.0.2.1", "--transport", "udp", "--username", "", "--caller-id", ""];
+    let rest = ["--default-country", "US", "--allowed-countries", "US", "--language", "en-US"];
+    let mut terminal = setup(&place, &[&options[..], &rest[..]].concat());
+    terminal.asks("Write ");
+    fs::write(place.config(), "of another program").unwrap();
+    terminal.types("y\r");
+    let (code, shown) = terminal.ends();
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("another program has just written") && shown.contains("--force replaces it"), "{shown}");
+    assert_eq!(fs::read_to_string(place.config()).unwrap(), "of another program");
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "nothing else is left");
+}
+
+#[test]
+fn a_program_is_asked_for_with_its_script_and_arguments() {
+    let place = Place::empty();
+    let (program, script) = (place.path().join("pwsh"), place.path().join("PlaceCall.ps1"));
+    for file in [&program, &script] {
+        fs::write(file, "").unwrap();
+    }
+    let rest = ["--default-country", "US", "--allowed-countries", "US", "--language", "en-US", "--no-call"];
+    let mut terminal = setup(&place, &[&["--has", "exec"], &rest[..]].concat());
+    answer(&mut terminal, "Program that places a call", "PlaceCall.ps1");
+    terminal.shows("name powershell.exe here");
+    answer(&mut terminal, "Program that places a call", "no-such-program");
+    terminal.shows("there is no file");
+    answer(&mut terminal, "Program that places a call", "pwsh");
+    answer(&mut terminal, "Script that the program runs", script.to_str().unwrap());
+    answer(&mut terminal, "-NoProfile -NonInteractive -ExecutionPolicy AllSigned -File", "n");
+    answer(&mut terminal, "Argument 1 of the program", "-NoProfile");
+    answer(&mut terminal, "Argument 2 of the program", "-File");
+    answer(&mut terminal, "Argument 3 of the program", "");
+    answer(&mut terminal, "Environment variables that it needs", "GATEWAY=x");
+    terminal.shows("must have names of variables");
+    answer(&mut terminal, "Environment variables that it needs", "GATEWAY, TOKEN");
+    answer(&mut terminal, "Does it support checks", "y");
+    answer(&mut terminal, "Write ", "");
+    // The files are not executable, so the check fails.
+    let (code, shown) = terminal.ends();
+    assert_eq!(code, Some(1), "{shown}");
+    let expected = json!({
+        "type": "exec", "program": program, "script": script, "arguments": ["-NoProfile", "-File"],
+        "environment": ["GATEWAY", "TOKEN"], "supports_check": true,
+    });
+    assert_eq!(written(&place)["backends"]["program"], expected);
+}
+
+#[test]
+fn a_service_on_this_machine_is_asked_about() {
+    let rest = ["--default-country", "US", "--allowed-countries", "US", "--language", "en-US", "--no-call"];
+    let options = ["--has", "infobip", "--secret-env", "KEY"];
+    for (allow, code) in [("y", 0), ("n", 130)] {
+        let place = Place::empty();
+        let mut terminal = setup(&place, &[&options[..], &rest[..]].concat());
+        answer(&mut terminal, "Base URL of the account", "http://calls.contoso.com");
+        terminal.shows("must begin with https://");
+        answer(&mut terminal, "Base URL of the account", &format!("http://{}", unused_address()));
+        answer(&mut terminal, "Id of the voice scenario", "E83E-78");
+        terminal.shows("must be letters and digits");
+        answer(&mut terminal, "Id of the voice scenario", "E83E78");
+        answer(&mut terminal, "Number that users see", "+1 425");
+        terminal.shows("must be 3 to 14 digits");
+        answer(&mut terminal, "Number that users see", "+14255550100");
+        terminal.shows("any user of it could listen there");
+        answer(&mut terminal, "Allow that?", allow);
+        if allow == "y" {
+            answer(&mut terminal, "Write ", "");
+        }
+        let (ended, shown) = terminal.ends();
+        assert_eq!(ended, Some(code), "{shown}");
+        assert_eq!(place.config().exists(), allow == "y");
+        if allow == "y" {
+            let backend = &written(&place)["backends"]["infobip"];
+            assert_eq!(
+                (&backend["local_peer"], &backend["preset"]["infobip"]["from"]),
+                (&json!(true), &json!("14255550100"))
+            );
+        }
+    }
 }

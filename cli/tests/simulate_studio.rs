@@ -12,6 +12,7 @@ fn simulator(ending: &str, settings: &Value) -> (Running, Place) {
     let ready: Value = serde_json::from_str(&running.read_until("ready")).unwrap();
     let mut config = json!({
         "use": ["twilio"],
+        "allow_test_backends": true,
         "backends": { "twilio": ready["backends"]["twilio"] },
         "numbers": { "default_country": "US" },
         "store": { "type": "memory" },

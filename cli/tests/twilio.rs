@@ -75,7 +75,8 @@ impl Service {
             "auth_token": { "env": "PHONEGATE_TEST_TOKEN" },
             "flow_sid": flow,
             "from": "+14255550100",
-            "base_url": self.server.uri()
+            "base_url": self.server.uri(),
+            "local_peer": true
         })
     }
 

@@ -31,6 +31,8 @@ pub struct BackendContext<'a> {
     pub path: String,
     /// The folder of the configuration, to which relative paths belong.
     pub base: &'a Path,
+    /// Whether test backends are allowed, such as a trunk on loopback without `local_peer`.
+    pub allow_test_backends: bool,
     /// The section `network`.
     pub network: &'a NetworkConfig,
     /// The section `numbers`.
@@ -86,6 +88,7 @@ pub fn build_in_use(config: &Config, recordings: &Prompts, base: &Path) -> Resul
         let context = BackendContext {
             path: format!("backends.{name}"),
             base,
+            allow_test_backends: config.allow_test_backends,
             network: &config.network,
             numbers: &config.numbers,
             prompts: &config.prompts,

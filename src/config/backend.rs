@@ -30,8 +30,9 @@ pub trait BackendSettings: Any + fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Returns whether the provider is at an address of this machine, where any user could take its place, and the
-    /// configuration does not allow that (`local_peer`). Such a backend counts as a test backend.
+    /// Returns whether the provider or trunk is at a loopback address, where any user of this machine could take its
+    /// place, and the configuration does not allow that (`local_peer`). Such a backend counts as a test backend.
+    /// [`phonegate_net::loopback`] says what loopback is.
     fn is_local_test(&self) -> bool {
         false
     }
@@ -158,6 +159,43 @@ fn read<T: BackendSettings + DeserializeOwned>(
     }
 }
 
+/// Why a backend counts as a test backend. Each text is a part of a sentence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TestReason {
+    /// Its type approves calls without a telephone.
+    NoTelephone,
+    /// Its provider or trunk is at a loopback address, and `local_peer` is not set.
+    Loopback,
+}
+
+impl TestReason {
+    /// Returns the reason, as a clause about the type of the backend.
+    pub fn clause(self) -> &'static str {
+        match self {
+            Self::NoTelephone => "which approves without a telephone",
+            Self::Loopback => "whose provider or trunk is on this machine, where any user could take its place",
+        }
+    }
+
+    /// Returns what makes it a real backend. `None` if nothing does.
+    pub fn way_to_real(self) -> Option<&'static str> {
+        match self {
+            Self::NoTelephone => None,
+            Self::Loopback => {
+                Some("set \"local_peer\": true in the backend if its PBX, proxy or service really runs on this machine")
+            }
+        }
+    }
+
+    /// Returns what to do if it is refused.
+    pub fn advice(self) -> String {
+        match self.way_to_real() {
+            None => "it needs \"allow_test_backends\": true, never in production".to_owned(),
+            Some(way) => format!("{way}, or \"allow_test_backends\": true for tests, never in production"),
+        }
+    }
+}
+
 /// One backend: its type and its settings.
 pub struct BackendConfig {
     kind: &'static BackendType,
@@ -187,24 +225,22 @@ impl BackendConfig {
         self.kind.name
     }
 
-    /// Returns whether it is for tests: it approves calls without a telephone, or by a local provider that is not allowed.
+    /// Returns whether it counts as a test backend.
     pub fn is_for_tests(&self) -> bool {
-        self.kind.is_for_tests || self.settings.is_local_test()
+        self.test_reason().is_some()
+    }
+
+    /// Returns why it counts as a test backend. `None` if it does not.
+    pub fn test_reason(&self) -> Option<TestReason> {
+        match self.kind.is_for_tests {
+            true => Some(TestReason::NoTelephone),
+            false => self.settings.is_local_test().then_some(TestReason::Loopback),
+        }
     }
 
     /// Returns whether its type is for tests: it approves calls without a telephone.
     pub(super) fn is_of_test_type(&self) -> bool {
         self.kind.is_for_tests
-    }
-
-    /// Returns why it is for tests, as the end of a sentence about it.
-    pub(super) fn test_reason(&self) -> &'static str {
-        match self.kind.is_for_tests {
-            true => "which approves without a telephone",
-            false => {
-                "whose provider is on this machine, where any user could take its place (\"local_peer\": true allows it)"
-            }
-        }
     }
 
     /// Returns the settings if they are of the type `T`.

@@ -58,6 +58,16 @@ impl ConfigError {
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
+
+    /// Returns the path in the file, such as `backends.trunk.password`. Empty: the problem is of the whole file.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Returns the problem alone, without the file and the path.
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
 }
 
 impl fmt::Display for ConfigError {

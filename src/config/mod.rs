@@ -39,7 +39,7 @@ pub use alerts::{AlertConfig, AlertKind, SmtpConfig, SmtpTls, SyslogConfig, Webh
 pub use approval::{ApprovalConfig, ApprovalMethod, PEPPER, PinConfig};
 pub use audit::{AuditConfig, MetricsConfig};
 use backend::UnreadBackends;
-pub use backend::{BackendConfig, BackendSettings, BackendType, Judge};
+pub use backend::{BackendConfig, BackendSettings, BackendType, Judge, TestReason};
 pub use bounded::Bounded;
 pub use country::countries_of;
 pub(crate) use country::country;
@@ -88,7 +88,8 @@ pub struct Config {
     /// The backends for the numbers of some countries. The numbers of other countries use `use`.
     #[serde(default)]
     pub routes: Vec<RouteConfig>,
-    /// Allows `simulated` and `file` in `use` and `routes`, which approve without a telephone. Never together with a real backend.
+    /// Allows test backends in `use` and `routes`: `simulated` and `file`, which approve without a telephone, and providers
+    /// and trunks at loopback addresses without `local_peer`. Never together with a real backend.
     #[serde(default)]
     pub allow_test_backends: bool,
     /// Refuses to start if other accounts than those of administrators and of the service can change this file, its

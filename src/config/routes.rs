@@ -61,16 +61,18 @@ pub(super) fn check_routes(config: &Config) -> Result<(), ConfigError> {
     for (path, order) in config.lists() {
         check_order(config, &path, order)?;
         for name in order {
-            match config.backends.get(name).filter(|backend| backend.is_for_tests()) {
-                Some(backend) => for_tests = Some((name, backend.test_reason())),
+            match config.backends.get(name).and_then(BackendConfig::test_reason) {
+                Some(reason) => for_tests = Some((name, reason)),
                 None => real = Some(name),
             }
         }
         if let (Some((test, reason)), Some(real)) = (for_tests, real) {
+            let (clause, way) = (reason.clause(), reason.way_to_real());
             let problem = match order.contains(test) && order.contains(real) {
-                true => format!("has `{test}`, {reason}, and also the real backend `{real}`"),
-                false => format!("`{test}`, {reason}, and the real backend `{real}` are both in use"),
+                true => format!("has `{test}`, {clause}, and also the real backend `{real}`"),
+                false => format!("`{test}`, {clause}, and the real backend `{real}` are both in use"),
             };
+            let problem = way.map_or(problem.clone(), |way| format!("{problem}; {way}"));
             return Err(ConfigError::invalid(path, problem));
         }
     }
@@ -95,13 +97,9 @@ fn check_order(config: &Config, path: &str, order: &[String]) -> Result<(), Conf
         if !seen.insert(name) {
             return Err(ConfigError::invalid(path, format_args!("names `{name}` a second time")));
         }
-        if backend.is_for_tests() && !config.allow_test_backends {
-            let problem = format!(
-                "`{name}` is of type {}, {}; it needs \"allow_test_backends\": true, never in production",
-                backend.type_name(),
-                backend.test_reason()
-            );
-            return Err(ConfigError::invalid(path, problem));
+        if let Some(reason) = backend.test_reason().filter(|_| !config.allow_test_backends) {
+            let (kind, clause, advice) = (backend.type_name(), reason.clause(), reason.advice());
+            return Err(ConfigError::invalid(path, format_args!("`{name}` is of type {kind}, {clause}; {advice}")));
         }
     }
     Ok(())

@@ -9,7 +9,7 @@ use phonegate::call::{CallEvent, CallId, CallStatus, GateEvent, PhoneNumber};
 use phonegate::config::{self, ConfigError, Loaded, NumbersConfig, Types};
 use phonegate::gate::{CallRequest, Gate, LogTo};
 use phonegate::registry::{Registry, Snapshot};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -148,11 +148,20 @@ fn has_documented_fields(line: &Value) {
     }
 }
 
-/// Adds what the tests' hosts and callees need, unless the configuration says otherwise: GetCallStatus does not wait, and
-/// `#` approves calls of backends that ring a callee, since most callees press only that.
+/// Adds what the tests' hosts and callees need, unless the configuration says otherwise: GetCallStatus does not wait, `#`
+/// approves calls of backends that ring a callee, since most callees press only that, and these backends may be on this
+/// machine (`local_peer`) without being test backends.
 pub fn with_test_defaults(mut config: Value) -> Value {
-    let calls = |backend: &Value| matches!(backend["type"].as_str(), Some("sip" | "twilio_studio"));
-    let has_callees = config["backends"].as_object().is_some_and(|backends| backends.values().any(calls));
+    let rings = |backend: &&mut Value| matches!(backend["type"].as_str(), Some("sip" | "twilio_studio"));
+    let allows_tests = config["allow_test_backends"] == true;
+    let backends = config.get_mut("backends").and_then(Value::as_object_mut);
+    let mut has_callees = false;
+    for backend in backends.into_iter().flat_map(Map::values_mut).filter(rings) {
+        has_callees = true;
+        if let Some(settings) = backend.as_object_mut().filter(|_| !allows_tests) {
+            settings.entry("local_peer").or_insert(json!(true));
+        }
+    }
     let Some(sections) = config.as_object_mut() else { return config };
     if has_callees {
         sections.entry("approval").or_insert(json!({ "method": "pound" }));

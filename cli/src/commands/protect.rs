@@ -10,6 +10,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::error::{CommandError, Exit};
+use crate::hidden_input;
 use crate::output;
 
 /// Maximum size of a secret, in bytes. The library accepts no longer one.
@@ -24,9 +25,10 @@ Examples:
   phonegate protect < secret.txt    reads it from a file, without the line break at the end
 
 Exit codes:
-  0  encrypted
-  1  Windows could not encrypt it, or this is not Windows
-  2  the secret is missing, too long or not UTF-8";
+  0    encrypted
+  1    Windows could not encrypt it, or this is not Windows
+  2    the secret is missing, too long or not UTF-8
+  130  ended by Esc or Ctrl-C";
 
 /// The arguments of `phonegate protect`.
 #[derive(Args)]
@@ -39,7 +41,11 @@ pub(crate) fn run() -> Result<Exit, CommandError> {
         return Err(CommandError::failed("encrypting a secret needs Windows")
             .hint("here, use {\"file\": PATH} with a file that only the account of the service can read"));
     }
-    let secret = if std::io::stdin().is_terminal() { ask()? } else { read()? };
+    let secret = if std::io::stdin().is_terminal() { ask()? } else { Some(read()?) };
+    let Some(secret) = secret else {
+        output::note("Ended; nothing was encrypted.");
+        return Ok(Exit::Interrupted);
+    };
     let secret = secret.trim_end_matches(['\r', '\n']);
     if secret.is_empty() {
         return Err(CommandError::usage("the secret is empty"));
@@ -53,19 +59,21 @@ pub(crate) fn run() -> Result<Exit, CommandError> {
     Ok(Exit::Done)
 }
 
-fn ask() -> Result<Zeroizing<String>, CommandError> {
+/// Asks for the secret twice. Returns `None` if the user ended the questions.
+fn ask() -> Result<Option<Zeroizing<String>>, CommandError> {
     let ask = |prompt| {
-        let typed = rpassword::prompt_password(prompt);
-        typed.map(Zeroizing::new).map_err(|error| CommandError::usage(format!("cannot read the secret: {error}")))
+        let typed = hidden_input::read(prompt);
+        typed.map_err(|error| CommandError::usage(format!("cannot read the secret: {error}")))
     };
-    let secret = ask("Secret: ")?;
+    let Some(secret) = ask("Secret: ")? else { return Ok(None) };
     if secret.len() > MAX_BYTES {
         return Err(too_long());
     }
-    if *ask("Repeat the secret: ")? != *secret {
-        return Err(CommandError::usage("the two secrets differ; nothing was encrypted"));
+    match ask("Repeat the secret: ")? {
+        Some(again) if *again == *secret => Ok(Some(secret)),
+        Some(_) => Err(CommandError::usage("the two secrets differ; nothing was encrypted")),
+        None => Ok(None),
     }
-    Ok(secret)
 }
 
 fn read() -> Result<Zeroizing<String>, CommandError> {

@@ -145,9 +145,9 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
             output::print(&format!("The telephones: {url}"));
             output::print("");
             output::print(
-                "To call them, copy one of these backends, or both, into \"backends\" of a phonegate.json, and its",
+                "To call them, set \"allow_test_backends\": true in a phonegate.json, copy one of these backends, or both,",
             );
-            output::print("name into \"use\":");
+            output::print("into its \"backends\", and the name into \"use\":");
             output::print(&format!("  \"sip\": {sip},"));
             output::print(&format!("  \"twilio\": {twilio}"));
             output::print("");
@@ -191,6 +191,7 @@ async fn serve_studio(port: u16, exchange: &Exchange) -> Result<StudioServer, Co
     })?;
     let configuration = json!({
         "use": ["twilio"],
+        "allow_test_backends": true,
         "backends": { "twilio": studio_backend(&server.base_url()) },
         "numbers": { "default_country": "US" },
     });

@@ -34,7 +34,8 @@ impl Provider {
                 "auth_token": TOKEN,
                 "flow_sid": sid("FW"),
                 "from": "+14255550100",
-                "base_url": self.server.uri()
+                "base_url": self.server.uri(),
+                "local_peer": true
             } },
             "numbers": { "default_country": "US" },
             "approval": { "method": "pound" },

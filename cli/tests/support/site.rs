@@ -216,8 +216,8 @@ pub fn unreachable() -> Value {
     let mut config = simulated(None, 0);
     config["use"] = json!(["trunk"]);
     config["allow_test_backends"] = json!(false);
-    config["backends"] =
-        json!({ "trunk": { "type": "sip", "trunk": format!("sip:{};transport=tcp", unused_address()) } });
+    let uri = format!("sip:{};transport=tcp", unused_address());
+    config["backends"] = json!({ "trunk": { "type": "sip", "trunk": uri, "local_peer": true } });
     config
 }
 

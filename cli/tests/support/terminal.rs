@@ -16,6 +16,8 @@ pub struct Terminal {
     /// The bytes of `text` that were waited for.
     seen: usize,
     child: Child,
+    /// How the terminal treated input and output at first.
+    modes: Option<[libc::tcflag_t; 4]>,
 }
 
 impl Terminal {
@@ -37,6 +39,7 @@ impl Terminal {
                 if is_leader { Ok(()) } else { Err(std::io::Error::last_os_error()) }
             });
         }
+        let modes = modes(&ours);
         let child = command.spawn().unwrap();
         let mut screen = ours.try_clone().unwrap();
         let (sender, shown) = std::sync::mpsc::channel();
@@ -49,20 +52,21 @@ impl Terminal {
                 }
             }
         });
-        Self { keyboard: ours, shown, text: String::new(), seen: 0, child }
+        Self { keyboard: ours, shown, text: String::new(), seen: 0, child, modes }
     }
 
     /// Waits until this prompt is shown, after those that were waited for before, and the echo is off.
     pub fn asks(&mut self, prompt: &str) {
         self.shows(prompt);
-        let fd = self.keyboard.as_raw_fd();
-        wait_until("the terminal does not echo", || {
-            // SAFETY: an all-zero termios is valid, and tcgetattr fills it in.
-            let mut settings: libc::termios = unsafe { std::mem::zeroed() };
-            // SAFETY: the descriptor is open, and the place is valid.
-            let read = unsafe { libc::tcgetattr(fd, &mut settings) };
-            read == 0 && settings.c_lflag & libc::ECHO == 0
-        });
+        let keyboard = &self.keyboard;
+        wait_until("the terminal does not echo", || modes(keyboard).is_some_and(|modes| modes[3] & libc::ECHO == 0));
+    }
+
+    /// Waits for the end of the command. Returns whether the terminal then treats input and output as it did before.
+    pub fn is_restored_at_end(&mut self) -> bool {
+        self.child.wait().unwrap();
+        let now = modes(&self.keyboard);
+        now.is_some() && now == self.modes
     }
 
     /// Waits until this is shown, after what was waited for before.
@@ -91,4 +95,14 @@ impl Terminal {
         }
         (status.code(), self.text)
     }
+}
+
+/// Returns how a terminal treats input and output: the flags of `termios`.
+fn modes(terminal: &File) -> Option<[libc::tcflag_t; 4]> {
+    // SAFETY: an all-zero termios is valid, and tcgetattr fills it in.
+    let mut settings: libc::termios = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open, and the place is valid.
+    let read = unsafe { libc::tcgetattr(terminal.as_raw_fd(), &mut settings) };
+    let libc::termios { c_iflag, c_oflag, c_cflag, c_lflag, .. } = settings;
+    (read == 0).then_some([c_iflag, c_oflag, c_cflag, c_lflag])
 }

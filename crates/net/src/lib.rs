@@ -6,6 +6,7 @@
 //! | [`https_client`] | an HTTPS client with timeouts and bounded replies |
 //! | [`proxy`] | chooses the proxy for a URL |
 //! | [`lookup`] | name look-ups that use few threads |
+//! | [`loopback`] | which hosts and addresses are this machine |
 
 #![forbid(unsafe_code)]
 #![deny(
@@ -20,5 +21,6 @@
 
 pub mod https_client;
 pub mod lookup;
+pub mod loopback;
 pub mod proxy;
 pub mod tls;

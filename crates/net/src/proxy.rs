@@ -8,7 +8,9 @@
 use hyper_util::client::proxy::matcher::Matcher;
 use phonegate_os::MachineProxy;
 use reqwest::Proxy;
-use url::{Host, Url};
+use url::Url;
+
+use crate::loopback::is_loopback_url;
 
 /// The value of the setting that disables proxies, whatever the environment and the machine say.
 const NONE: &str = "none";
@@ -77,20 +79,7 @@ pub fn proxy_for(setting: Option<&str>, setting_name: &str, target: &Url) -> Res
 
 /// Returns whether requests to a URL may go through a proxy.
 fn may_use_proxy(target: &Url) -> bool {
-    target.scheme() == "https" && !is_loopback(target)
-}
-
-/// Returns whether the host of a URL is this machine: `localhost`, a name below it, or a loopback address.
-pub fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => {
-            let name = name.strip_suffix('.').unwrap_or(name);
-            name == "localhost" || name.ends_with(".localhost")
-        }
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.to_canonical().is_loopback(),
-        None => false,
-    }
+    target.scheme() == "https" && !is_loopback_url(target)
 }
 
 fn parse(address: &str, origin: &str) -> Result<ProxyChoice, String> {

@@ -1,6 +1,6 @@
 //! Everything that differs by operating system: the path of this library, the folder for state, permissions, how to
-//! keep the library loaded, sockets for audio, programs with all their children, and three features of Windows: sealed
-//! secrets, the Event Log and a proxy for the machine.
+//! keep the library loaded, sockets for audio, programs with all their children, a terminal that hides what is typed,
+//! and three features of Windows: sealed secrets, the Event Log and a proxy for the machine.
 //!
 //! This is the lowest crate of the workspace: it imports no other one.
 
@@ -21,9 +21,9 @@ mod permissions;
 mod unix;
 #[cfg(unix)]
 pub use unix::{
-    Account, MediaSocket, ProcessTree, SavedAccess, create_private_file, create_private_folder, ensure_private_dir,
-    exposure, is_stdout_closed, make_world_readable, module_path, pin_module, private_file, protect_folder, since_boot,
-    state_folder, sync_folder, untrusted_writer, user_name,
+    Account, HiddenInput, MediaSocket, ProcessTree, SavedAccess, create_private_file, create_private_folder,
+    ensure_private_dir, exposure, is_stdout_closed, make_world_readable, module_path, pin_module, private_file,
+    protect_folder, since_boot, state_folder, sync_folder, untrusted_writer, user_name,
 };
 
 #[cfg(not(windows))]
@@ -39,7 +39,7 @@ pub use windows::event_log::EventLog;
 pub use windows::proxy::machine_proxy;
 #[cfg(windows)]
 pub use windows::{
-    Account, MediaSocket, ProcessTree, SavedAccess, create_private_file, create_private_folder, dpapi,
+    Account, HiddenInput, MediaSocket, ProcessTree, SavedAccess, create_private_file, create_private_folder, dpapi,
     ensure_private_dir, exposure, is_stdout_closed, make_world_readable, module_path, pin_module, private_file,
     protect_folder, restrict_library_search, since_boot, state_folder, sync_folder, untrusted_writer, user_name,
     windows_folder,

@@ -1,5 +1,6 @@
 //! Linux and its relatives.
 
+mod hidden_input;
 mod media_socket;
 mod process_tree;
 
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Exposure, Grant};
+pub use hidden_input::HiddenInput;
 pub use media_socket::MediaSocket;
 pub use process_tree::ProcessTree;
 

@@ -61,6 +61,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let trunk = format!("sip:{}", callee.address());
     let settings = json!({
         "use": ["telephone"],
+        "allow_test_backends": true,
         "backends": { "telephone": { "type": "sip", "trunk": trunk, "caller_id": sip::CALLER_ID } },
         "call": { "status_wait_ms": 0 },
         "numbers": { "default_country": "US" },

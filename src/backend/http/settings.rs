@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use phonegate_approval::policy;
-use phonegate_net::proxy;
+use phonegate_net::loopback::is_loopback_url;
 use url::Url;
 
 use super::HttpBackend;
@@ -109,7 +109,7 @@ impl BackendSettings for HttpConfig {
 fn is_loopback(url: &str) -> bool {
     // A placeholder in a path is not valid in every URL, and does not matter here.
     let url = Url::parse(&url.replace(['{', '}'], "x"));
-    url.is_ok_and(|url| proxy::is_loopback(&url))
+    url.is_ok_and(|url| is_loopback_url(&url))
 }
 
 impl BuildBackend for HttpConfig {

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use phonegate_approval::policy;
+use phonegate_net::loopback::is_loopback_host;
 use phonegate_sip::message::Uri;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::SipTrunk;
+use super::trust::is_loopback_entry;
 use crate::backend::{BackendContext, BuildBackend, TelephonyBackend};
 use crate::config::{ApprovalConfig, BackendSettings, Bounded, ConfigError, NumbersConfig, Secret};
 
@@ -61,6 +63,11 @@ pub struct SipConfig {
     /// ignored.
     #[serde(default)]
     pub signalling_addresses: Vec<String>,
+    /// Allows a trunk, proxy or signalling address on loopback. Any user of this machine could listen there in its place
+    /// and approve calls, so without this key such a trunk is a test backend, and a name that resolves to loopback is
+    /// not used.
+    #[serde(default)]
+    pub local_peer: bool,
     /// Whether PhoneGate offers reliable provisional responses (100rel, RFC 3262) and acknowledges them by PRACK. If
     /// false, it treats a response that requires this as an ordinary one.
     #[serde(default)]
@@ -124,6 +131,18 @@ impl BackendSettings for SipConfig {
 
     fn ca_file(&self) -> Option<&Path> {
         self.ca_file.as_deref()
+    }
+
+    fn is_local_test(&self) -> bool {
+        // A URI that cannot be read is refused elsewhere.
+        let is_local = |uri: &str| match Uri::parse(uri) {
+            Ok(Uri::Sip(uri)) => is_loopback_host(&uri.host().to_string()),
+            _ => false,
+        };
+        let trunks = self.trunk.with_paths("");
+        let mut uris = trunks.iter().map(|(_, uri)| *uri).chain(self.outbound_proxy.as_deref());
+        !self.local_peer
+            && (uris.any(is_local) || self.signalling_addresses.iter().any(|entry| is_loopback_entry(entry)))
     }
 
     fn plays_recordings(&self) -> bool {

@@ -147,7 +147,7 @@ impl SipTrunk {
     async fn servers(&self, trunk: &Target) -> Result<Vec<Server>, String> {
         let (hop, trusted) = (self.first_hop(trunk), &self.settings.flow.trusted);
         let behind_proxy = if self.settings.proxy.is_some() { self.settings.trunks.as_slice() } else { &[] };
-        let (servers, ()) = tokio::join!(hop.servers(), trusted.look_up(behind_proxy));
+        let (servers, ()) = tokio::join!(hop.servers(self.settings.loopback), trusted.look_up(behind_proxy));
         let servers = servers?;
         self.trust_servers(&hop.host(), &servers);
         Ok(servers)

@@ -124,7 +124,7 @@ impl SipTrunk {
             return Err(unusable());
         };
         let target = Target::from_uri(uri).ok_or_else(unusable)?;
-        let servers = target.servers().await?;
+        let servers = target.servers(self.settings.loopback).await?;
         self.trust_servers(&host, &servers);
         self.first_responsive_flow(&target, &servers).await
     }

@@ -11,7 +11,7 @@ use super::config::{CallerIdHeader, MediaEncryption, SipConfig};
 use super::dial_string::DialStringFormat;
 use super::driver::FlowSettings;
 use super::media::Ports;
-use super::target::{Server, Target};
+use super::target::{Loopback, Server, Target};
 use super::trust::TrustedAddresses;
 use crate::backend::BackendContext;
 use crate::call::{Call, Failure};
@@ -26,6 +26,7 @@ pub(super) struct Settings {
     pub(super) proxy: Option<Target>,
     pub(super) credentials: Option<Credentials>,
     pub(super) registers: bool,
+    pub(super) loopback: Loopback,
     pub(super) flow: FlowSettings,
     supports_prack: bool,
     pub(super) ports: Arc<Ports>,
@@ -53,6 +54,10 @@ impl Settings {
         }
         let proxy = config.outbound_proxy.as_deref();
         let proxy = proxy.map(|text| Target::parse(&format!("{path}.outbound_proxy"), text)).transpose()?;
+        let loopback = match config.local_peer || context.allow_test_backends {
+            true => Loopback::Allowed,
+            false => Loopback::Refused,
+        };
         let credentials = credentials(path, config, base)?;
         if config.register && credentials.is_none() {
             return Err(ConfigError::invalid(format!("{path}.register"), "needs `username` and `password`"));
@@ -74,6 +79,7 @@ impl Settings {
             proxy,
             credentials,
             registers: config.register,
+            loopback,
             supports_prack: config.support_prack,
             flow: FlowSettings {
                 local_address: config.local_address,
@@ -82,6 +88,7 @@ impl Settings {
                 trusted: Arc::new(TrustedAddresses::new(
                     &format!("{path}.signalling_addresses"),
                     &config.signalling_addresses,
+                    loopback,
                 )?),
             },
             ports: Ports::new(&format!("{path}.rtp_ports"), &config.rtp_ports)?,

@@ -6,10 +6,11 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::{RData, RecordType};
+use phonegate_net::loopback::is_loopback;
 use phonegate_sip::agent::Transport;
 use phonegate_sip::message::{Host, SipUri, Uri};
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, TestReason};
 
 /// Maximum time for the look-up of a name.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(4);
@@ -29,6 +30,15 @@ const SERVICES: [(&str, Transport); 3] =
 pub(super) struct Target {
     pub(super) uri: SipUri,
     transport: Option<Transport>,
+}
+
+/// Whether servers at loopback addresses are used. Any user of this machine could listen there in a trunk's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loopback {
+    /// They are not: the backend is a real one, and `local_peer` is not set.
+    Refused,
+    /// They are, as any other.
+    Allowed,
 }
 
 /// A server of a target.
@@ -92,7 +102,23 @@ impl Target {
     }
 
     /// Resolves the servers, in the order in which they are tried (RFC 3263, section 4).
-    pub(super) async fn servers(&self) -> Result<Vec<Server>, String> {
+    ///
+    /// # Errors
+    /// There is none, or one is on loopback and that is refused. The text says why.
+    pub(super) async fn servers(&self, loopback: Loopback) -> Result<Vec<Server>, String> {
+        let servers = self.resolve().await?;
+        let local = servers.iter().map(|server| server.address.ip()).find(|address| is_loopback(*address));
+        match local.filter(|_| loopback == Loopback::Refused) {
+            None => Ok(servers),
+            Some(address) => Err(format!(
+                "{} is at {address}, which is this machine, where any user could take its place; {}",
+                self.host(),
+                TestReason::Loopback.advice()
+            )),
+        }
+    }
+
+    async fn resolve(&self) -> Result<Vec<Server>, String> {
         let port = self.uri.port();
         let name = match self.uri.host() {
             Host::Ip(address) => {

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use parking_lot::Mutex;
+use phonegate_net::loopback::{is_loopback, is_loopback_host};
 
-use super::target::Target;
+use super::target::{Loopback, Target};
 use crate::config::ConfigError;
 
 /// How long the resolved addresses are reused for names that are not resolved for each call.
@@ -25,6 +26,8 @@ pub(super) struct TrustedAddresses {
     fixed: Vec<IpNet>,
     /// Entries that are host names.
     hosts: Vec<String>,
+    /// Whether packets from loopback may be read, if an entry or a name leads there.
+    loopback: Loopback,
     /// The addresses that each name last resolved to. If a name cannot be resolved, it keeps its addresses.
     resolved: Mutex<HashMap<String, Vec<IpAddr>>>,
     /// When `hosts` and the trunks behind a proxy were last looked up.
@@ -44,7 +47,7 @@ impl TrustedAddresses {
     ///
     /// # Errors
     /// An entry is neither an IP address nor a range of them nor a host name.
-    pub(super) fn new(path: &str, entries: &[String]) -> Result<Self, ConfigError> {
+    pub(super) fn new(path: &str, entries: &[String], loopback: Loopback) -> Result<Self, ConfigError> {
         let (mut fixed, mut hosts) = (Vec::new(), Vec::new());
         for (index, text) in entries.iter().enumerate() {
             let is_host = !text.is_empty()
@@ -66,6 +69,7 @@ impl TrustedAddresses {
         Ok(Self {
             fixed,
             hosts,
+            loopback,
             resolved: Mutex::default(),
             looked_up: tokio::sync::Mutex::default(),
             ignored: Mutex::default(),
@@ -96,7 +100,7 @@ impl TrustedAddresses {
             }
         });
         let trunks = behind_proxy.iter().map(|trunk| async move {
-            if let Ok(servers) = trunk.servers().await {
+            if let Ok(servers) = trunk.servers(self.loopback).await {
                 self.record(&trunk.host(), servers.iter().map(|server| server.address.ip()));
             }
         });
@@ -107,8 +111,10 @@ impl TrustedAddresses {
     /// Returns whether a packet from this address may be read, and counts it if not.
     pub(super) fn admits(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        let is_known = self.fixed.iter().any(|range| range.contains(&address))
-            || self.resolved.lock().values().flatten().any(|known| *known == address);
+        let may_be_known = self.loopback == Loopback::Allowed || !is_loopback(address);
+        let is_known = may_be_known
+            && (self.fixed.iter().any(|range| range.contains(&address))
+                || self.resolved.lock().values().flatten().any(|known| *known == address));
         if !is_known {
             let mut ignored = self.ignored.lock();
             *ignored = Ignored { packets: ignored.packets.saturating_add(1), last_from: Some(address) };
@@ -134,6 +140,15 @@ impl TrustedAddresses {
     }
 }
 
+/// Returns whether an entry of `signalling_addresses` is on loopback: an address, a name, or a range within `127.0.0.0/8`.
+pub(super) fn is_loopback_entry(entry: &str) -> bool {
+    match entry.parse::<IpNet>() {
+        // Packets from loopback are not read because of a greater range.
+        Ok(range) => range.network().is_loopback(),
+        Err(_) => is_loopback_host(entry),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -141,7 +156,7 @@ mod tests {
 
     fn trusted(named: &[&str]) -> TrustedAddresses {
         let named: Vec<_> = named.iter().map(|text| (*text).to_owned()).collect();
-        TrustedAddresses::new("signalling_addresses", &named).unwrap()
+        TrustedAddresses::new("signalling_addresses", &named, Loopback::Allowed).unwrap()
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -174,6 +189,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn loopback_is_not_admitted_unless_allowed() {
+        let entries = ["0.0.0.0/0".to_owned(), "localhost".to_owned()];
+        for (loopback, admits) in [(Loopback::Refused, false), (Loopback::Allowed, true)] {
+            let trusted = TrustedAddresses::new("signalling_addresses", &entries, loopback).unwrap();
+            trusted.look_up(&[]).await;
+            trusted.record("sbc", [ip("::1")].into_iter());
+            let addresses = ["127.0.0.1", "::ffff:127.0.0.2", "::1", "192.0.2.1"];
+            assert_eq!(admitted(&trusted, addresses), [admits, admits, admits, true]);
+        }
+    }
+
+    #[tokio::test]
     async fn a_host_is_looked_up_once_a_minute() {
         let trusted = trusted(&["localhost", "nowhere.invalid"]);
         let since = trusted.ignored();
@@ -194,7 +221,7 @@ mod tests {
     #[test]
     fn other_entries_are_rejected() {
         for text in ["", "sip:sbc", "192.0.2.1:5060", "192.0.2.0/33", "sbc.contoso.local:5060", "192.0.2.300", "a b"] {
-            let error = TrustedAddresses::new("x", &[text.to_owned()]).err().unwrap().to_string();
+            let error = TrustedAddresses::new("x", &[text.to_owned()], Loopback::Allowed).err().unwrap().to_string();
             assert!(error.contains("neither an IP address nor a range"), "{text}: {error}");
         }
     }

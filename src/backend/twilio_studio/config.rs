@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use phonegate_approval::policy;
+use phonegate_net::loopback::is_loopback_url;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use url::Url;
 
 use super::TwilioStudio;
 use crate::backend::{BackendContext, BuildBackend, TelephonyBackend};
@@ -33,6 +35,10 @@ pub struct TwilioStudioConfig {
     /// Another address of the service, such as a regional one.
     #[serde(default = "default_base_url")]
     pub base_url: String,
+    /// Allows a `base_url` at a loopback address. Any user of this machine could listen there in its place and approve
+    /// calls, so without this key such a backend is a test backend.
+    #[serde(default)]
+    pub local_peer: bool,
     /// A PEM file with certificates of authorities that are trusted in addition to those of the operating system. It
     /// replaces `network.ca_file`.
     #[serde(default)]
@@ -50,6 +56,11 @@ impl BackendSettings for TwilioStudioConfig {
 
     fn ca_file(&self) -> Option<&Path> {
         self.ca_file.as_deref()
+    }
+
+    fn is_local_test(&self) -> bool {
+        // A URL that cannot be read is refused elsewhere.
+        !self.local_peer && Url::parse(&self.base_url).is_ok_and(|url| is_loopback_url(&url))
     }
 
     fn can_change_caller_id(&self) -> bool {

@@ -150,6 +150,7 @@ impl Twilio {
             "flow_sid": FLOW,
             "from": FROM,
             "base_url": self.base_url,
+            "local_peer": true,
         })
     }
 

@@ -31,7 +31,10 @@ pub(super) fn set(
         CommandError::usage(format!("the number cannot be read ({})", failure.reason().name()))
             .hint("write the number as +14255551212; the PIN is asked for, and is never an argument")
     })?;
-    let pin = input::pin(arguments, &number, setter.rules)?;
+    let Some(pin) = input::pin(arguments, &number, setter.rules)? else {
+        output::note("Ended; no PIN was set.");
+        return Ok(Exit::Interrupted);
+    };
     let replaced = of_number(&pins, &number);
     let log = log()?;
     super::set(&setter.into_checker(reader), &number, pin, reader)?;

@@ -11,32 +11,34 @@ use zeroize::Zeroizing;
 
 use super::Set;
 use crate::error::CommandError;
+use crate::hidden_input;
 
 /// Maximum size of the input, in bytes: a PIN, a byte order mark and a line break.
 const MAX_BYTES: u64 = 64;
 
-/// Reads the PIN for a number, and checks it.
+/// Reads the PIN for a number, and checks it. Returns `None` if the user ended the questions.
 ///
 /// # Errors
 /// If the PIN cannot be read, or is refused. The error never shows it.
-pub(super) fn pin(arguments: &Set, number: &PhoneNumber, rules: PinRules) -> Result<Pin, CommandError> {
+pub(super) fn pin(arguments: &Set, number: &PhoneNumber, rules: PinRules) -> Result<Option<Pin>, CommandError> {
     let accepted = |text: &str| rules.check(text, number).map_err(|refused| CommandError::usage(refused.to_string()));
     match &arguments.pin_file {
-        Some(file) => accepted(digits(&from_file(file)?)),
-        None if arguments.pin_stdin => accepted(digits(&from_stdin()?)),
+        Some(file) => accepted(digits(&from_file(file)?)).map(Some),
+        None if arguments.pin_stdin => accepted(digits(&from_stdin()?)).map(Some),
         None => {
-            let typed = ask(&format!("PIN for {number}: "))?;
+            let Some(typed) = ask(&format!("PIN for {number}: "))? else { return Ok(None) };
             let pin = accepted(&typed)?;
-            match *ask("Repeat the PIN: ")? == *typed {
-                true => Ok(pin),
-                false => Err(CommandError::usage("the two PINs differ; no PIN was set")),
+            match ask("Repeat the PIN: ")? {
+                Some(again) if *again == *typed => Ok(Some(pin)),
+                Some(_) => Err(CommandError::usage("the two PINs differ; no PIN was set")),
+                None => Ok(None),
             }
         }
     }
 }
 
-fn ask(prompt: &str) -> Result<Zeroizing<String>, CommandError> {
-    rpassword::prompt_password(prompt).map(Zeroizing::new).map_err(|error| {
+fn ask(prompt: &str) -> Result<Option<Zeroizing<String>>, CommandError> {
+    hidden_input::read(prompt).map_err(|error| {
         CommandError::usage(format!("cannot read the PIN from a terminal: {error}"))
             .hint("without a terminal, use --pin-file FILE or --pin-stdin")
     })

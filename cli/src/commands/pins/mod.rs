@@ -48,9 +48,10 @@ Examples:
 Each change is a line in phonegate-tool.log, in `log.directory`, which says who made it.
 
 Exit codes:
-  0  done
-  1  reset, unlock: no PIN is set for the number; or the store cannot be used
-  2  wrong usage or configuration, or a number or PIN that is refused";
+  0    done
+  1    reset, unlock: no PIN is set for the number; or the store cannot be used
+  2    wrong usage or configuration, or a number or PIN that is refused
+  130  set: ended by Esc or Ctrl-C; no PIN was set";
 
 const RECORDS: &str = "\
 --json prints one object a line: event (pin; set; removed; unlocked), number_hash, number (masked), set (UTC), failures

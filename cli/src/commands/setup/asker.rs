@@ -1,15 +1,17 @@
 //! Asks a question: by its option, else at the terminal.
 
 use std::io::IsTerminal;
+use std::path::Path;
 
 use inquire::{Confirm, InquireError, Select, Text};
 use zeroize::Zeroizing;
 
 use crate::error::CommandError;
+use crate::hidden_input;
 
 /// Why the questions have ended.
 pub(super) enum Stop {
-    /// The user pressed Esc, or declined the last question.
+    /// The user pressed Esc, or Ctrl-C at a secret, or declined the last question.
     Cancelled,
     /// An answer is missing or wrong, or the terminal failed.
     Failed(CommandError),
@@ -34,13 +36,20 @@ impl From<InquireError> for Stop {
 pub(super) struct Question<'a> {
     /// The option that answers it.
     pub(super) option: &'static str,
-    pub(super) text: &'static str,
+    pub(super) text: &'a str,
     /// Shown below the question.
     pub(super) help: &'a str,
     /// The answer if there is none. `None`: one must be given.
     pub(super) default: Option<String>,
     /// Returns what is wrong with an answer.
     pub(super) check: &'a dyn Fn(&str) -> Result<(), String>,
+}
+
+impl Question<'_> {
+    /// Returns the error that the answer by the option is wrong.
+    pub(super) fn wrong(&self, problem: &str) -> CommandError {
+        CommandError::usage(format!("{}: {problem}", self.option))
+    }
 }
 
 /// Asks at the terminal, if there is one.
@@ -69,6 +78,16 @@ impl Asker {
         self.ask(question, given, &phonegate::redact::mask_numbers)
     }
 
+    /// Like [`Asker::text`], for the path of a file. Returns its whole path, or an empty text if that is an answer.
+    pub(super) fn file(&self, question: &Question<'_>, given: Option<&Path>) -> Result<String, Stop> {
+        let whole = |path: &Path| match path.as_os_str().is_empty() {
+            true => Ok(String::new()),
+            false => whole_path(path).map_err(|problem| question.wrong(&problem)),
+        };
+        let answer = self.text(question, given.map(whole).transpose()?.as_deref())?;
+        Ok(whole(answer.as_ref())?)
+    }
+
     fn ask(
         &self,
         question: &Question<'_>,
@@ -79,8 +98,7 @@ impl Asker {
         if let Some(answer) = unattended {
             let answer = answer.trim();
             let check = (question.check)(answer);
-            let wrong = |problem| CommandError::usage(format!("{}: {problem}", question.option));
-            return check.map(|()| answer.to_owned()).map_err(|problem| wrong(problem).into());
+            return check.map(|()| answer.to_owned()).map_err(|problem| question.wrong(&problem).into());
         }
         if !self.is_interactive {
             return Err(missing(question.option, question.text).into());
@@ -119,9 +137,9 @@ impl Asker {
         if !self.is_interactive {
             return Err(missing(options, text).into());
         }
-        let ask = |prompt: String| {
-            let typed = rpassword::prompt_password(prompt).map(Zeroizing::new);
-            typed.map_err(|error| CommandError::usage(format!("cannot read the {text}: {error}")))
+        let ask = |prompt: String| match hidden_input::read(&prompt) {
+            Ok(typed) => typed.ok_or(Stop::Cancelled),
+            Err(error) => Err(CommandError::usage(format!("cannot read the {text}: {error}")).into()),
         };
         loop {
             let secret = ask(format!("{text} (not shown): "))?;
@@ -139,6 +157,21 @@ impl Asker {
             crate::output::note("  the two entries differ; type the secret again");
         }
     }
+}
+
+/// Returns the whole path of a file as a text for the configuration.
+///
+/// # Errors
+/// If it is not UTF-8, as JSON is.
+pub(super) fn whole_path(path: &Path) -> Result<String, String> {
+    let path = std::path::absolute(path).map_err(|error| error.to_string())?;
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        format!(
+            "the path {} is not UTF-8, so the configuration cannot name it; rename it, or make a link to it with another \
+             name",
+            path.display()
+        )
+    })
 }
 
 fn missing(option: &str, text: &str) -> CommandError {

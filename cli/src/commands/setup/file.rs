@@ -1,47 +1,90 @@
 //! Writes the configuration, so that at each moment there is the former file or the new one.
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use phonegate::platform::{self, Account, Grant, HOST_SERVICE};
+use tempfile::TempPath;
 use time::OffsetDateTime;
 use time::macros::format_description;
 use uuid::Uuid;
 
 use crate::error::CommandError;
 
+/// Maximum size of a file that is read, in bytes: that of a configuration.
+const MAX_BYTES: u64 = 1024 * 1024;
+
 /// Writes the configuration. Returns the copy of the file that it has replaced, if `replace` allows that.
 pub(super) fn write(path: &Path, text: &str, replace: bool) -> Result<Option<PathBuf>, CommandError> {
-    let failed = |path: &Path, error: &io::Error| {
-        CommandError::failed(format!("cannot write {}: {error}", path.display())).hint("no configuration was written")
-    };
-    let backup = match std::fs::read(path) {
-        Ok(_) if !replace => {
-            let message = format!("another program has just written {}", path.display());
-            return Err(CommandError::failed(message).hint("--force replaces it"));
-        }
-        Ok(former) => {
-            let backup = backup_of(path);
-            write_new(&backup, &former).map_err(|error| failed(&backup, &error))?;
-            Some(backup)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => {
-            return Err(CommandError::failed(format!("cannot read {}: {error}", path.display()))
-                .hint("no configuration was written"));
-        }
+    let backup = match replace {
+        true => copy(path)?,
+        false => None,
     };
     // The name is new, so what is removed after a failure is ours.
     let new = with_suffix(path, &format!(".{}.new", Uuid::new_v4()));
-    let written = write_new(&new, text.as_bytes()).and_then(|()| std::fs::rename(&new, path));
+    let written = write_new(&new, text.as_bytes()).and_then(|()| rename(&new, path, backup.is_some()));
     if let Err(error) = written {
         let _ = std::fs::remove_file(&new);
         backup.iter().for_each(|backup| drop(std::fs::remove_file(backup)));
-        return Err(failed(path, &error));
+        return Err(match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                let message = format!("another program has just written {}", path.display());
+                CommandError::failed(message).hint("--force replaces it")
+            }
+            _ => failed(path, "write", &error),
+        });
     }
     // The file is there; whether a power failure could undo it does not change that.
     let _ = path.parent().map(platform::sync_folder);
     Ok(backup)
+}
+
+/// Copies the file that is to be replaced, if there is one. Returns the copy.
+fn copy(path: &Path) -> Result<Option<PathBuf>, CommandError> {
+    let former = match std::fs::read(path) {
+        Ok(former) => former,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(path, "read", &error)),
+    };
+    let backup = backup_of(path);
+    write_new(&backup, &former).map_err(|error| failed(&backup, "write", &error))?;
+    Ok(Some(backup))
+}
+
+/// Gives a file its name.
+///
+/// # Errors
+/// Without `replace`, if there is a file with that name. The operating system decides that, so that no other program can
+/// write one between a check and the change.
+fn rename(new: &Path, path: &Path, replace: bool) -> io::Result<()> {
+    match replace {
+        true => std::fs::rename(new, path),
+        false => TempPath::try_from_path(new)?.persist_noclobber(path).map_err(io::Error::from),
+    }
+}
+
+fn failed(path: &Path, what: &str, error: &io::Error) -> CommandError {
+    CommandError::failed(format!("cannot {what} {}: {error}", path.display())).hint("no configuration was written")
+}
+
+/// Reads a file of text, without its byte order mark.
+///
+/// # Errors
+/// If it cannot be read, is longer than a configuration may be, or is not UTF-8.
+pub(super) fn read_text(path: &Path) -> Result<String, String> {
+    let failed = |error: std::io::Error| format!("cannot be read: {error}");
+    // Checked before it is opened: opening a pipe waits for its writer.
+    if !path.metadata().map_err(failed)?.is_file() {
+        return Err("is not a file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("is longer than {MAX_BYTES} bytes"));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Writes a file that only this user, on Windows administrators, and the account of MIM's service can read.

@@ -3,32 +3,40 @@
 //! | module | what it is for |
 //! |---|---|
 //! | `asker` | asks a question: by its option, else at the terminal |
-//! | `telephony` | what the company may have, and the questions about it. A further kind is one entry there |
+//! | `telephony` | what the company may have. A further kind is one entry there |
+//! | `sip`, `twilio`, `http`, `exec` | the questions about each kind |
+//! | `trial` | has the library check the settings of a backend before anything is written |
+//! | `numbers` | the countries of the users, and the language of calls |
 //! | `secret` | how a password is given and kept |
-//! | `file` | writes the configuration |
+//! | `number_key` | the key by which the store hashes numbers |
+//! | `answers` | the configuration |
+//! | `file` | writes it |
 
+mod answers;
 mod asker;
+mod exec;
 mod file;
+mod http;
+mod number_key;
+mod numbers;
 mod secret;
+mod sip;
 mod telephony;
+mod trial;
+mod twilio;
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use phonegate::admission::Admission;
-use phonegate::backend::twilio_studio::{self, TwilioStudioConfig};
-use phonegate::config::{self, Config, NumbersConfig};
-use phonegate::prompts::sentences;
-use serde_json::{Map, Value, json};
+use phonegate::config::{self, Config};
 
+use self::answers::Answers;
 use self::asker::{Asker, Question, Stop};
-use self::secret::SecretAnswer;
-use self::telephony::Backend;
 use super::{call, check};
 use crate::Globals;
 use crate::context::Context;
 use crate::error::{CommandError, CommandErrorKind, Exit};
-use crate::output::{self, Spinner};
+use crate::output;
 
 const HELP: &str = "\
 Asks what the company has, writes phonegate.json, checks it, and offers a test call. A question is not asked if its option
@@ -38,7 +46,8 @@ Nothing is changed before the last question. Esc or Ctrl-C ends the questions.
 
 The file is written to the place that --config or PHONEGATE_CONFIG names, else beside this program. Only this user, on
 Windows administrators, and the account of MIM's service can read it. A password that is typed is kept encrypted on
-Windows, and elsewhere in a private file beside the configuration.
+Windows, and elsewhere in a private file beside the configuration. So is a new key by which the store hashes telephone
+numbers. --force keeps the number keys of the configuration that it replaces.
 
 Examples:
   phonegate setup
@@ -47,6 +56,14 @@ Examples:
     --default-country DE --allowed-countries DE,AT --no-call
   phonegate setup --has twilio --account-sid AC… --api-key-sid SK… --secret-env TWILIO_API_KEY_SECRET --install-flow \\
     --caller-id +14255550100 --default-country US --call \"+1 4255551212\"
+  phonegate setup --has infobip --base-url https://abcde.api.infobip.com --scenario-id E83E78… --caller-id +14255550100 \\
+    --secret-file /etc/phonegate/infobip.txt --default-country US
+  phonegate setup --has http --service-file calls.json --default-country US
+  phonegate setup --has exec --program /usr/bin/python3 --argument=-I --script /opt/phonegate/place_call.py \\
+    --environment GATEWAY --supports-check --default-country US
+
+The file of --service-file has what `backends` has for the service: docs/backends.md, \"A web service of your own\". Its
+relative paths belong to the folder of the configuration. It is checked as a part of the configuration, and copied.
 
 --json prints one object a line: written (config, backup if a file was replaced, flow_sid if a flow was installed), then
 the lines of `phonegate check`, and with --call those of `phonegate call`.
@@ -61,7 +78,7 @@ Exit codes:
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Arguments {
-    /// The telephone service: sip or twilio.
+    /// The telephone service.
     #[arg(long, value_name = "WHAT", value_parser = telephony::names())]
     has: Option<String>,
     /// SIP: the address of the trunk, such as sbc.contoso.local or 192.0.2.10:5060, or a SIP URI.
@@ -85,13 +102,40 @@ pub(crate) struct Arguments {
     /// Twilio: installs the call flow in the account.
     #[arg(long)]
     install_flow: bool,
-    /// Twilio: another address of the service, such as a regional one.
+    /// Infobip: the address of the account, such as https://abcde.api.infobip.com. Twilio: another address of the
+    /// service, such as a regional one.
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
-    /// The number that users see, in E.164, such as +14255550100. [default for sip: none]
+    /// Infobip: the voice scenario.
+    #[arg(long, value_name = "ID")]
+    scenario_id: Option<String>,
+    /// http: a JSON file with the settings of the backend.
+    #[arg(long, value_name = "FILE")]
+    service_file: Option<PathBuf>,
+    /// exec: the program that places a call.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+    /// exec: the script that the program runs. It becomes the last argument. [default: none]
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
+    /// exec: an argument of the program. Can be repeated; empty: none. [default: none; for PowerShell with a script:
+    /// -NoProfile -NonInteractive -ExecutionPolicy AllSigned -File]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
+    argument: Vec<String>,
+    /// exec: the names of environment variables that the program gets, such as GATEWAY,TOKEN. [default: none]
+    #[arg(long, value_name = "NAMES")]
+    environment: Option<String>,
+    /// exec: the program supports checks, which ring no phone.
+    #[arg(long)]
+    supports_check: bool,
+    /// Allows a trunk or service at an address of this machine. Any user of the machine could listen there in its place,
+    /// and approve calls.
+    #[arg(long)]
+    local_peer: bool,
+    /// The number that users see, in E.164, such as +14255550100. Not for http and exec. [default for sip: none]
     #[arg(long, value_name = "NUMBER")]
     caller_id: Option<String>,
-    /// A file with the password, or with the secret of the API key. It is not copied.
+    /// A file with the password, or with the API key or its secret. It is not copied.
     #[arg(long, value_name = "FILE", conflicts_with = "secret_env")]
     secret_file: Option<PathBuf>,
     /// The environment variable with it, which the service must have, too.
@@ -106,6 +150,10 @@ pub(crate) struct Arguments {
     /// The language of calls, such as de-DE. [default: that of the default country, else en-US]
     #[arg(long, value_name = "TAG")]
     language: Option<String>,
+    /// A file with the key by which the store hashes numbers, such as that of the other nodes of a farm. It is not copied.
+    /// [default: a new key]
+    #[arg(long, value_name = "FILE")]
+    number_key_file: Option<PathBuf>,
     /// Replaces a configuration that is there, and keeps a copy of it.
     #[arg(long)]
     force: bool,
@@ -161,177 +209,6 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     }
 }
 
-/// The answers, as a configuration.
-struct Answers {
-    document: Value,
-    config: Config,
-    backend: Backend,
-}
-
-impl Answers {
-    /// Asks the questions. Changes nothing.
-    fn ask(arguments: &Arguments, asker: &Asker, path: &Path) -> Result<Self, Stop> {
-        let backend = telephony::ask(arguments, asker)?;
-        let numbers = ask_numbers(arguments, asker)?;
-        let language = ask_language(arguments, asker, &numbers)?;
-        let document = json!({
-            "use": [backend.name],
-            "strict_permissions": true,
-            "backends": { backend.name: backend.settings },
-            "approval": { "method": "code" },
-            "numbers": numbers,
-            "prompts": { "language": language },
-            "store": { "type": "sqlite" },
-            "messages": "brief",
-        });
-        let config = parse(&document)?;
-        if let Some(number) = &arguments.call {
-            admit(&config, number).map_err(|problem| CommandError::usage(format!("--call: {problem}")))?;
-        }
-        if !asker.confirm(&format!("Write {}?", path.display()), true)? {
-            return Err(Stop::Cancelled);
-        }
-        Ok(Self { document, config, backend })
-    }
-
-    /// Installs the flow if that was asked for, and writes the configuration.
-    fn write(&self, path: &Path, replace: bool, json: bool) -> Result<(), CommandError> {
-        let mut document = self.document.clone();
-        let base = path.parent().unwrap_or(Path::new(""));
-        // Before the flow: if it failed afterwards, the flow would be installed and its SID lost.
-        let secret = match &self.backend.secret {
-            Some((key, SecretAnswer::Typed(text))) => {
-                let kept = secret::keep(text, base, self.backend.name)?;
-                set(&mut document, self.backend.name, key, kept.setting.clone());
-                kept.file
-            }
-            _ => None,
-        };
-        // It is of no use without the configuration.
-        let discard_secret = || secret.iter().for_each(|file| drop(std::fs::remove_file(file)));
-        let mut flow_sid = None;
-        if self.backend.installs_flow {
-            let sid = self.install_flow(base, json).inspect_err(|_| discard_secret())?;
-            set(&mut document, self.backend.name, "flow_sid", json!(sid));
-            flow_sid = Some(sid);
-        }
-        let written = parse(&document).and_then(|_| file::write(path, &format!("{document:#}\n"), replace));
-        let backup = written.map_err(|error| {
-            discard_secret();
-            match &flow_sid {
-                Some(flow) => {
-                    error.hint(format!("the flow is installed at Twilio; from now on, --flow-sid {flow} names it"))
-                }
-                None => error,
-            }
-        })?;
-        if json {
-            let mut record = Map::new();
-            let mut insert = |key: &str, value: Value| record.insert(key.to_owned(), value);
-            insert("event", json!("written"));
-            insert("config", json!(path));
-            backup.map(|backup| insert("backup", json!(backup)));
-            flow_sid.map(|flow| insert("flow_sid", json!(flow)));
-            output::json_line(&record);
-            return Ok(());
-        }
-        flow_sid.iter().for_each(|flow| output::print(&format!("Installed the flow {flow}.")));
-        secret.iter().for_each(|file| output::print(&format!("Wrote the secret to {}.", file.display())));
-        backup.iter().for_each(|file| output::print(&format!("Kept the former configuration as {}.", file.display())));
-        output::print(&format!("Wrote {}.\n", path.display()));
-        Ok(())
-    }
-
-    /// Installs the call flow in the Twilio account.
-    fn install_flow(&self, base: &Path, json: bool) -> Result<String, CommandError> {
-        let mut document = self.document.clone();
-        if let Some((key, SecretAnswer::Typed(text))) = &self.backend.secret {
-            set(&mut document, self.backend.name, key, json!(text.as_str()));
-        }
-        let config = parse(&document)?;
-        let settings = config.backends.get(self.backend.name).and_then(|backend| backend.settings());
-        let settings: &TwilioStudioConfig =
-            settings.ok_or_else(|| CommandError::usage("only an account at Twilio has a flow"))?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| CommandError::failed(format!("cannot start the network: {error}")))?;
-        let spinner = Spinner::start(json);
-        spinner.set_message("installing the flow at Twilio");
-        let installed = runtime.block_on(twilio_studio::install_flow(self.backend.name, settings, &config, base));
-        installed.map(|installed| installed.sid).map_err(|failure| {
-            CommandError::failed(format!("the flow was not installed, and nothing was written: {failure}"))
-        })
-    }
-}
-
-/// Sets a key of a backend.
-fn set(document: &mut Value, backend: &str, key: &str, value: Value) {
-    let settings = document.get_mut("backends").and_then(|backends| backends.get_mut(backend));
-    if let Some(settings) = settings.and_then(Value::as_object_mut) {
-        settings.insert(key.to_owned(), value);
-    }
-}
-
-/// Has the library read a configuration.
-fn parse(document: &Value) -> Result<Config, CommandError> {
-    config::parse(&document.to_string(), &phonegate::TYPES)
-        .map_err(|error| CommandError::usage(format!("these answers give an invalid configuration: {error}")))
-}
-
-fn ask_numbers(arguments: &Arguments, asker: &Asker) -> Result<Value, Stop> {
-    let question = Question {
-        option: "--default-country",
-        text: "Country of your users (two letters)",
-        help: "numbers without a country code are read as numbers of this country",
-        default: None,
-        check: &|text| check_numbers(text, text),
-    };
-    let country = asker.text(&question, arguments.default_country.as_deref())?.to_ascii_uppercase();
-    let question = Question {
-        option: "--allowed-countries",
-        text: "Countries that may be called",
-        help: "two letters each, separated by commas; calls to any other country are refused",
-        default: Some(country.clone()),
-        check: &|text| check_numbers(&country, text),
-    };
-    let allowed = countries(&asker.text(&question, arguments.allowed_countries.as_deref())?);
-    Ok(json!({ "default_country": country, "allowed_countries": allowed }))
-}
-
-fn countries(text: &str) -> Vec<String> {
-    let countries = text.split([',', ' ']).map(|country| country.trim().to_ascii_uppercase());
-    countries.filter(|country| !country.is_empty()).collect()
-}
-
-fn check_numbers(default: &str, allowed: &str) -> Result<(), String> {
-    let allowed = countries(allowed);
-    if allowed.is_empty() {
-        return Err("name at least one country".to_owned());
-    }
-    let default_country = Some(default.to_ascii_uppercase());
-    let numbers = NumbersConfig { default_country, allowed_countries: Some(allowed), ..NumbersConfig::default() };
-    Admission::new(&numbers).map(drop).map_err(|error| error.to_string())
-}
-
-fn ask_language(arguments: &Arguments, asker: &Asker, numbers: &Value) -> Result<String, Stop> {
-    let tags: Vec<String> = sentences().into_keys().collect();
-    let country = numbers.get("default_country").and_then(Value::as_str).unwrap_or_default();
-    let of_country = tags.iter().find(|tag| tag.ends_with(&format!("-{country}")));
-    let default = of_country.cloned().unwrap_or_else(|| "en-US".to_owned());
-    let all = tags.join(", ");
-    let question = Question {
-        option: "--language",
-        text: "Language of the calls",
-        help: &all,
-        default: Some(default),
-        check: &|text| match tags.iter().any(|tag| tag.eq_ignore_ascii_case(text)) {
-            true => Ok(()),
-            false => Err(format!("there are sentences for {all}")),
-        },
-    };
-    let answer = asker.text(&question, arguments.language.as_deref())?;
-    Ok(tags.iter().find(|tag| tag.eq_ignore_ascii_case(&answer)).cloned().unwrap_or(answer))
-}
-
 /// Returns the number of the test call, if there is to be one.
 fn number_to_call(arguments: &Arguments, asker: &Asker, config: &Config) -> Result<Option<String>, Stop> {
     if arguments.no_call || (arguments.call.is_none() && !asker.is_interactive()) {
@@ -345,13 +222,7 @@ fn number_to_call(arguments: &Arguments, asker: &Asker, config: &Config) -> Resu
         text: "Number to call",
         help: "this telephone will ring",
         default: None,
-        check: &|text| admit(config, text),
+        check: &|text| numbers::admit(config, text),
     };
     asker.number(&question, arguments.call.as_deref()).map(Some)
-}
-
-/// Checks that a number may be called.
-fn admit(config: &Config, number: &str) -> Result<(), String> {
-    let admission = Admission::new(&config.numbers).map_err(|error| error.to_string())?;
-    admission.admit(number).map(drop).map_err(|failure| failure.to_string())
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::Arguments;
-use super::asker::{Asker, Stop};
+use super::asker::{self, Asker, Stop};
 use super::file;
 use crate::error::CommandError;
 
@@ -28,7 +28,7 @@ pub(super) enum SecretAnswer {
     Typed(Zeroizing<String>),
 }
 
-/// Where a typed secret is kept.
+/// Where a secret is kept.
 pub(super) struct Kept {
     /// What the configuration says.
     pub(super) setting: Value,
@@ -45,27 +45,29 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, what: &str) -> Result<Se
         return Ok(SecretAnswer::At(json!({ "env": name })));
     }
     if let Some(file) = &arguments.secret_file {
-        let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+        let file =
+            asker::whole_path(file).map_err(|problem| CommandError::usage(format!("--secret-file: {problem}")))?;
         // Read only to find out whether it can be.
-        let read = Secret::File(file.clone()).resolve(Path::new(""), "--secret-file");
+        let read = Secret::File((&file).into()).resolve(Path::new(""), "--secret-file");
         read.map_err(|error| CommandError::usage(error.to_string()))?;
         return Ok(SecretAnswer::At(json!({ "file": file })));
     }
     asker.secret("--secret-file or --secret-env", what).map(SecretAnswer::Typed)
 }
 
-/// Keeps a typed secret: encrypted on Windows, elsewhere in a private file in `folder`.
-pub(super) fn keep(text: &Zeroizing<String>, folder: &Path, backend: &str) -> Result<Kept, CommandError> {
+/// Keeps a secret: encrypted on Windows, elsewhere in a private file in `folder`, whose name without the extension is
+/// `stem`.
+pub(super) fn keep(text: &str, folder: &Path, stem: &str) -> Result<Kept, CommandError> {
     if cfg!(windows) {
         let sealed = dpapi::seal(text.as_bytes())
             .map_err(|error| CommandError::failed(format!("Windows cannot encrypt the secret: {error}")))?;
         return Ok(Kept { setting: json!({ "dpapi": BASE64_STANDARD.encode(sealed) }), file: None });
     }
-    let names = std::iter::once(format!("{backend}-secret.txt"));
-    let names = names.chain((2..MAX_FILES).map(|n| format!("{backend}-secret-{n}.txt")));
+    let names = std::iter::once(format!("{stem}.txt"));
+    let names = names.chain((2..MAX_FILES).map(|n| format!("{stem}-{n}.txt")));
     for name in names {
         let path = folder.join(&name);
-        let line = Zeroizing::new(format!("{}\n", text.as_str()));
+        let line = Zeroizing::new(format!("{}\n", text));
         match file::write_new(&path, line.as_bytes()) {
             Ok(()) => return Ok(Kept { setting: json!({ "file": name }), file: Some(path) }),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -75,5 +77,5 @@ pub(super) fn keep(text: &Zeroizing<String>, folder: &Path, backend: &str) -> Re
             }
         }
     }
-    Err(CommandError::failed(format!("there are too many files {backend}-secret-….txt in {}", folder.display())))
+    Err(CommandError::failed(format!("there are too many files {stem}-….txt in {}", folder.display())))
 }

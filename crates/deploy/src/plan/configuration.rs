@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use phonegate::config::{self, Config, Loaded, PATH_VARIABLE, TrustedPaths, UnsafePath};
+use phonegate::config::{self, BackendConfig, Config, Loaded, PATH_VARIABLE, TrustedPaths, UnsafePath};
 use phonegate::platform::Account;
 
 use super::files::{file_change, read};
@@ -198,14 +198,12 @@ fn writable_paths(loaded: &Loaded, corrected: impl Fn(&PathBuf) -> bool) -> Resu
 }
 
 fn refuse_test_backends(config: &Config) -> Result<(), DeployError> {
-    match config.in_use().find(|(_, backend)| backend.is_for_tests()) {
-        None => Ok(()),
-        Some((name, _)) => Err(DeployError::unusable_config(format!(
-            "{}: `{name}` approves without a telephone",
-            config.lists_with(name)
-        ))
-        .hint("in a laboratory, add --allow-test-backends")),
-    }
+    let reason = |(name, backend): (_, &BackendConfig)| Some((name, backend.type_name(), backend.test_reason()?));
+    let Some((name, kind, reason)) = config.in_use().find_map(reason) else { return Ok(()) };
+    let (lists, clause) = (config.lists_with(name), reason.clause());
+    let error = DeployError::unusable_config(format!("{lists}: `{name}` is of type {kind}, {clause}"));
+    let error = reason.way_to_real().into_iter().fold(error, DeployError::hint);
+    Err(error.hint("in a laboratory, add --allow-test-backends"))
 }
 
 /// Returns the change that the folder for logs and state needs.

@@ -127,13 +127,23 @@ async fn without_records_or_with_a_port_the_host_is_the_server() {
 }
 
 #[tokio::test]
+async fn a_server_on_loopback_is_refused_unless_allowed() {
+    for uri in ["sip:127.0.0.1", "sip:[::ffff:127.0.0.1]", "sip:localhost:5060", "sip:localhost:5061;transport=tls"] {
+        let target = Target::parse("trunk", uri).unwrap();
+        let problem = target.servers(Loopback::Refused).await.unwrap_err();
+        assert!(problem.contains("this machine") && problem.contains("\"local_peer\": true"), "{uri}: {problem}");
+        assert!(!target.servers(Loopback::Allowed).await.unwrap().is_empty(), "{uri}");
+    }
+}
+
+#[tokio::test]
 async fn an_ip_address_needs_no_look_up() {
     for (uri, address, transport) in [
         ("sip:192.0.2.1", "192.0.2.1:5060", Transport::Udp),
         ("sips:192.0.2.1", "192.0.2.1:5061", Transport::Tls),
         ("sip:[2001:db8::1]:5070;transport=tls", "[2001:db8::1]:5070", Transport::Tls),
     ] {
-        let servers = Target::parse("trunk", uri).unwrap().servers().await.unwrap();
+        let servers = Target::parse("trunk", uri).unwrap().servers(Loopback::Allowed).await.unwrap();
         assert_eq!(servers.len(), 1);
         assert_eq!((servers[0].address.to_string().as_str(), servers[0].transport), (address, transport));
     }

@@ -1,0 +1,124 @@
+//! The questions about a program that places calls.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::Arguments;
+use super::asker::{self, Asker, Question, Stop};
+use super::telephony::Backend;
+use super::trial;
+
+/// The arguments with which PowerShell runs a script. The script is added as the last one.
+const POWERSHELL: [&str; 5] = ["-NoProfile", "-NonInteractive", "-ExecutionPolicy", "AllSigned", "-File"];
+
+/// Asks about a program, its script and its arguments.
+pub(super) fn ask(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<Backend, Stop> {
+    let question = Question {
+        option: "--program",
+        text: "Program that places a call",
+        help: "its whole path; no shell runs it, so for a script, name what runs it: powershell.exe, python3",
+        default: None,
+        check: &|text| check_program(text, base),
+    };
+    let program = asker.file(&question, arguments.program.as_deref())?;
+    let question = Question {
+        option: "--script",
+        text: "Script that the program runs",
+        help: "its whole path; empty if there is none",
+        default: Some(String::new()),
+        check: &|text| if text.is_empty() { Ok(()) } else { check_file(text) },
+    };
+    let script = asker.file(&question, arguments.script.as_deref())?;
+    let list = ask_arguments(arguments, asker, &program, &script)?;
+    let question = Question {
+        option: "--environment",
+        text: "Environment variables that it needs",
+        help: "names, separated by commas; empty: only the usual ones. The service must have them, too",
+        default: Some(String::new()),
+        check: &|text| check_environment(&program, text, base),
+    };
+    let environment = asker.text(&question, arguments.environment.as_deref())?;
+    let environment = names(&environment);
+    let supports_check = arguments.supports_check
+        || asker.is_interactive() && asker.confirm("Does it support checks, which ring no phone?", false)?;
+    let mut settings = json!({ "type": "exec", "program": program });
+    if !list.is_empty() {
+        trial::set(&mut settings, "/arguments", json!(list));
+    }
+    if !script.is_empty() {
+        trial::set(&mut settings, "/script", json!(script));
+    }
+    if !environment.is_empty() {
+        trial::set(&mut settings, "/environment", json!(environment));
+    }
+    if supports_check {
+        trial::set(&mut settings, "/supports_check", json!(true));
+    }
+    Ok(Backend::new("program", settings))
+}
+
+fn ask_arguments(arguments: &Arguments, asker: &Asker, program: &str, script: &str) -> Result<Vec<String>, Stop> {
+    let given = &arguments.argument;
+    if !given.is_empty() {
+        let is_none = given.iter().all(String::is_empty);
+        return Ok(if is_none { Vec::new() } else { given.clone() });
+    }
+    let usual: &[&str] = if !script.is_empty() && is_powershell(program) { &POWERSHELL } else { &[] };
+    let text = format!("Start it with {} before the script?", usual.join(" "));
+    if !usual.is_empty() && asker.confirm(&text, true)? || !asker.is_interactive() {
+        return Ok(usual.iter().map(|argument| (*argument).to_owned()).collect());
+    }
+    let mut list = Vec::new();
+    loop {
+        let question = Question {
+            option: "--argument",
+            text: &format!("Argument {} of the program", list.len() + 1),
+            help: "before the script; empty if there is no further one; no secret, since other users can see arguments",
+            default: Some(String::new()),
+            check: &|_| Ok(()),
+        };
+        match asker.text(&question, None)? {
+            argument if argument.is_empty() => return Ok(list),
+            argument => list.push(argument),
+        }
+    }
+}
+
+fn is_powershell(program: &str) -> bool {
+    let name = Path::new(program).file_stem().unwrap_or_default();
+    name.eq_ignore_ascii_case("powershell") || name.eq_ignore_ascii_case("pwsh")
+}
+
+fn check_program(text: &str, base: &Path) -> Result<(), String> {
+    check_file(text)?;
+    let program = asker::whole_path(text.as_ref())?;
+    if Path::new(&program).extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("ps1")) {
+        return Err("is a script of PowerShell; name powershell.exe here, and this file as the script".to_owned());
+    }
+    check(&json!({ "type": "exec", "program": program }), base)
+}
+
+fn names(list: &str) -> Vec<&str> {
+    list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
+}
+
+fn check_environment(program: &str, list: &str, base: &Path) -> Result<(), String> {
+    let names = names(list);
+    if names.iter().any(|name| name.contains(char::is_whitespace)) {
+        return Err("write names, separated by commas".to_owned());
+    }
+    check(&json!({ "type": "exec", "program": program, "environment": names }), base)
+}
+
+fn check(settings: &Value, base: &Path) -> Result<(), String> {
+    trial::check(settings, base).map_err(|error| error.problem().to_owned())
+}
+
+fn check_file(text: &str) -> Result<(), String> {
+    let path = asker::whole_path(text.as_ref())?;
+    match Path::new(&path).is_file() {
+        true => Ok(()),
+        false => Err(format!("there is no file {path}")),
+    }
+}

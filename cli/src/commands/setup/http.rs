@@ -1,0 +1,125 @@
+//! The questions about a web service: an account at Infobip, or a service that a file describes.
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use super::Arguments;
+use super::asker::{self, Asker, Question, Stop};
+use super::file;
+use super::secret;
+use super::telephony::Backend;
+use super::trial;
+
+/// A base URL, a scenario and a caller id for the checks of other answers.
+const ANY_ACCOUNT: [&str; 3] = ["https://abcde.api.infobip.com", "0", "14255550100"];
+
+/// Asks about an account at Infobip.
+pub(super) fn ask_infobip(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<Backend, Stop> {
+    let [any_url, any_scenario, any_number] = ANY_ACCOUNT;
+    let check = |url: &str, scenario: &str, from: &str| {
+        let mut settings = infobip(url, scenario, from);
+        trial::set(&mut settings, API_KEY, json!(trial::SECRET));
+        trial::check(&settings, base).map_err(|error| error.problem().to_owned())
+    };
+    let question = Question {
+        option: "--base-url",
+        text: "Base URL of the account",
+        help: "such as https://abcde.api.infobip.com; it is in Infobip's portal",
+        default: None,
+        check: &|text| check(text, any_scenario, any_number),
+    };
+    let url = asker.text(&question, arguments.base_url.as_deref())?;
+    let question = Question {
+        option: "--scenario-id",
+        text: "Id of the voice scenario",
+        help: "docs/backends.md, \"Infobip\", says how to create it",
+        default: None,
+        check: &|text| check(any_url, text, any_number),
+    };
+    let scenario = asker.text(&question, arguments.scenario_id.as_deref())?;
+    let question = Question {
+        option: "--caller-id",
+        text: "Number that users see when they are called",
+        help: "a number of the account with its country code, such as +14255550100",
+        default: None,
+        check: &|text| check(any_url, any_scenario, without_plus(text)),
+    };
+    let from = asker.text(&question, arguments.caller_id.as_deref())?;
+    let key = secret::ask(arguments, asker, "API key")?;
+    Ok(Backend::new("infobip", infobip(&url, &scenario, without_plus(&from))).with_secret(API_KEY, key))
+}
+
+/// Where the API key is in the settings.
+const API_KEY: &str = "/preset/infobip/api_key";
+
+/// Returns the settings without the API key.
+fn infobip(base_url: &str, scenario: &str, from: &str) -> Value {
+    let account = json!({ "base_url": base_url, "scenario_id": scenario, "from": from });
+    json!({ "type": "http", "preset": { "infobip": account } })
+}
+
+fn without_plus(number: &str) -> &str {
+    number.strip_prefix('+').unwrap_or(number)
+}
+
+/// Asks for the file of a service, which has the settings of a backend of type http.
+pub(super) fn ask_service(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<Backend, Stop> {
+    let read = |text: &str| asker::whole_path(text.as_ref()).and_then(|path| read_service(path.as_ref(), base));
+    let question = Question {
+        option: "--service-file",
+        text: "JSON file that describes the web service",
+        help: "the settings of the backend: docs/backends.md, \"A web service of your own\", has an example",
+        default: None,
+        check: &|text| read(text).map(drop),
+    };
+    let file = asker.file(&question, arguments.service_file.as_deref())?;
+    let settings = read(&file).map_err(|problem| question.wrong(&problem))?;
+    Ok(Backend::new("service", settings))
+}
+
+/// Reads and checks the settings of a backend of type http.
+fn read_service(path: &Path, base: &Path) -> Result<Value, String> {
+    let shown = path.display();
+    let text = file::read_text(path).map_err(|problem| format!("{shown}: {problem}"))?;
+    let mut settings: Map<String, Value> =
+        serde_json::from_str(&text).map_err(|error| format!("{shown}: is not a JSON object: {error}"))?;
+    let is_http = settings.get("type").is_none_or(|kind| kind == "http");
+    if !is_http {
+        return Err(format!("{shown}: type: must be http; the file has the settings of one backend, and nothing else"));
+    }
+    // The text itself, since `settings` has lost what an object has twice.
+    let typed = match (settings.contains_key("type"), settings.is_empty()) {
+        (true, _) => text,
+        (false, true) => r#"{"type":"http"}"#.to_owned(),
+        (false, false) => text.replacen('{', r#"{"type":"http","#, 1),
+    };
+    settings.insert("type".to_owned(), json!("http"));
+    let settings = Value::Object(settings);
+    let wrong = |error| format!("{shown}: {}", trial::describe(&error));
+    trial::parse(&typed).map_err(wrong)?;
+    trial::check(&with_placeholders(&settings), base).map_err(wrong)?;
+    Ok(settings)
+}
+
+/// Returns the settings with a placeholder for each secret: the service may have one that this process lacks.
+fn with_placeholders(settings: &Value) -> Value {
+    let mut settings = settings.clone();
+    for key in ["secrets", "auth", "preset"] {
+        settings.get_mut(key).into_iter().for_each(replace_secrets);
+    }
+    settings
+}
+
+fn replace_secrets(value: &mut Value) {
+    let Some(object) = value.as_object_mut() else { return };
+    let mut entries = object.iter();
+    let is_place = match (entries.next(), entries.next()) {
+        (Some((key, place)), None) => ["env", "file", "dpapi"].contains(&key.as_str()) && place.is_string(),
+        _ => false,
+    };
+    match is_place {
+        true => *value = json!(trial::SECRET),
+        false => object.values_mut().for_each(replace_secrets),
+    }
+}
