@@ -9,7 +9,7 @@ use phonegate::call::FailureReason;
 use rustls::version::TLS13;
 use serde_json::{Value, json};
 use support::calls::Calls;
-use support::gate::{TestGate, id};
+use support::gate::{TestGate, id, with_test_defaults};
 use support::handset::Handset;
 use support::host::Host;
 use support::pins::{PEPPER, approval, set};
@@ -140,7 +140,7 @@ fn five_wrong_pins_lock_the_pin_in_every_process() {
     let mut config = phone.config();
     config["messages"] = json!("brief");
     config["numbers"] = json!({ "default_country": "US" });
-    std::fs::write(phone.folder.path().join("phonegate.json"), config.to_string()).unwrap();
+    std::fs::write(phone.folder.path().join("phonegate.json"), with_test_defaults(config).to_string()).unwrap();
     let mut host = Host::start(phone.folder.path(), "00000000-0000-0000-0000-000000000005", NUMBER);
     let said = host.last_words();
     assert!(said.contains("The PIN is locked. Try again later. (PinLocked)"), "{said}");

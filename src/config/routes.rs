@@ -67,12 +67,14 @@ pub(super) fn check_routes(config: &Config) -> Result<(), ConfigError> {
             }
         }
         if let (Some((test, reason)), Some(real)) = (for_tests, real) {
-            let (clause, way) = (reason.clause(), reason.way_to_real());
-            let problem = match order.contains(test) && order.contains(real) {
+            let clause = reason.clause();
+            let mut problem = match order.contains(test) && order.contains(real) {
                 true => format!("has `{test}`, {clause}, and also the real backend `{real}`"),
                 false => format!("`{test}`, {clause}, and the real backend `{real}` are both in use"),
             };
-            let problem = way.map_or(problem.clone(), |way| format!("{problem}; {way}"));
+            if let Some(way) = reason.way_to_real() {
+                problem = format!("{problem}; {way}");
+            }
             return Err(ConfigError::invalid(path, problem));
         }
     }
