@@ -191,12 +191,16 @@ impl ApiError {
         let failed = |sentence: String| Failure::new(FailureReason::CannotPlace, sentence);
         match self {
             Self::NotWritten(error) => failed(format!("The request to the provider cannot be written: {error}.")),
-            Self::NoToken(failure) => failure.clone(),
+            // No number is part of the request for a token.
+            Self::NoToken(failure) => failure.clone().of_backend(),
             Self::NotSent(cause) | Self::Lost(cause) => {
-                failed(format!("The provider cannot be reached: {}.", diagnostic_text(cause)))
+                failed(format!("The provider cannot be reached: {}.", diagnostic_text(cause))).of_backend()
             }
             Self::Malformed(problem) => failed(format!("The provider's reply makes no sense: it {problem}.")),
-            Self::Refused(refusal) => Failure::new(refusal.reason(), refusal),
+            Self::Refused(refusal) => {
+                let failure = Failure::new(refusal.reason(), refusal);
+                if replies::is_outage(refusal.status) { failure.of_backend() } else { failure }
+            }
         }
     }
 }

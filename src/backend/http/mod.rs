@@ -22,7 +22,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use uuid::{Builder, Uuid};
 
 use super::backoff::{PollSchedule, RequestError, retry};
-use super::replies::with_proxy;
+use super::replies::{is_outage, with_proxy};
 use super::start_queue::{StartQueue, may_ring_after};
 use super::{
     BackendContext, CallRef, CallStep, HANG_UP_LIMIT, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend,
@@ -70,8 +70,12 @@ impl HttpBackend {
         match self.service.rules.refusal(body) {
             Some((reason, text)) => {
                 let text = quoted(&without_secrets(text, &self.service.hidden));
-                let sentence = format!("{refusal} It reports {text}.");
-                Failure::new(reason.unwrap_or(refusal.reason()), sentence)
+                let failure = Failure::new(reason.unwrap_or(refusal.reason()), format!("{refusal} It reports {text}."));
+                let is_of_backend = match reason {
+                    Some(reason) => reason == FailureReason::NotConfigured,
+                    None => is_outage(refusal.status),
+                };
+                if is_of_backend { failure.of_backend() } else { failure }
             }
             None => error.failure(),
         }

@@ -154,7 +154,9 @@ impl Rules {
             return Report::Pending(Some(*progress));
         }
         if let Some(reason) = self.failed.get(state) {
-            return Report::Failed(Failure::new(*reason, format!("The provider reports {}.", quoted(state))));
+            let failure = Failure::new(*reason, format!("The provider reports {}.", quoted(state)));
+            let is_of_backend = *reason == FailureReason::NotConfigured;
+            return Report::Failed(if is_of_backend { failure.of_backend() } else { failure });
         }
         self.success.read(reply, state).unwrap_or_else(|| {
             let state = quoted(state);
