@@ -172,9 +172,16 @@ fn the_trunk_is_asked_only_if_twilio_started_no_call() {
     }
 }
 
+/// A server that does not listen until the test lets it.
+fn silent_server() -> SipServer {
+    let server = SipServer::start("tcp", ([127, 0, 0, 1], free_port()).into(), verify());
+    server.stop_listening();
+    server
+}
+
 #[test]
-fn calls_skip_a_trunk_that_is_down() {
-    let (broken, works) = (server(vec![status(503)]), server(verify()));
+fn calls_skip_a_backend_that_is_down() {
+    let (broken, works) = (silent_server(), server(verify()));
     let backends = [("broken", trunk(&broken)), ("works", trunk(&works))];
     let service = Service::start(config(&backends, &["broken", "works"], json!([])));
     // The calls of one user alone make none skip it.
@@ -183,9 +190,10 @@ fn calls_skip_a_trunk_that_is_down() {
         assert_eq!(verified(&service, number), asked);
     }
     assert_eq!(verified(&service, NUMBER), ["skipped broken", "dialling works", "placed works"]);
-    assert_eq!((broken.rings(), works.rings()), (4, 5));
+    assert_eq!((broken.rings(), works.rings()), (0, 5));
 
-    // The trunk answers OPTIONS, so that the check itself finds no fault.
+    // It works again, so that the check itself finds no fault.
+    broken.listen();
     let checked = Calls::of(&service.path("phonegate.json")).records(&["check"]);
     let row = |name: &str| checked.iter().find(|record| record["backend"] == name).unwrap().clone();
     assert!(row("broken")["skipped_at"].is_string(), "{}", row("broken"));
@@ -199,9 +207,24 @@ fn calls_skip_a_trunk_that_is_down() {
     assert_eq!((up("broken"), up("works")), (0.0, 1.0));
 }
 
+/// Whatever a trunk answers may be due to the number or the phone.
+#[test]
+fn users_whose_numbers_a_trunk_refuses_make_no_call_skip() {
+    let (refusing, works) = (server(vec![]), server(verify()));
+    let backends = [("refusing", trunk(&refusing)), ("works", trunk(&works))];
+    let service = Service::start(config(&backends, &["refusing", "works"], json!([])));
+    for code in [503, 500, 488, 400, 401] {
+        refusing.reply(vec![status(code)]);
+        for number in [NUMBER, GERMAN, AUSTRIAN] {
+            let steps = verified(&service, number);
+            assert_eq!(steps[..2], ["dialling refusing", "backend_refused refusing"], "{code} {number}");
+        }
+    }
+}
+
 #[test]
 fn a_call_is_placed_although_all_backends_are_down() {
-    let (twilio, trunk_server) = (Twilio::start(), server(vec![status(503)]));
+    let (twilio, trunk_server) = (Twilio::start(), silent_server());
     let backends = [("trunk", trunk(&trunk_server)), ("cloud", twilio.backend())];
     let service = Service::start(config(&backends, &["trunk", "cloud"], json!([])));
     for number in [GERMAN, NUMBER] {
@@ -209,7 +232,7 @@ fn a_call_is_placed_although_all_backends_are_down() {
         let (reason, text) = service.ending(number).expect("both refuse");
         assert_eq!(reason, FailureReason::NotConfigured, "{text}");
     }
-    trunk_server.reply(verify());
+    trunk_server.listen();
     let expected = ["skipped trunk", "skipped cloud", "dialling trunk", "placed trunk"];
     assert_eq!(verified(&service, NUMBER), expected);
     assert_eq!(twilio.seen(About::Start).len(), 2);
@@ -225,13 +248,13 @@ fn a_call_is_placed_although_all_backends_are_down() {
 
 #[test]
 fn a_skipped_trunk_is_asked_if_the_other_backend_refuses() {
-    let (twilio, trunk_server) = (Twilio::start(), server(vec![status(503)]));
+    let (twilio, trunk_server) = (Twilio::start(), silent_server());
     let backends = [("trunk", trunk(&trunk_server)), ("cloud", twilio.backend())];
     let service = Service::start(config(&backends, &["trunk", "cloud"], json!([])));
     for number in [GERMAN, NUMBER] {
         assert_eq!(service.ending(number), None);
     }
-    trunk_server.reply(verify());
+    trunk_server.listen();
     twilio.fail(About::Start, Fault::Refuse(400, 21216, "Not allowed to call the number", None));
     let expected = ["skipped trunk", "dialling cloud", "backend_refused cloud", "dialling trunk", "placed trunk"];
     assert_eq!(verified(&service, NUMBER), expected);

@@ -78,10 +78,11 @@ pub const BACKENDS: &[BackendType] = &[
 ///   ([`Answer::Entry`](phonegate_approval::verdict::Answer::Entry)), and nothing else. Only an entry that `#` ended can
 ///   approve. If the provider takes several entries, the last one is reported.
 /// - **B9** Anything else, including any uncertainty, is [`Outcome::Failed`]. The reasons `CannotPlace` and
-///   `NotConfigured` count against the health of the backend, also in a [`PlaceError`]: after two in a row, of calls to
-///   several numbers, calls skip it if they can ask another one. `Throttled`, `Interrupted`, `DeadlinePassed` and
-///   `Internal` do not change it, nor does `InvalidNumber` in a [`PlaceError`], which a backend may return without asking
-///   its provider. Any other reason shows that the backend works.
+///   `NotConfigured` count against the health of the backend, also in a [`PlaceError`]. After two [`PlaceError`]s in a
+///   row, of calls to several numbers, that are [`Failure::of_backend`], calls skip the backend if they can ask another
+///   one. So a failure is only of the backend if no called number or phone can cause it. `Throttled`, `Interrupted`,
+///   `DeadlinePassed` and `Internal` do not change the health, nor does `InvalidNumber` in a [`PlaceError`], which a
+///   backend may return without asking its provider. Any other reason shows that the backend works.
 /// - **B10** [`MayRing::No`] means that the phone certainly does not ring and will not ring: the next backend is
 ///   asked then. A request that was sent and not answered is [`MayRing::Yes`].
 /// - **B21** An outcome of `follow` means that the phone no longer rings: the engine releases the number, and does not

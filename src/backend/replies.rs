@@ -24,6 +24,13 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
+/// Returns whether a refusal with this status says that the provider does not work, whatever number is called: it does not
+/// accept the credentials, or a server on the way cannot reach or use the next one (RFC 9110, section 15.6). The cause of
+/// another status, such as 400 or 500, may be the number.
+pub(super) fn is_outage(status: u16) -> bool {
+    matches!(status, 401 | 502..=504)
+}
+
 /// Adds the proxy to a failure, for an administrator. `proxy` is empty if there is none.
 pub(super) fn with_proxy(failure: Failure, proxy: &str) -> Failure {
     if proxy.is_empty() { failure } else { failure.explained(format_args!("Asked {proxy}.")) }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::error::ConfigError;
 use super::load::invalid_at;
 use super::secret::Secret;
-use super::{ApprovalConfig, NumbersConfig};
+use super::{ApprovalConfig, BackendNumbers};
 use crate::no_duplicate_keys::{self, Json};
 
 /// What the rest of the configuration must know about the settings of a backend.
@@ -62,12 +62,12 @@ pub trait BackendSettings: Any + fmt::Debug + Send + Sync {
         false
     }
 
-    /// Checks the settings against `numbers`. `path` is that of the backend. Called for every backend, also if it is not
-    /// in use.
+    /// Checks the settings against the numbers that the backend is asked to call. `path` is that of the backend. Called
+    /// for every backend, also if it is not in use.
     ///
     /// # Errors
-    /// The first setting that contradicts the section.
-    fn check_numbers(&self, _path: &str, _numbers: &NumbersConfig) -> Result<(), ConfigError> {
+    /// The first setting that contradicts them.
+    fn check_numbers(&self, _path: &str, _numbers: BackendNumbers<'_>) -> Result<(), ConfigError> {
         Ok(())
     }
 

@@ -50,7 +50,7 @@ pub use limits::{CountryLimits, DenialsConfig, LimitsConfig, LineLimits};
 pub use load::{FILE_NAME, Loaded, PATH_VARIABLE, default_path, load, load_with_text, parse};
 pub use network::NetworkConfig;
 pub(crate) use network::{build_https_client, client_identity, provider_url};
-pub use numbers::{NumberType, NumbersConfig, WithoutPlus};
+pub use numbers::{BackendNumbers, NumberType, NumbersConfig, WithoutPlus};
 pub(crate) use permissions::examine_file;
 pub use permissions::{TrustedPaths, UnsafePath};
 pub use privacy::{NUMBER_KEY, PrivacyConfig};

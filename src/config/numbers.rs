@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Config, ConfigError, country};
+use crate::call::Country;
 
 /// Which numbers may be called.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -153,21 +154,33 @@ impl NumbersConfig {
             )),
         }
     }
+}
 
-    /// Returns the calling codes of the countries that may be called.
+/// The numbers that a backend is asked to call.
+#[derive(Clone, Copy)]
+pub struct BackendNumbers<'a> {
+    config: &'a Config,
+    backend: &'a str,
+}
+
+impl BackendNumbers<'_> {
+    /// Returns the calling codes of the countries that may be called and whose route, or else `use`, has the backend.
     ///
     /// # Errors
-    /// As [`allowed_countries`](Self::allowed_countries).
-    pub(crate) fn calling_codes(&self) -> Result<BTreeSet<i32>, ConfigError> {
-        let allowed = self.allowed_countries()?;
+    /// A country of `numbers` is unknown, or there is none.
+    pub(crate) fn calling_codes(self) -> Result<BTreeSet<i32>, ConfigError> {
+        let mut allowed = self.config.numbers.allowed_countries()?;
+        allowed.retain(|region| {
+            let order = self.config.backends_for(Country::parse(&region.as_region_str()).as_ref());
+            order.iter().any(|name| name == self.backend)
+        });
         Ok(allowed.iter().filter_map(|region| PHONE_NUMBER_UTIL.get_country_code_for_region(*region)).collect())
     }
 }
 
-/// Checks the settings of every backend against `numbers`.
+/// Checks the settings of every backend against the numbers that it is asked to call.
 pub(super) fn check_backends(config: &Config) -> Result<(), ConfigError> {
-    config
-        .backends
-        .iter()
-        .try_for_each(|(name, backend)| backend.facts().check_numbers(&format!("backends.{name}"), &config.numbers))
+    config.backends.iter().try_for_each(|(name, backend)| {
+        backend.facts().check_numbers(&format!("backends.{name}"), BackendNumbers { config, backend: name })
+    })
 }

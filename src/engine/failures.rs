@@ -56,7 +56,7 @@ pub(super) fn unknown_code() -> Failure {
 /// The provider did not answer a place request in time.
 pub(super) fn no_place_answer() -> Failure {
     let sentence = "The provider did not answer whether it placed the call; the phone may still ring.";
-    Failure::new(FailureReason::CannotPlace, sentence)
+    Failure::new(FailureReason::CannotPlace, sentence).of_backend()
 }
 
 /// The lease may have run out since the attempt began.

@@ -29,6 +29,8 @@ const MAX_REPORTED: usize = 10_000;
 pub(super) struct Outage {
     /// Whether it worked until then, so that this is logged.
     pub(super) is_first: bool,
+    /// Whether the called numbers may be the cause, so that calls still ask the backend.
+    pub(super) may_be_number: bool,
     /// Whether all calls that failed were to one number.
     pub(super) has_one_number: bool,
 }
@@ -145,10 +147,12 @@ impl Notices {
         // hour.
         if self.is_news(kind, backend) {
             self.outages.lock().insert(backend.to_owned(), SystemTime::now());
-            let number = if outage.has_one_number {
-                " All calls that failed were to one number, which may be the cause, so calls still ask this backend."
-            } else {
-                ""
+            let number = match (outage.may_be_number, outage.has_one_number) {
+                (false, _) => "",
+                (true, true) => {
+                    " All calls that failed were to one number, which may be the cause, so calls still ask this backend."
+                }
+                (true, false) => " The called numbers may be the cause, so calls still ask this backend.",
             };
             let text = format!("PhoneGate cannot use {backend}: {}{number} Run `phonegate check`.", failure.text());
             self.alerts.raise(NewAlert { backend: Some(backend.into()), ..alert(kind, backend, text) });

@@ -148,10 +148,12 @@ fn known_reason(name: &str) -> Option<(FailureReason, &'static str)> {
 const RUNG: [&str; 5] = ["Busy", "NoAnswer", "NoKeyPressed", "CallEnded", "Voicemail"];
 
 fn failure((reason, sentence): (FailureReason, &str), text: Option<&str>, cleaner: &Cleaner) -> Failure {
-    match text.map(|text| cleaner.clean(text)).filter(|text| !text.is_empty()) {
+    let failure = match text.map(|text| cleaner.clean(text)).filter(|text| !text.is_empty()) {
         Some(text) => Failure::new(reason, format_args!("{sentence}: {}.", text.trim_end_matches('.'))),
         None => Failure::new(reason, format_args!("{sentence}.")),
-    }
+    };
+    // `CannotPlace` is anything else, so the number may be the cause.
+    if reason == FailureReason::NotConfigured { failure.of_backend() } else { failure }
 }
 
 #[cfg(test)]

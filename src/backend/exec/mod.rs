@@ -105,10 +105,10 @@ impl Exec {
     ) -> Result<ProgramCall, Failure> {
         let command = self.command.clone();
         let start = move || {
-            command.check_files()?;
+            command.check_files().map_err(Failure::of_backend)?;
             Process::start(&mut command.to_command(), &input, permit).map_err(|error| {
                 let sentence = format!("The program could not be started: {}.", diagnostic_text(&error.to_string()));
-                Failure::new(FailureReason::CannotPlace, sentence)
+                Failure::new(FailureReason::CannotPlace, sentence).of_backend()
             })
         };
         let started = tokio::task::spawn_blocking(start).await;

@@ -67,7 +67,8 @@ impl FileBackend {
 
     fn cannot_place(&self, error: &io::Error) -> Failure {
         let file = self.path.display();
-        Failure::new(FailureReason::CannotPlace, format_args!("The file of calls {file} cannot be used: {error}."))
+        let sentence = format_args!("The file of calls {file} cannot be used: {error}.");
+        Failure::new(FailureReason::CannotPlace, sentence).of_backend()
     }
 }
 

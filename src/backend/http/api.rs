@@ -188,12 +188,13 @@ impl ApiError {
         let failed = |sentence: String| Failure::new(FailureReason::CannotPlace, sentence);
         match self {
             Self::NotWritten(error) => failed(format!("The request to the provider cannot be written: {error}.")),
-            Self::NoToken(failure, _) => failure.clone(),
+            // No number is part of the request for a token.
+            Self::NoToken(failure, _) => failure.clone().of_backend(),
             Self::NotSent(cause) | Self::Lost(cause) => {
-                failed(format!("The provider cannot be reached: {}.", diagnostic_text(cause)))
+                failed(format!("The provider cannot be reached: {}.", diagnostic_text(cause))).of_backend()
             }
             Self::Malformed(problem) => failed(format!("The provider's reply makes no sense: it {problem}.")),
-            Self::Refused(refusal) => Failure::new(refusal.reason(), refusal),
+            Self::Refused(refusal) => refusal.failure(),
         }
     }
 }
@@ -233,6 +234,12 @@ impl Refusal {
             429 => FailureReason::Throttled,
             _ => FailureReason::CannotPlace,
         }
+    }
+
+    /// Returns the failure that the status alone gives.
+    pub(super) fn failure(&self) -> Failure {
+        let failure = Failure::new(self.reason(), self);
+        if replies::is_outage(self.status) { failure.of_backend() } else { failure }
     }
 }
 

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 
 use super::backoff::{PollSchedule, abandon, retry};
 use super::random_id::random_id;
-use super::replies::with_proxy;
+use super::replies::{is_outage, with_proxy};
 use super::start_queue::{StartQueue, may_ring_after};
 use super::{BackendContext, CallRef, CallStep, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend};
 use crate::approval::Approver;
@@ -73,15 +73,19 @@ impl HttpBackend {
     fn refused_start(&self, refusal: &Refusal) -> PlaceError {
         let status_reason = refusal.reason();
         let Some((reason, text)) = refusal.body.as_ref().and_then(|body| self.service.rules.refusal(body)) else {
-            let may_ring = may_ring_after(refusal.status, status_reason);
-            return PlaceError { may_ring, failure: Failure::new(status_reason, refusal) };
+            return PlaceError { may_ring: may_ring_after(refusal.status, status_reason), failure: refusal.failure() };
+        };
+        let is_of_backend = match reason {
+            Some(reason) => reason == FailureReason::NotConfigured,
+            None => is_outage(refusal.status),
         };
         let reason = reason.unwrap_or(status_reason);
         let may_ring = may_ring_after(refusal.status, reason);
         // A fraud is reported by the user of an answered call, and this call was not started.
         let reason = if reason == FailureReason::FraudReported { status_reason } else { reason };
         let text = self.service.hidden.of_request(refusal.token.as_ref()).quote(text);
-        PlaceError { may_ring, failure: Failure::new(reason, format_args!("{refusal} It reports {text}.")) }
+        let failure = Failure::new(reason, format_args!("{refusal} It reports {text}."));
+        PlaceError { may_ring, failure: if is_of_backend { failure.of_backend() } else { failure } }
     }
 
     /// Returns the service's id in the reply to a start. `None`: calls have none.

@@ -159,8 +159,9 @@ impl Rules {
             return Report::Pending(Some(*progress));
         }
         if let Some(reason) = self.failed.get(state) {
-            let sentence = format!("The provider reports {}.", quotes.quote(state));
-            return Report::Failed(Failure::new(*reason, sentence));
+            let failure = Failure::new(*reason, format!("The provider reports {}.", quotes.quote(state)));
+            let is_of_backend = *reason == FailureReason::NotConfigured;
+            return Report::Failed(if is_of_backend { failure.of_backend() } else { failure });
         }
         match &self.success {
             Success::Pressed { state: ended, digits, attempt, ended_by } if state == ended => {

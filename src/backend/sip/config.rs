@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::SipTrunk;
 use super::trust::is_loopback_entry;
 use crate::backend::{BackendContext, BuildBackend, TelephonyBackend};
-use crate::config::{ApprovalConfig, BackendSettings, Bounded, ConfigError, NumbersConfig, Secret};
+use crate::config::{ApprovalConfig, BackendNumbers, BackendSettings, Bounded, ConfigError, Secret};
 
 /// Calls over a SIP trunk.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -153,21 +153,22 @@ impl BackendSettings for SipConfig {
         true
     }
 
-    /// Refuses a trunk that dials numbers without their country if more than one calling code is allowed: in Germany,
-    /// +49 4255 551212 would be dialled as the American 425 555 1212.
-    fn check_numbers(&self, path: &str, numbers: &NumbersConfig) -> Result<(), ConfigError> {
+    /// Refuses a trunk that dials numbers without their country if it is asked to call numbers of more than one calling
+    /// code: in Germany, +49 4255 551212 would be dialled as the American 425 555 1212.
+    fn check_numbers(&self, path: &str, numbers: BackendNumbers<'_>) -> Result<(), ConfigError> {
         if self.number_format != NumberFormat::National {
             return Ok(());
         }
         let codes: Vec<_> = numbers.calling_codes()?.iter().map(|code| format!("+{code}")).collect();
-        if codes.len() == 1 {
+        if codes.len() <= 1 {
             return Ok(());
         }
         Err(ConfigError::invalid(
             format!("{path}.number_format"),
             format_args!(
-                "`national` drops the country, but `numbers` allows {}: a number of one country could ring a phone in \
-                 another; use e164_plus or e164, or allow only countries with one country code",
+                "`national` drops the country, but this backend is asked to call {}: a number of one country could ring a \
+                 phone in another; use e164_plus or e164, or give the backend only countries with one country code, by \
+                 `routes` or `numbers`",
                 codes.join(", ")
             ),
         ))

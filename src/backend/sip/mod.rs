@@ -187,7 +187,7 @@ impl TelephonyBackend for SipTrunk {
                 Ok(servers) => servers,
                 Err(problem) => {
                     let sentence = format_args!("The trunk cannot be found: {problem}.");
-                    failures.push(Failure::new(FailureReason::CannotPlace, sentence));
+                    failures.push(Failure::new(FailureReason::CannotPlace, sentence).of_backend());
                     continue;
                 }
             };
@@ -208,7 +208,10 @@ impl TelephonyBackend for SipTrunk {
         }
         let reason = failures.last().map_or(FailureReason::CannotPlace, Failure::reason);
         let texts: Vec<_> = failures.iter().map(Failure::text).collect();
-        let failure = self.with_registrations(Failure::verbatim(reason, texts.join(" ")));
+        let failure = Failure::verbatim(reason, texts.join(" "));
+        // One server that answered may have refused the number.
+        let failure = if failures.iter().all(Failure::is_of_backend) { failure.of_backend() } else { failure };
+        let failure = self.with_registrations(failure);
         Err(PlaceError { may_ring: MayRing::No, failure })
     }
 

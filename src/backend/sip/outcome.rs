@@ -101,6 +101,9 @@ fn meaning(status: u16) -> (FailureReason, &'static str, NextAttempt) {
 
 /// Returns the failure of a call that has ended, and what may be tried next. `has_credentials`: the trunk's configuration
 /// has a password.
+///
+/// Only a trunk that does not answer has certainly failed itself. Any response may come from the called phone or the
+/// networks before it: also a 5xx, and a challenge that a proxy passes on.
 pub(super) fn end(ended: &Ended, has_credentials: bool) -> (Failure, NextAttempt) {
     let next = |next| if ended.may_have_rung { NextAttempt::Nothing } else { next };
     let (reason, text) = match &ended.cause {
@@ -125,13 +128,13 @@ pub(super) fn end(ended: &Ended, has_credentials: bool) -> (Failure, NextAttempt
         EndCause::PeerHungUp { reason, .. } => (FailureReason::CallEnded, hung_up(reason.as_ref())),
         EndCause::NoResponse => {
             return (
-                Failure::new(FailureReason::CannotPlace, "The trunk did not respond to the call in time."),
+                Failure::new(FailureReason::CannotPlace, "The trunk did not respond to the call in time.").of_backend(),
                 next(NextAttempt::AnotherServer),
             );
         }
         EndCause::ConnectionLost => {
             return (
-                Failure::new(FailureReason::CannotPlace, connection_lost(ended.may_have_rung)),
+                Failure::new(FailureReason::CannotPlace, connection_lost(ended.may_have_rung)).of_backend(),
                 next(NextAttempt::AnotherServer),
             );
         }

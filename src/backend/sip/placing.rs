@@ -42,7 +42,7 @@ impl SipTrunk {
     ) -> ServerResult {
         let flow = match self.responsive_flow(trunk, server).await {
             Ok(flow) => flow,
-            Err(problem) => return ServerResult::TryNext(trunk_not_reached(problem)),
+            Err(problem) => return ServerResult::TryNext(trunk_not_reached(problem).of_backend()),
         };
         let mut invited = match self.invite(call, flow, (trunk, servers)).await {
             Ok(invited) => invited,
@@ -95,7 +95,12 @@ impl SipTrunk {
                 let sentence = format_args!("The call cannot be placed now: {error}.");
                 Err(not_rung(Failure::new(FailureReason::Throttled, sentence)))
             }
-            Err(error) => Err(ServerResult::TryNext(trunk_not_reached(error.to_string()))),
+            Err(error) => {
+                let failure = trunk_not_reached(error.to_string());
+                // Another error may be about what is dialled.
+                let is_lost = error == AgentError::UnknownFlow;
+                Err(ServerResult::TryNext(if is_lost { failure.of_backend() } else { failure }))
+            }
         }
     }
 

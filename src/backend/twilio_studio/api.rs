@@ -213,12 +213,15 @@ impl ApiError {
     pub(super) fn failure(&self) -> Failure {
         let lost = |cause: &str| {
             let sentence = format!("Twilio cannot be reached: {}.", diagnostic_text(cause));
-            Failure::new(FailureReason::CannotPlace, sentence)
+            Failure::new(FailureReason::CannotPlace, sentence).of_backend()
         };
         match self {
             Self::NotSent(cause) | Self::Lost(cause) => lost(cause),
             Self::Malformed => Failure::new(FailureReason::CannotPlace, "Twilio's reply makes no sense."),
-            Self::Refused(refusal) => Failure::new(refusal.reason(), refusal),
+            Self::Refused(refusal) => {
+                let failure = Failure::new(refusal.reason(), refusal);
+                if refusal.is_outage() { failure.of_backend() } else { failure }
+            }
         }
     }
 }
@@ -242,6 +245,13 @@ impl Refusal {
             false => sanitize_untrusted(&error.message.replace(secret.expose_secret(), "…")),
         };
         Self { status: status.as_u16(), code: error.code, message, retry_after }
+    }
+
+    /// Returns whether Twilio does not work, whatever number is called. Twilio's codes from 20000 to 20999 are about the
+    /// account and the flow.
+    fn is_outage(&self) -> bool {
+        let is_general = matches!((self.status, self.code), (403 | 404, Some(20_000..=20_999)));
+        is_general || replies::is_outage(self.status)
     }
 
     pub(super) fn reason(&self) -> FailureReason {

@@ -19,6 +19,11 @@ struct Bench {
     numbers: AtomicU8,
 }
 
+/// The number of the call that asks whether it may use the trunk.
+fn probing() -> NumberHash {
+    number(200)
+}
+
 fn number(n: u8) -> NumberHash {
     NumberHash::of_hash(&[n; 32])
 }
@@ -34,18 +39,30 @@ impl Bench {
         Self { health, metrics, lines, numbers: AtomicU8::new(0) }
     }
 
-    /// A call to another number than those before fails.
+    fn next_number(&self) -> NumberHash {
+        number(self.numbers.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A call to another number than those before cannot be placed, and that is the fault of the backend.
     fn fails_with(&self, reason: FailureReason) {
-        let n = self.numbers.fetch_add(1, Ordering::Relaxed);
-        self.fails_to(number(n), reason);
+        self.fails_to(self.next_number(), reason);
     }
 
     fn fails_to(&self, number: NumberHash, reason: FailureReason) {
-        self.health.record_call("trunk", number, Some(&Failure::new(reason, "As scripted.")));
+        self.health.record_refusal("trunk", number, &Failure::new(reason, "As scripted.").of_backend());
+    }
+
+    /// A call to this number cannot be placed, and the number may be the cause.
+    fn refuses(&self, number: NumberHash) {
+        self.health.record_refusal("trunk", number, &Failure::new(FailureReason::CannotPlace, "As scripted."));
+    }
+
+    fn ends_with(&self, failure: &Failure) {
+        self.health.record_outcome("trunk", self.next_number(), Some(failure));
     }
 
     fn works_for(&self, number: NumberHash) {
-        self.health.record_call("trunk", number, None);
+        self.health.record_outcome("trunk", number, None);
     }
 
     /// Waits for the log, which has a thread of its own.
@@ -56,7 +73,7 @@ impl Bench {
     }
 
     fn availability(&self) -> Availability {
-        self.health.availability("trunk")
+        self.health.availability("trunk", probing())
     }
 
     fn is_up(&self) -> bool {
@@ -105,7 +122,7 @@ async fn any_call_that_shows_that_a_backend_works_ends_the_pause() {
         let bench = Bench::down();
         match reason {
             None => bench.works_for(number(0)),
-            Some(reason) => bench.fails_with(reason),
+            Some(reason) => bench.ends_with(&Failure::new(reason, "As scripted.")),
         }
         assert_eq!((bench.availability(), bench.is_up()), (Availability::Up, true), "{reason:?}");
         bench.fails_with(FailureReason::CannotPlace);
@@ -168,4 +185,58 @@ async fn a_part_of_a_backend_that_is_down_leaves_the_backend_in_use() {
     (0..5).for_each(|_| bench.health.record_result("trunk (192.0.2.1:5060)", Some(&failure)));
     assert_eq!((bench.availability(), bench.is_up()), (Availability::Up, true));
     assert!(!bench.metrics.to_text(CallCounts::default()).unwrap().contains("192.0.2.1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_that_numbers_may_cause_make_no_call_skip() {
+    let bench = Bench::new();
+    for n in 1..=20 {
+        bench.refuses(number(n));
+        assert_eq!((bench.availability(), bench.is_up()), (Availability::Up, n < 5), "call {n}");
+    }
+    bench.logs("backend_down", 1).await;
+    let after_answer = Bench::new();
+    for n in 1..=20 {
+        after_answer.health.record_placed("trunk");
+        after_answer.ends_with(&Failure::new(FailureReason::CannotPlace, "As scripted.").of_backend());
+        assert_eq!((after_answer.availability(), after_answer.is_up()), (Availability::Up, n < 2), "call {n}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_that_one_number_may_cause_are_no_outage() {
+    let bench = Bench::new();
+    (0..20).for_each(|_| bench.refuses(number(1)));
+    assert_eq!((bench.availability(), bench.is_up()), (Availability::Up, true));
+}
+
+/// So a user whose number always fails cannot keep calls away from a backend that works again.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_reaches_the_provider_ends_the_pause() {
+    for is_placed in [true, false] {
+        let bench = Bench::down();
+        tokio::time::advance(PROBE_EVERY).await;
+        assert_eq!(bench.availability(), Availability::Probe);
+        if is_placed {
+            bench.health.record_placed("trunk")
+        } else {
+            bench.refuses(probing())
+        }
+        assert_eq!((bench.availability(), bench.is_up()), (Availability::Up, false), "placed: {is_placed}");
+        bench.fails_to(number(1), FailureReason::CannotPlace);
+        assert_eq!(bench.availability(), Availability::Up, "the count starts again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_shows_nothing_is_followed_by_another() {
+    for reason in [FailureReason::InvalidNumber, FailureReason::Throttled, FailureReason::DeadlinePassed] {
+        let bench = Bench::down();
+        tokio::time::advance(PROBE_EVERY).await;
+        assert_eq!(bench.availability(), Availability::Probe);
+        bench.fails_to(number(7), reason);
+        assert_eq!(bench.availability(), Availability::Down { probe_in: PROBE_EVERY }, "{reason}: another call");
+        bench.fails_to(probing(), reason);
+        assert_eq!(bench.availability(), Availability::Probe, "{reason}");
+    }
 }

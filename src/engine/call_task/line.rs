@@ -69,6 +69,7 @@ impl<'a> CallTask<'a> {
                     attempts,
                 };
                 parts.store.record(call.attempt, placed);
+                parts.health.record_placed(&backend.name);
                 parts.publisher.log_step(call, CallEvent::Placed, Some(&backend.name));
                 self.placed = Some(PlacedCall { backend, reference });
                 Input::Placed
@@ -80,7 +81,7 @@ impl<'a> CallTask<'a> {
     /// Returns whether the health of a backend lets this call ask it, and reports it if the backend is down.
     fn may_ask(&self, backend: &NamedBackend) -> bool {
         let publisher = &self.parts.publisher;
-        match self.parts.health.availability(&backend.name) {
+        match self.parts.health.availability(&backend.name, self.call.number) {
             Availability::Up => true,
             Availability::Probe => {
                 publisher.step(self.call, CallEvent::Probed, Some(&backend.name), None);
@@ -99,6 +100,7 @@ impl<'a> CallTask<'a> {
         let Some(PlaceRequest { backend, answer }) = self.place_request.take() else { return Input::Panicked };
         match tokio::time::timeout(LATE_REFERENCE, answer).await {
             Ok(Ok(reference)) => {
+                self.parts.health.record_placed(&backend.name);
                 self.placed = Some(PlacedCall { backend, reference });
                 Input::Placed
             }
@@ -108,10 +110,7 @@ impl<'a> CallTask<'a> {
     }
 
     fn not_placed(&self, backend: &NamedBackend, error: PlaceError) -> Input {
-        // A backend may know without its provider that it cannot dial a number.
-        if error.failure.reason() != FailureReason::InvalidNumber {
-            self.parts.health.record_call(&backend.name, self.call.number, Some(&error.failure));
-        }
+        self.parts.health.record_refusal(&backend.name, self.call.number, &error.failure);
         self.parts.publisher.backend_failed(self.call, CallEvent::BackendRefused, &backend.name, &error.failure);
         Input::NotPlaced(error)
     }
@@ -130,7 +129,7 @@ impl<'a> CallTask<'a> {
             Outcome::Verified(_) => None,
             Outcome::Failed(failure) => Some(failure),
         };
-        parts.health.record_call(&backend.name, call.number, failure);
+        parts.health.record_outcome(&backend.name, call.number, failure);
         self.outcome_at = Some(Moment::now());
         Input::Outcome(outcome)
     }

@@ -3,7 +3,7 @@
 use super::*;
 
 fn silent(reason: FailureReason) -> Result<CallRef, PlaceError> {
-    Err(PlaceError { may_ring: MayRing::No, failure: Failure::new(reason, "As scripted.") })
+    Err(PlaceError { may_ring: MayRing::No, failure: Failure::new(reason, "As scripted.").of_backend() })
 }
 
 /// A backend that places no call, and rings no phone.
@@ -120,5 +120,22 @@ async fn a_number_that_cannot_be_dialled_says_nothing_of_a_backend() {
     *first.placed_as.lock() = silent(FailureReason::InvalidNumber);
     tokio::time::advance(60 * SECOND).await;
     assert_eq!(calls(&bench, 3, [&first, &second]).await, [3, 3], "the probe");
-    assert_eq!(calls(&bench, 4, [&first, &second]).await, [3, 4], "it is still down");
+    assert_eq!(calls(&bench, 4, [&first, &second]).await, [4, 4], "the next probe, since that one showed nothing");
+    *first.placed_as.lock() = silent(FailureReason::CannotPlace);
+    tokio::time::advance(60 * SECOND).await;
+    for (n, expected) in [(5, [5, 5]), (6, [5, 6])] {
+        assert_eq!(calls(&bench, n, [&first, &second]).await, expected, "it is still down");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn users_whose_numbers_fail_make_no_call_skip() {
+    let (first, second) = (broken(), working());
+    let bench = bench(&first, &second);
+    let failure = Failure::new(FailureReason::CannotPlace, "As scripted.");
+    *first.placed_as.lock() = Err(PlaceError { may_ring: MayRing::No, failure });
+    for n in 1..=9 {
+        let asked = usize::try_from(n).unwrap();
+        assert_eq!(calls(&bench, n, [&first, &second]).await, [asked, asked], "call {n}");
+    }
 }

@@ -127,8 +127,8 @@ events! {
         Configuration = "configuration", Warn, [text];
         /// An account that is not trusted can change the configuration or a file that it names.
         UnsafePermissions = "unsafe_permissions", Warn, [text];
-        /// A backend could not place two calls in a row, or its registration failed twice; or two operations of the store
-        /// failed in a row. Logged once, until it works again.
+        /// Two calls in a row failed by the fault of a backend, or five whose numbers may be the cause; or its registration
+        /// failed twice; or two operations of the store failed in a row. Logged once, until it works again.
         BackendDown = "backend_down", Warn, [backend, reason, text];
         /// That backend, or the store, works again.
         BackendUp = "backend_up", Info, [backend];

@@ -12,6 +12,7 @@ pub struct Failure {
     reason: FailureReason,
     text: Box<str>,
     limit: Option<CallLimit>,
+    is_of_backend: bool,
 }
 
 impl Failure {
@@ -31,7 +32,7 @@ impl Failure {
     /// a store, or one that a person wrote.
     pub fn verbatim(reason: FailureReason, text: impl Into<Box<str>>) -> Self {
         let text = text.into();
-        Self { reason, text, limit: None }
+        Self { reason, text, limit: None, is_of_backend: false }
     }
 
     /// Creates a failure as Throttled by a limit of the configuration.
@@ -42,6 +43,17 @@ impl Failure {
     /// Returns the same failure with this limit.
     pub fn by_limit(self, limit: Option<CallLimit>) -> Self {
         Self { limit, ..self }
+    }
+
+    /// Returns the same failure as one of the backend or of the way to it: a call to any other number would have failed
+    /// alike.
+    pub fn of_backend(self) -> Self {
+        Self { is_of_backend: true, ..self }
+    }
+
+    /// Returns whether it is certain that the backend or the way to it failed, and that the called number is not the cause.
+    pub fn is_of_backend(&self) -> bool {
+        self.is_of_backend
     }
 
     /// Returns the limit of the configuration that refused the call, if one did.
