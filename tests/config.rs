@@ -87,6 +87,26 @@ fn no_error_shows_a_secret() {
 }
 
 #[test]
+fn no_error_shows_a_secret_that_stands_one_level_too_high() {
+    let http = |key: &str, value: &str| {
+        let settings = format!(r#"{{ "type": "http", "{key}": {value} }}"#);
+        format!(r#"{{ "use": ["c"], "backends": {{ "c": {settings} }} }}"#)
+    };
+    let own = r#"{ "use": ["c"], "backends": { "c": { "type": "simulated" } }, "privacy": "hush-hush" }"#.to_owned();
+    for text in [
+        http("auth", r#""hush-hush""#),
+        http("auth", r#"{"header": "hush-hush, expected \" hush-hush"}"#),
+        http("preset", r#"{"infobip": "hush-hush"}"#),
+        http("secrets", r#""hush-hush""#),
+        own,
+    ] {
+        let error = config::parse(&text, &phonegate::TYPES).unwrap_err();
+        assert!(!error.to_string().contains("hush"), "{error}");
+        assert!(error.to_string().contains(", expected"), "it says what is expected: {error}");
+    }
+}
+
+#[test]
 fn a_pepper_and_the_pin_of_a_simulated_phone_are_secrets() {
     let text = json!({
         "use": ["phone"], "allow_test_backends": true, "backends": { "phone": { "type": "simulated", "pin": "739104" } },

@@ -163,7 +163,7 @@ fn a_wrong_service_file_names_the_field() {
         (with("/start", "url", json!("https://calls.contoso.com/{code}")), "start.url: "),
         (with("/start", "json", json!({ "to": "{number}" })), "start: "),
         (with("/hang_up", "url", json!("https://other.contoso.com/{reference}")), "hang_up.url: "),
-        (with("/failed", "busy", json!("Rang")), "failed.busy: unknown variant `Rang`"),
+        (with("/failed", "busy", json!("Rang")), "failed.busy: unknown variant"),
         (with("/auth", "bearer", json!({ "vault": "x" })), "auth"),
     ];
     for (text, expected) in cases {

@@ -126,8 +126,22 @@ pub(super) fn invalid_at<E: std::error::Error>(parent: &str, error: &serde_path_
         ("", inner) => inner.to_owned(),
         (parent, inner) => format!("{parent}.{inner}"),
     };
-    // The error shows the value, which may be a telephone number.
-    ConfigError::invalid(path, mask_numbers(&error.inner().to_string()))
+    // The error may show a number, such as a telephone number.
+    ConfigError::invalid(path, mask_numbers(&without_text(&error.inner().to_string())))
+}
+
+/// Removes the text that an error of serde shows: it may be a secret at the wrong place. The path says where it is.
+fn without_text(error: &str) -> String {
+    const END: &str = ", expected ";
+    for kind in ["invalid type: string", "invalid value: string", "unknown variant"] {
+        // What is expected contains no text of the file, so the last one ends the text.
+        if let Some(shown) = error.strip_prefix(kind)
+            && let Some((_, expected)) = shown.rsplit_once(END)
+        {
+            return format!("{kind}{END}{expected}");
+        }
+    }
+    error.to_owned()
 }
 
 fn check_metrics(metrics: &MetricsConfig) -> Result<(), ConfigError> {
