@@ -202,7 +202,7 @@ fn a_trunk_or_provider_on_loopback_is_a_test_backend() {
     for backend in local {
         let refusal = accepts(&backend, false).expect_err(&format!("{backend} is refused"));
         let words =
-            ["use[0]: `b` is of type ", "on this machine", "\"local_peer\": true", "\"allow_test_backends\": true"];
+            ["use[0]: `b` (type ", "connects to this machine", "\"local_peer\": true", "\"allow_test_backends\": true"];
         assert!(words.iter().all(|words| refusal.contains(words)), "{backend}: {refusal}");
         assert_eq!(accepts(&backend, true), Ok(()), "{backend}");
         assert!(accepts(&with(backend.clone(), "local_peer", json!(false)), false).is_err(), "{backend}");

@@ -41,11 +41,11 @@ fn each_way_to_authenticate_is_accepted() {
     let token = Auth::Oauth2 { token: "token-1", lifetime: 3600 };
     for auth in [Auth::Basic, Auth::Bearer, Auth::Header, Auth::Hmac, token] {
         let provider = Provider::start(auth);
-        let line = TestBackend::new(&provider.settings());
-        let reference = line.place(1, 1, NUMBER).unwrap();
-        assert_eq!(line.follow(&reference), verified(), "{auth:?}");
-        line.runtime.block_on(line.backend.hang_up(&reference)).unwrap();
-        let checked = line.runtime.block_on(line.backend.check()).unwrap();
+        let backend = TestBackend::new(&provider.settings());
+        let reference = backend.place(1, 1, NUMBER).unwrap();
+        assert_eq!(backend.follow(&reference), verified(), "{auth:?}");
+        backend.runtime.block_on(backend.backend.hang_up(&reference)).unwrap();
+        let checked = backend.runtime.block_on(backend.backend.check()).unwrap();
         assert!(checked.starts_with("127.0.0.1:") && checked.ends_with(" replied with the status 200"), "{checked}");
         let is_oauth = matches!(auth, Auth::Oauth2 { .. });
         assert_eq!(provider.seen(About::Token).len(), usize::from(is_oauth), "one token for all requests");
@@ -73,11 +73,11 @@ fn wrong_credentials_ring_no_phone() {
     let provider = Provider::start(Auth::Oauth2 { token: "token-1", lifetime: 3600 });
     let mut settings = provider.settings();
     settings["auth"]["oauth2"]["client_secret"] = json!("wrong");
-    let line = TestBackend::new(&settings);
-    let refused = line.refused(NUMBER);
+    let backend = TestBackend::new(&settings);
+    let refused = backend.refused(NUMBER);
     assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::No, FailureReason::NotConfigured));
     assert!(refused.failure.text().contains("token endpoint refused with status 401"), "{}", refused.failure);
-    assert!(line.runtime.block_on(line.backend.check()).is_err());
+    assert!(backend.runtime.block_on(backend.backend.check()).is_err());
     assert!(provider.seen(About::Start).is_empty());
 }
 
@@ -85,16 +85,16 @@ fn wrong_credentials_ring_no_phone() {
 #[test]
 fn a_token_is_renewed_when_it_expires_or_is_refused() {
     let provider = Provider::start(Auth::Oauth2 { token: "token-1", lifetime: 0 });
-    let line = TestBackend::new(&provider.settings());
-    let reference = line.place(1, 1, NUMBER).unwrap();
-    line.runtime.block_on(line.backend.hang_up(&reference)).unwrap();
+    let backend = TestBackend::new(&provider.settings());
+    let reference = backend.place(1, 1, NUMBER).unwrap();
+    backend.runtime.block_on(backend.backend.hang_up(&reference)).unwrap();
     assert_eq!(provider.seen(About::Token).len(), 2);
 
     let provider = Provider::start(Auth::Oauth2 { token: "token-1", lifetime: 3600 });
     let old = r#"{"access_token":"old","token_type":"bearer","expires_in":3600}"#;
     provider.fail(About::Token, reply(200, old));
-    let line = TestBackend::new(&provider.settings());
-    line.place(1, 1, NUMBER).unwrap();
+    let backend = TestBackend::new(&provider.settings());
+    backend.place(1, 1, NUMBER).unwrap();
     assert_eq!((provider.seen(About::Token).len(), provider.seen(About::Start).len(), provider.placed()), (2, 2, 1));
 }
 
@@ -164,10 +164,10 @@ fn hostile_ids_reach_the_service_unchanged() {
     for make in ids {
         let provider = Provider::start(Auth::Bearer);
         provider.name_calls(make);
-        let line = TestBackend::new(&provider.settings());
-        let reference = line.place(1, 1, NUMBER).unwrap();
-        assert_eq!(line.follow(&reference), verified(), "{}", make(1));
-        line.runtime.block_on(line.backend.hang_up(&reference)).unwrap();
+        let backend = TestBackend::new(&provider.settings());
+        let reference = backend.place(1, 1, NUMBER).unwrap();
+        assert_eq!(backend.follow(&reference), verified(), "{}", make(1));
+        backend.runtime.block_on(backend.backend.hang_up(&reference)).unwrap();
         assert_eq!(provider.ended(), 1, "{}", make(1));
     }
 }
@@ -178,10 +178,10 @@ fn an_id_that_names_another_resource_is_never_requested() {
         let provider = Provider::start(Auth::Bearer);
         let body = json!({ "id": id, "ours": "x", "state": "ringing" }).to_string();
         provider.fail(About::Start, reply(201, &body));
-        let line = TestBackend::new(&provider.settings());
-        match line.place(1, 1, NUMBER) {
+        let backend = TestBackend::new(&provider.settings());
+        match backend.place(1, 1, NUMBER) {
             Ok(reference) => {
-                assert!(line.fails(&reference).text().contains("The phone may ring on."), "{id:?}");
+                assert!(backend.fails(&reference).text().contains("The phone may ring on."), "{id:?}");
                 assert!(provider.seen(About::Poll).is_empty() && provider.seen(About::End).is_empty(), "{id:?}");
             }
             Err(refused) => assert_eq!(refused.may_ring, MayRing::Yes, "{id:?}"),
@@ -193,17 +193,17 @@ fn an_id_that_names_another_resource_is_never_requested() {
 #[test]
 fn an_id_of_an_earlier_call_approves_no_other_call() {
     let provider = Provider::start(Auth::Bearer);
-    let line = TestBackend::new(&provider.settings());
-    let first = line.place(1, 1, NUMBER).unwrap();
+    let backend = TestBackend::new(&provider.settings());
+    let first = backend.place(1, 1, NUMBER).unwrap();
     provider.fail(About::Start, reply(200, "{\"id\":\"call-1\",\"state\":\"ringing\"}"));
-    let refused = line.refused(NUMBER);
+    let refused = backend.refused(NUMBER);
     assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::Yes, FailureReason::CannotPlace));
     assert!(refused.failure.text().contains("that of an earlier call"), "{}", refused.failure);
     assert_eq!((provider.ended(), provider.seen(About::Poll).len()), (0, 0), "the earlier call goes on");
 
     // A call of an earlier process is known as soon as it is followed.
     let next = TestBackend::new(&provider.settings());
-    assert!(line.place(2, 1, NUMBER).is_ok());
+    assert!(backend.place(2, 1, NUMBER).is_ok());
     assert_eq!(next.follow(&first), verified());
     provider.fail(About::Start, reply(200, "{\"id\":\"call-1\",\"state\":\"ringing\"}"));
     assert_eq!(next.refused(NUMBER).may_ring, MayRing::Yes);
@@ -220,17 +220,17 @@ fn a_reply_about_another_call_never_verifies() {
     for (n, edit) in edits.into_iter().enumerate() {
         let provider = Provider::start(Auth::Bearer);
         provider.fail(About::Poll, Fault::Edit(edit));
-        let line = TestBackend::new(&provider.settings());
-        let reference = line.place(1, 1, NUMBER).unwrap();
-        let failure = line.fails(&reference);
+        let backend = TestBackend::new(&provider.settings());
+        let reference = backend.place(1, 1, NUMBER).unwrap();
+        let failure = backend.fails(&reference);
         assert!(failure.text().contains("does not name this call"), "{n}: {failure}");
         assert_eq!(provider.ended(), 1, "{n}: it is hung up");
     }
     let provider = Provider::start(Auth::Bearer);
-    let line = TestBackend::new(&provider.settings());
-    let reference = line.place(1, 1, NUMBER).unwrap();
+    let backend = TestBackend::new(&provider.settings());
+    let reference = backend.place(1, 1, NUMBER).unwrap();
     let unknown = CallRef::new(reference.as_str().replace("call-1", "call-9"));
-    assert_eq!(line.fails(&unknown).reason(), FailureReason::NotConfigured);
+    assert_eq!(backend.fails(&unknown).reason(), FailureReason::NotConfigured);
 }
 
 #[test]
@@ -243,9 +243,9 @@ fn a_reply_that_is_not_as_declared_never_verifies() {
     for (n, edit) in edits.into_iter().enumerate() {
         let provider = Provider::start(Auth::Bearer);
         provider.fail(About::Poll, Fault::Edit(edit));
-        let line = TestBackend::new(&provider.settings());
-        let reference = line.place(1, 1, NUMBER).unwrap();
-        let failure = line.fails(&reference);
+        let backend = TestBackend::new(&provider.settings());
+        let reference = backend.place(1, 1, NUMBER).unwrap();
+        let failure = backend.fails(&reference);
         assert_eq!((failure.reason(), provider.ended()), (FailureReason::CannotPlace, 1), "{n}: {failure}");
     }
 }
@@ -265,9 +265,9 @@ fn a_malformed_reply_is_asked_again_three_times() {
     for fault in faults {
         let provider = Provider::start(Auth::Bearer);
         (0..3).for_each(|_| provider.fail(About::Poll, fault.clone()));
-        let line = TestBackend::new(&provider.settings());
-        let reference = line.place(1, 1, NUMBER).unwrap();
-        let failure = line.fails(&reference);
+        let backend = TestBackend::new(&provider.settings());
+        let reference = backend.place(1, 1, NUMBER).unwrap();
+        let failure = backend.fails(&reference);
         assert!(failure.text().contains("The provider's reply makes no sense"), "{failure}");
         assert!(!failure.text().contains("http:"), "no URL: {failure}");
         assert_eq!((provider.seen(About::Poll).len(), provider.seen(About::Check).len(), provider.ended()), (3, 0, 1));
@@ -331,9 +331,9 @@ fn failed_polls_are_repeated_and_decide_nothing() {
     for fault in [Fault::Close, throttled(429, "1"), throttled(503, "1"), reply(500, "<html>"), reply(200, "<html>")] {
         provider.fail(About::Poll, fault);
     }
-    let line = TestBackend::new(&provider.settings());
-    let reference = line.place(1, 1, NUMBER).unwrap();
-    assert_eq!(line.follow(&reference), verified());
+    let backend = TestBackend::new(&provider.settings());
+    let reference = backend.place(1, 1, NUMBER).unwrap();
+    assert_eq!(backend.follow(&reference), verified());
     assert_eq!(provider.seen(About::Poll).len(), 6);
 }
 

@@ -65,10 +65,10 @@ fn a_lost_report_fails_the_call() {
 #[test]
 fn no_other_process_takes_over_a_call() {
     let infobip = Infobip::start();
-    let line = TestBackend::new(&infobip.settings());
-    assert!(!line.backend.outlives_its_process());
-    let reference = line.place(1, 1, NUMBER).unwrap();
-    let failure = line.runtime.block_on(line.backend.hang_up(&reference)).unwrap_err();
+    let backend = TestBackend::new(&infobip.settings());
+    assert!(!backend.backend.outlives_its_process());
+    let reference = backend.place(1, 1, NUMBER).unwrap();
+    let failure = backend.runtime.block_on(backend.backend.hang_up(&reference)).unwrap_err();
     assert!(failure.text().contains("no request that ends a call"), "{failure}");
 }
 

@@ -25,9 +25,9 @@ fn calls_share_one_token_request_and_its_failure() {
     for fault in [Fault::Hang, refusal()] {
         let provider = provider(3600);
         provider.fail(About::Token, fault.clone());
-        let line = TestBackend::new(&provider.settings());
+        let backend = TestBackend::new(&provider.settings());
         let calls: Vec<_> = (1..=20).map(|n| call(n, 1, NUMBER)).collect();
-        let placed = line.runtime.block_on(join_all(calls.iter().map(|call| line.backend.place(call, &|_| {}))));
+        let placed = backend.runtime.block_on(join_all(calls.iter().map(|call| backend.backend.place(call, &|_| {}))));
         for refused in placed.into_iter().map(|placed| placed.expect_err("there is no token")) {
             assert_eq!((refused.may_ring, refused.failure.reason()), (MayRing::No, FailureReason::CannotPlace));
             assert!(refused.failure.text().contains("The provider's token endpoint"), "{}", refused.failure);
@@ -42,12 +42,12 @@ fn a_valid_token_is_used_while_its_refresh_fails() {
     for fault in [Fault::Hang, refusal()] {
         // So short a token is refreshed at each use.
         let provider = provider(30);
-        let line = TestBackend::new(&provider.settings());
-        line.place(1, 1, NUMBER).unwrap();
+        let backend = TestBackend::new(&provider.settings());
+        backend.place(1, 1, NUMBER).unwrap();
         provider.fail(About::Token, fault.clone());
-        line.place(2, 1, NUMBER).unwrap_or_else(|refused| panic!("{fault:?}: {}", refused.failure));
+        backend.place(2, 1, NUMBER).unwrap_or_else(|refused| panic!("{fault:?}: {}", refused.failure));
         wait_until("a token is requested", || provider.seen(About::Token).len() == 2);
-        line.place(3, 1, NUMBER).unwrap_or_else(|refused| panic!("{fault:?}: {}", refused.failure));
+        backend.place(3, 1, NUMBER).unwrap_or_else(|refused| panic!("{fault:?}: {}", refused.failure));
         assert_eq!(provider.placed(), 3, "{fault:?}");
     }
 }
@@ -56,9 +56,9 @@ fn a_valid_token_is_used_while_its_refresh_fails() {
 #[test]
 fn a_call_is_hung_up_after_a_token_request_failed() {
     let provider = provider(0);
-    let line = TestBackend::new(&provider.settings());
-    let reference = line.place(1, 1, NUMBER).unwrap();
+    let backend = TestBackend::new(&provider.settings());
+    let reference = backend.place(1, 1, NUMBER).unwrap();
     provider.fail(About::Token, refusal());
-    line.runtime.block_on(line.backend.hang_up(&reference)).unwrap();
+    backend.runtime.block_on(backend.backend.hang_up(&reference)).unwrap();
     assert_eq!((provider.seen(About::Token).len(), provider.ended()), (3, 1));
 }

@@ -54,7 +54,7 @@ fn registration_goes_to_the_srv_target_that_responds() {
     assert!(silent.requests("REGISTER").is_empty());
 }
 
-/// Any user of this machine could listen there. The name itself does not say where it leads.
+/// Any user of this machine could listen there. The name itself does not say what it resolves to.
 #[test]
 fn a_name_that_resolves_to_loopback_needs_local_peer() {
     let _dns = NameServer::start(vec![

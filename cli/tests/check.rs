@@ -231,8 +231,8 @@ fn a_provider_on_this_machine_needs_a_key_that_says_so() {
         config["allow_test_backends"] = json!(false);
         let ran = check(&config).exits(2);
         for words in [
-            &format!("use[0]: `{name}` is of type "),
-            "whose provider or trunk is on this machine, where any user could take its place",
+            &format!("use[0]: `{name}` (type "),
+            "connects to this machine, where any user could listen in its place",
             "\"local_peer\": true",
             "\"allow_test_backends\": true for tests",
         ] {

@@ -111,7 +111,7 @@ fn a_test_backend_needs_allow_test_backends() {
     let mut command = site.command(&["install", "--trust-folder"]);
     command.arg("--config").arg(site.bundle().join("phonegate.json"));
     let ran = Ran::from(command.arg("--csc").arg(site.bundle().with_file_name("csc")).output().unwrap()).exits(2);
-    let words = "use: `phone` is of type simulated, which approves without a telephone";
+    let words = "use: `phone` (type simulated) approves without a telephone";
     assert!(ran.stderr.contains(words) && ran.stderr.contains("--allow-test-backends"), "{}", ran.stderr);
     assert!(site.everything() == before);
     site.install(&[]).exits(0);
@@ -132,11 +132,9 @@ fn a_trunk_on_this_machine_needs_local_peer_or_allow_test_backends() {
     assert!(ran.stderr.contains("\"local_peer\": true in the backend"), "the file does not allow it: {}", ran.stderr);
     config["allow_test_backends"] = json!(true);
     let ran = install(&config, &[]).exits(2);
-    for words in [
-        "use: `trunk` is of type sip, whose provider or trunk is on this machine",
-        "\"local_peer\": true",
-        "add --allow-test-backends",
-    ] {
+    for words in
+        ["use: `trunk` (type sip) connects to this machine", "\"local_peer\": true", "add --allow-test-backends"]
+    {
         assert!(ran.stderr.contains(words), "{words} in {}", ran.stderr);
     }
     install(&config, &["--allow-test-backends"]).exits(0);

@@ -1,10 +1,7 @@
-//! When to send the next request to a provider, or none: less often if the provider has problems, and as late as it asks
-//! for.
+//! Decides when, and whether, to send the next request to a provider: less often after failures, and not before
+//! `Retry-After`.
 
 use std::time::Duration;
-
-use super::HANG_UP_LIMIT;
-use crate::call::Failure;
 
 /// Number of polls with the first pause of a [`PollSchedule`].
 const QUICK_POLLS: u32 = 30;
@@ -25,7 +22,7 @@ const PAUSE_BEFORE_START: Duration = Duration::from_secs(1);
 const MAX_PAUSE_BEFORE_START: Duration = Duration::from_secs(10);
 
 /// Pauses before a request to end or to delete a call is sent again, which is safe. They leave most of
-/// [`HANG_UP_LIMIT`] to the requests.
+/// [`HANG_UP_LIMIT`](super::HANG_UP_LIMIT) to the requests.
 const RETRY_PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_millis(1500)];
 
 /// An error of a request to a provider.
@@ -33,7 +30,7 @@ pub(super) trait RequestError {
     /// Returns whether the same request may succeed a little later.
     fn is_transient(&self) -> bool;
 
-    /// Returns whether there is a reply that is not as the provider specifies it.
+    /// Returns whether the reply was malformed.
     fn is_malformed(&self) -> bool;
 
     /// Returns whether the provider refused the request as one too many, without processing it.
@@ -59,15 +56,7 @@ where
     ask().await
 }
 
-/// Ends a call that is no longer followed, by `end`, and returns `failure`. If the call cannot be ended, its text says so.
-pub(super) async fn abandon(end: impl Future<Output = Result<(), Failure>>, failure: Failure) -> Failure {
-    match tokio::time::timeout(HANG_UP_LIMIT, end).await {
-        Ok(Ok(())) => failure,
-        _ => failure.explained("The phone may ring on."),
-    }
-}
-
-/// The pauses between the polls of one call, and their errors in a row.
+/// Schedules the polls of one call, and counts consecutive errors.
 pub(super) struct PollSchedule {
     /// Pause between the first [`QUICK_POLLS`] polls.
     first: Duration,

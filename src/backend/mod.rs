@@ -183,6 +183,14 @@ pub trait TelephonyBackend: Send + Sync {
 /// Maximum time of [`TelephonyBackend::hang_up`], and of [`TelephonyBackend::clean_up`].
 pub const HANG_UP_LIMIT: Duration = Duration::from_secs(10);
 
+/// Ends a call that is no longer followed, by `end`, and returns `failure`. If the call cannot be ended, its text says so.
+async fn abandon(end: impl Future<Output = Result<(), Failure>>, failure: Failure) -> Failure {
+    match tokio::time::timeout(HANG_UP_LIMIT, end).await {
+        Ok(Ok(())) => failure,
+        _ => failure.explained("The phone may ring on."),
+    }
+}
+
 /// Receives the steps of a call that a backend reports.
 pub type StepSink<'a> = &'a (dyn Fn(CallStep) + Send + Sync);
 

@@ -29,13 +29,13 @@ impl Default for StartQueue {
 }
 
 impl StartQueue {
-    /// Requests the start of a call when there is a permit, and again if that is safe and in time. `failed` turns an error
-    /// into that of the call.
+    /// Requests the start of a call when there is a permit, and again if that is safe and in time. `to_place_error` turns
+    /// an error into that of the call.
     pub(super) async fn start<T, E: RequestError, A>(
         &self,
         deadline: &Deadline,
         request: impl Fn() -> A,
-        failed: impl Fn(&E) -> PlaceError,
+        to_place_error: impl Fn(&E) -> PlaceError,
     ) -> Result<T, PlaceError>
     where
         A: Future<Output = Result<T, E>>,
@@ -51,7 +51,7 @@ impl StartQueue {
                 Ok(started) => return Ok(started),
                 Err(error) => error,
             };
-            let refused = failed(&error);
+            let refused = to_place_error(&error);
             let is_repeatable = error.is_throttled() && refused.may_ring == MayRing::No;
             let pause = pause_before_start(error.retry_after());
             let in_time = pause.is_some_and(|pause| pause < deadline.left(Moment::now()));

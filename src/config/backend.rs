@@ -159,7 +159,7 @@ fn read<T: BackendSettings + DeserializeOwned>(
     }
 }
 
-/// Why a backend counts as a test backend. Each text is a part of a sentence.
+/// Why a backend counts as a test backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TestReason {
     /// Its type approves calls without a telephone.
@@ -169,16 +169,16 @@ pub enum TestReason {
 }
 
 impl TestReason {
-    /// Returns the reason, as a clause about the type of the backend.
+    /// Returns the reason, as the predicate of a sentence about the backend.
     pub fn clause(self) -> &'static str {
         match self {
-            Self::NoTelephone => "which approves without a telephone",
-            Self::Loopback => "whose provider or trunk is on this machine, where any user could take its place",
+            Self::NoTelephone => "approves without a telephone",
+            Self::Loopback => "connects to this machine, where any user could listen in its place",
         }
     }
 
     /// Returns what makes it a real backend. `None` if nothing does.
-    pub fn way_to_real(self) -> Option<&'static str> {
+    pub fn remedy(self) -> Option<&'static str> {
         match self {
             Self::NoTelephone => None,
             Self::Loopback => {
@@ -189,9 +189,9 @@ impl TestReason {
 
     /// Returns what to do if it is refused.
     pub fn advice(self) -> String {
-        match self.way_to_real() {
+        match self.remedy() {
             None => "it needs \"allow_test_backends\": true, never in production".to_owned(),
-            Some(way) => format!("{way}, or \"allow_test_backends\": true for tests, never in production"),
+            Some(remedy) => format!("{remedy}, or \"allow_test_backends\": true for tests, never in production"),
         }
     }
 }

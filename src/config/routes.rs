@@ -69,11 +69,11 @@ pub(super) fn check_routes(config: &Config) -> Result<(), ConfigError> {
         if let (Some((test, reason)), Some(real)) = (for_tests, real) {
             let clause = reason.clause();
             let mut problem = match order.contains(test) && order.contains(real) {
-                true => format!("has `{test}`, {clause}, and also the real backend `{real}`"),
-                false => format!("`{test}`, {clause}, and the real backend `{real}` are both in use"),
+                true => format!("has `{test}`, which {clause}, and also the real backend `{real}`"),
+                false => format!("`{test}`, which {clause}, and the real backend `{real}` are both in use"),
             };
-            if let Some(way) = reason.way_to_real() {
-                problem = format!("{problem}; {way}");
+            if let Some(remedy) = reason.remedy() {
+                problem = format!("{problem}; {remedy}");
             }
             return Err(ConfigError::invalid(path, problem));
         }
@@ -101,7 +101,7 @@ fn check_order(config: &Config, path: &str, order: &[String]) -> Result<(), Conf
         }
         if let Some(reason) = backend.test_reason().filter(|_| !config.allow_test_backends) {
             let (kind, clause, advice) = (backend.type_name(), reason.clause(), reason.advice());
-            return Err(ConfigError::invalid(path, format_args!("`{name}` is of type {kind}, {clause}; {advice}")));
+            return Err(ConfigError::invalid(path, format_args!("`{name}` (type {kind}) {clause}; {advice}")));
         }
     }
     Ok(())

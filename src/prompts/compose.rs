@@ -85,10 +85,10 @@ impl Composition {
         self.recordings.get(piece).map(|(_, recording)| recording)
     }
 
-    /// Copies the codes of the samples from position `from` on into `out`, and leaves silence as it is. Looks at no piece
-    /// before `piece`, which is 0 or a piece that begins at `from` or before.
-    pub(crate) fn read_codes(&self, codec: Codec, piece: usize, from: usize, out: &mut [u8]) {
-        self.copy(piece, from, out, |recording| recording.codes(codec));
+    /// Copies the samples from position `from` on into `out`, encoded, and leaves silence as it is. Looks at no piece before
+    /// `piece`, which is 0 or a piece that begins at `from` or before.
+    pub(crate) fn read_encoded(&self, codec: Codec, piece: usize, from: usize, out: &mut [u8]) {
+        self.copy(piece, from, out, |recording| recording.encoded(codec));
     }
 
     /// Returns all samples.

@@ -19,7 +19,7 @@ pub use compose::{ComposeError, Composition};
 use embedded::Embedded;
 pub use embedded::sentences;
 pub use recording::Recording;
-pub(crate) use recording::g711_code;
+pub(crate) use recording::encode_g711;
 
 /// Samples per second.
 pub const SAMPLE_RATE: u32 = 8_000;

@@ -1,4 +1,4 @@
-//! One recording: its samples, and its codes as they are sent.
+//! One recording: its samples, and their encoded forms.
 
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
@@ -22,14 +22,14 @@ impl Recording {
         Self(Arc::new(Audio { samples: samples.into(), ..Audio::default() }))
     }
 
-    /// Returns the code of each sample. They are computed at the first call and kept, a byte a sample and codec, so that
-    /// sending them to many calls only copies them.
-    pub(crate) fn codes(&self, codec: Codec) -> &[u8] {
-        let codes = match codec {
+    /// Returns the samples as G.711, one byte a sample. They are encoded at the first call and kept, since many calls send
+    /// the same recording.
+    pub(crate) fn encoded(&self, codec: Codec) -> &[u8] {
+        let encoded = match codec {
             Codec::Pcmu => &self.0.pcmu,
             Codec::Pcma => &self.0.pcma,
         };
-        codes.get_or_init(|| self.0.samples.iter().map(|sample| g711_code(codec, *sample)).collect())
+        encoded.get_or_init(|| self.0.samples.iter().map(|sample| encode_g711(codec, *sample)).collect())
     }
 }
 
@@ -41,8 +41,8 @@ impl Deref for Recording {
     }
 }
 
-/// Returns the code of a sample (ITU-T G.711).
-pub(crate) fn g711_code(codec: Codec, sample: i16) -> u8 {
+/// Encodes a sample (ITU-T G.711).
+pub(crate) fn encode_g711(codec: Codec, sample: i16) -> u8 {
     match codec {
         Codec::Pcmu => encode_ulaw(sample),
         Codec::Pcma => encode_alaw(sample),

@@ -69,7 +69,7 @@ async fn a_stream_receives_from_its_peer_and_from_others() {
 }
 
 #[tokio::test]
-async fn no_packet_is_lost_for_an_error_of_an_earlier_one() {
+async fn an_error_of_an_earlier_packet_loses_no_later_one() {
     let (stream, address) = stream();
     let peer = open();
     let target = peer.local_addr().unwrap();
@@ -88,7 +88,7 @@ async fn no_packet_is_lost_for_an_error_of_an_earlier_one() {
 }
 
 #[tokio::test]
-async fn the_port_of_a_stream_is_taken() {
+async fn no_other_socket_can_bind_the_port_of_a_stream() {
     let (_stream, address) = stream();
     assert_eq!(UdpSocket::bind(address).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
     #[cfg(target_os = "linux")]

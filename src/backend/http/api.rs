@@ -55,7 +55,7 @@ pub(super) enum Queue {
 pub(super) enum ApiError {
     /// The request cannot be written.
     NotWritten(RenderError),
-    /// There is no token, so the request was not sent. How long none is requested.
+    /// There is no token, so the request was not sent. The duration is the time until a token is requested again.
     NoToken(Failure, Duration),
     /// The request certainly did not reach the service. Text: the cause.
     NotSent(String),

@@ -34,8 +34,8 @@ pub(crate) struct HttpConfig {
     /// How a reply to `poll` says that the user approved, if the service judges by itself. It needs
     /// `accept_provider_verdict`.
     pub(super) approved: Option<ApprovedConfig>,
-    /// Why a call failed, by the text at `poll.state`, `approved.pointer` or `start.error`. A state in no table fails as
-    /// `CannotPlace`. A refused start is never `FraudReported`.
+    /// Why a call failed, by the text at `poll.state`, `approved.pointer` or `start.error`. A state that is not
+    /// declared fails as `CannotPlace`. A refused start is never `FraudReported`.
     pub(super) failed: BTreeMap<String, ReasonConfig>,
     /// The request that ends a call.
     pub(super) hang_up: Option<RequestConfig>,

@@ -9,7 +9,7 @@ mod call_ref;
 mod config;
 mod infobip;
 mod outcome;
-mod quotes;
+mod redaction;
 mod request;
 mod service;
 mod settings;
@@ -21,11 +21,11 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 
-use super::backoff::{PollSchedule, abandon, retry};
+use super::backoff::{PollSchedule, retry};
 use super::random_id::random_id;
 use super::replies::{is_outage, with_proxy};
 use super::start_queue::{StartQueue, may_ring_after};
-use super::{BackendContext, CallRef, CallStep, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend};
+use super::{BackendContext, CallRef, CallStep, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend, abandon};
 use crate::approval::Approver;
 use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
 use crate::config::ConfigError;
@@ -83,7 +83,7 @@ impl HttpBackend {
         let may_ring = may_ring_after(refusal.status, reason);
         // A fraud is reported by the user of an answered call, and this call was not started.
         let reason = if reason == FailureReason::FraudReported { status_reason } else { reason };
-        let text = self.service.hidden.of_request(refusal.token.as_ref()).quote(text);
+        let text = self.service.redaction.with_token(refusal.token.as_ref()).quote(text);
         let failure = Failure::new(reason, format_args!("{refusal} It reports {text}."));
         PlaceError { may_ring, failure: if is_of_backend { failure.of_backend() } else { failure } }
     }
@@ -120,8 +120,8 @@ impl HttpBackend {
     /// Asks the service once for the state of the call.
     async fn poll(&self, call: &HttpRef<'_>, request: &Request) -> Result<Report, ApiError> {
         let reply = self.service.api.send(Queue::Polls, request, &[200]).await?;
-        let quotes = self.service.hidden.of_request(reply.token.as_ref());
-        Ok(self.service.rules.read(&api::json(&reply.body)?, call, quotes))
+        let redactor = self.service.redaction.with_token(reply.token.as_ref());
+        Ok(self.service.rules.read(&api::json(&reply.body)?, call, redactor))
     }
 }
 

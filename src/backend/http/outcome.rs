@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::call_ref::HttpRef;
 use super::config::{EndedByConfig, HttpConfig, PollConfig, PressedConfig};
-use super::quotes::Quotes;
+use super::redaction::Redactor;
 use crate::call::{Failure, FailureReason, Progress};
 use crate::config::ConfigError;
 
@@ -137,7 +137,7 @@ impl Rules {
     }
 
     /// Reads a reply about this call.
-    pub(super) fn read(&self, reply: &Value, call: &HttpRef<'_>, quotes: Quotes<'_>) -> Report {
+    pub(super) fn read(&self, reply: &Value, call: &HttpRef<'_>, redactor: Redactor<'_>) -> Report {
         if let Some(Found::Value(Value::Array(list))) = self.empty.as_ref().map(|pointer| find(reply, pointer))
             && list.is_empty()
         {
@@ -159,48 +159,52 @@ impl Rules {
             return Report::Pending(Some(*progress));
         }
         if let Some(reason) = self.failed.get(state) {
-            let failure = Failure::new(*reason, format!("The provider reports {}.", quotes.quote(state)));
+            let failure = Failure::new(*reason, format!("The provider reports {}.", redactor.quote(state)));
             let is_of_backend = *reason == FailureReason::NotConfigured;
             return Report::Failed(if is_of_backend { failure.of_backend() } else { failure });
         }
         match &self.success {
             Success::Pressed { state: ended, digits, attempt, ended_by } if state == ended => {
-                match entry(reply, digits, attempt.as_deref(), ended_by.as_ref(), quotes) {
+                match entry(reply, digits, attempt.as_deref(), ended_by.as_ref(), redactor) {
                     Ok(answer) => Report::Answered(answer),
                     Err(denial) => Report::Failed(denial),
                 }
             }
             Success::Approved { state: ended, pointer, text } if state == ended => {
-                self.verdict(reply, pointer, text, quotes)
+                self.verdict(reply, pointer, text, redactor)
             }
             _ => {
-                let (state, pointer) = (quotes.quote(state), &self.state);
-                unusable(format!("The provider reports {state} at {pointer}, which is in no table of the backend."))
+                let (state, pointer) = (redactor.quote(state), &self.state);
+                unusable(format!(
+                    "The provider reports {state} at {pointer}, which is not declared in `poll.pending` or `failed`."
+                ))
             }
         }
     }
 
-    /// Reads the verdict about a call that was answered and has ended, so that a doubt is the user's denial. `approval`: the
-    /// text of an approval.
-    fn verdict(&self, reply: &Value, pointer: &str, approval: &str, quotes: Quotes<'_>) -> Report {
+    /// Reads the verdict on a call that was answered and has ended. Without a usable verdict, the call counts as a denial.
+    /// `approval` is the text that approves.
+    fn verdict(&self, reply: &Value, pointer: &str, approval: &str, redactor: Redactor<'_>) -> Report {
         let (reason, sentence) = match find(reply, pointer) {
             Found::Value(Value::String(verdict)) if verdict == approval => {
                 return Report::Answered(Answer::ProviderApproved);
             }
             Found::Value(Value::String(verdict)) => {
-                let quoted = quotes.quote(verdict);
+                let quoted = redactor.quote(verdict);
                 match self.failed.get(verdict) {
                     Some(reason) => (*reason, format!("The provider's verdict at {pointer} is {quoted}.")),
                     None => {
-                        let sentence =
-                            format!("The provider's verdict at {pointer} is {quoted}, which is no approval.");
+                        let sentence = format!(
+                            "The provider's verdict at {pointer} is {quoted}, which is neither `approved.text` nor in \
+                             `failed`."
+                        );
                         (FailureReason::WrongKey, sentence)
                     }
                 }
             }
             Found::Value(_) => (
                 FailureReason::WrongKey,
-                format!("The provider's verdict at {pointer} is not a text, so it is no approval."),
+                format!("The provider's verdict at {pointer} is not a text, so it cannot approve."),
             ),
             Found::Null | Found::Missing => {
                 let sentence = format!("The call was answered, but the provider's reply has no verdict at {pointer}.");
@@ -267,17 +271,17 @@ fn check_ended_by(path: &str, ended_by: &EndedByConfig) -> Result<(), ConfigErro
 /// Reads the entry of the user.
 ///
 /// # Errors
-/// The call was answered and has ended, so a doubt about its entry is the user's denial.
+/// The entry is missing or malformed. The call was answered and has ended, so this counts as a denial.
 fn entry(
     reply: &Value,
     digits: &str,
     attempt: Option<&str>,
     ended_by: Option<&EndedByConfig>,
-    quotes: Quotes<'_>,
+    redactor: Redactor<'_>,
 ) -> Result<Answer, Failure> {
     let no_keys = |reason| {
         let sentence =
-            format!("The call was answered, but the provider's reply has no text with the keys at {digits}.");
+            format!("The call was answered, but the provider's reply does not have the keys as a text at {digits}.");
         Err(Failure::new(reason, sentence))
     };
     let keys = match find(reply, digits) {
@@ -304,16 +308,18 @@ fn entry(
         Some(table) => {
             let pointer = &table.pointer;
             let Found::Value(Value::String(text)) = find(reply, pointer) else {
-                return Err(denied(format!("the provider's reply has no text at {pointer}, for what ended the entry")));
+                return Err(denied(format!(
+                    "the provider's reply has no text at {pointer} that says what ended the entry"
+                )));
             };
             let ended_by = match text {
                 text if *text == table.pound => EndedBy::Pound,
                 text if Some(text) == table.pause.as_ref() => EndedBy::Pause,
                 text if Some(text) == table.full.as_ref() => EndedBy::Full,
                 text => {
-                    let text = quotes.quote(text);
+                    let text = redactor.quote(text);
                     return Err(denied(format!(
-                        "the provider says at {pointer} that {text} ended the entry, which `pressed.ended_by` does not have"
+                        "the provider reports at {pointer} that {text} ended the entry, which is not in `pressed.ended_by`"
                     )));
                 }
             };

@@ -10,7 +10,7 @@ use super::api::Api;
 use super::auth::Auth;
 use super::config::{CheckMethodConfig, HttpConfig, MethodConfig, PollConfig, RequestConfig, StartConfig};
 use super::outcome::Rules;
-use super::quotes::Secrets;
+use super::redaction::HiddenSecrets;
 use super::request::{Declared, RequestTemplate};
 use super::template::{Placeholder, Scope};
 use crate::call::{Call, Country};
@@ -25,7 +25,7 @@ pub(super) struct Service {
     pub(super) rules: Rules,
     pub(super) secrets: BTreeMap<String, SecretString>,
     /// All secrets, to hide them in texts of the service.
-    pub(super) hidden: Secrets,
+    pub(super) redaction: HiddenSecrets,
     pub(super) start: RequestTemplate,
     pub(super) poll: RequestTemplate,
     pub(super) poll_every: Duration,
@@ -139,7 +139,7 @@ impl Service {
             dials_extensions,
             prompts: context.prompts.clone(),
             secrets,
-            hidden: Secrets::new(hidden),
+            redaction: HiddenSecrets::new(hidden),
         })
     }
 

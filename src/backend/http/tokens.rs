@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::api::ApiError;
 use crate::call::{Failure, FailureReason};
 
-/// How long before its end a token is replaced.
+/// A token is refreshed this long before it expires.
 const REFRESH_MARGIN: Duration = Duration::from_secs(30);
 
 /// Maximum time that a token is used.
@@ -20,10 +20,10 @@ const MAX_LIFETIME: Duration = Duration::from_secs(86_400);
 /// Maximum time of a request for a token.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long no token is requested after a failure.
-const FAILURE_KEPT: Duration = Duration::from_secs(5);
+/// Pause after a failed request before the next one.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
-/// A token, and when it ends.
+/// A token and its expiry.
 pub(super) struct Token {
     value: SecretString,
     /// When it is replaced, if another one is issued.
@@ -48,17 +48,17 @@ pub(super) struct Tokens(Arc<Mutex<State>>);
 struct State {
     token: Option<Token>,
     /// The request that is in progress.
-    request: Option<watch::Receiver<Option<Issued>>>,
+    request: Option<watch::Receiver<Option<TokenResult>>>,
     /// The last failure, and how long no token is requested.
     failure: Option<(Failure, Instant)>,
 }
 
 /// The result of a request for a token.
-type Issued = Result<SecretString, Failure>;
+type TokenResult = Result<SecretString, Failure>;
 
 impl Tokens {
-    /// Returns a token that is valid, as far as its reply said. If there is none, or it ends soon, `request` is run,
-    /// unless another request is in progress or has just failed. A token that is still valid is used without waiting.
+    /// Returns a token that has not expired. If there is none, or it expires soon, runs `request`, unless another request
+    /// is in progress or has just failed. A token that is still valid is used without waiting.
     ///
     /// # Errors
     /// There is no valid token, and none was issued.
@@ -78,18 +78,18 @@ impl Tokens {
             match (valid, failed, in_progress) {
                 (Some(valid), failed, in_progress) => {
                     if is_due && failed.is_none() && in_progress.is_none() {
-                        self.begin(&mut state, request());
+                        self.start_request(&mut state, request());
                     }
                     return Ok(valid);
                 }
                 (None, Some((failure, until)), None) => return Err(ApiError::NoToken(failure, until - now)),
                 (None, _, Some(in_progress)) => in_progress,
-                (None, None, None) => self.begin(&mut state, request()),
+                (None, None, None) => self.start_request(&mut state, request()),
             }
         };
         let issued = issued.wait_for(Option::is_some).await.ok().and_then(|issued| issued.clone());
         let failed = || Err(Failure::new(FailureReason::Internal, "The request for a token was cut off."));
-        issued.unwrap_or_else(failed).map_err(|failure| ApiError::NoToken(failure, FAILURE_KEPT))
+        issued.unwrap_or_else(failed).map_err(|failure| ApiError::NoToken(failure, RETRY_PAUSE))
     }
 
     /// Forgets a token that the service refused.
@@ -101,7 +101,7 @@ impl Tokens {
     }
 
     /// Runs a request in a task of its own, since each of the calls that wait for it may be dropped.
-    fn begin<R>(&self, state: &mut State, request: R) -> watch::Receiver<Option<Issued>>
+    fn start_request<R>(&self, state: &mut State, request: R) -> watch::Receiver<Option<TokenResult>>
     where
         R: Future<Output = Result<Token, ApiError>> + Send + 'static,
     {
@@ -109,9 +109,9 @@ impl Tokens {
         state.request = Some(receiver.clone());
         let shared = Arc::clone(&self.0);
         tokio::spawn(async move {
-            let no_reply = |_| Err(ApiError::Lost("there was no reply within 5 s".to_owned()));
+            let no_reply = |_| Err(ApiError::Lost(format!("there was no reply within {} s", REQUEST_LIMIT.as_secs())));
             let result = tokio::time::timeout(REQUEST_LIMIT, request).await.unwrap_or_else(no_reply);
-            let issued = shared.lock().ended(result.map_err(|error| failure_at_endpoint(&error)));
+            let issued = shared.lock().record_result(result.map_err(|error| failure_at_endpoint(&error)));
             sender.send_replace(Some(issued));
         });
         receiver
@@ -119,7 +119,7 @@ impl Tokens {
 }
 
 impl State {
-    fn ended(&mut self, result: Result<Token, Failure>) -> Issued {
+    fn record_result(&mut self, result: Result<Token, Failure>) -> TokenResult {
         self.request = None;
         match result {
             Ok(token) => {
@@ -128,7 +128,7 @@ impl State {
                 Ok(value)
             }
             Err(failure) => {
-                self.failure = Some((failure.clone(), Instant::now() + FAILURE_KEPT));
+                self.failure = Some((failure.clone(), Instant::now() + RETRY_PAUSE));
                 Err(failure)
             }
         }
@@ -144,8 +144,11 @@ fn is_same(a: &SecretString, b: &SecretString) -> bool {
 fn failure_at_endpoint(error: &ApiError) -> Failure {
     let failure = error.failure();
     match failure.reason() {
-        // The provider of tokens limits the rate, and not that of calls.
-        FailureReason::Throttled => Failure::new(FailureReason::CannotPlace, "The provider's token endpoint is busy."),
+        // The token endpoint throttles, not the calls API.
+        FailureReason::Throttled => {
+            let sentence = "The provider's token endpoint refused the request as too many: try again later.";
+            Failure::new(FailureReason::CannotPlace, sentence)
+        }
         reason => {
             let text = failure.text().replacen("The provider", "The provider's token endpoint", 1);
             Failure::verbatim(reason, text)

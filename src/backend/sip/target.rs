@@ -111,7 +111,7 @@ impl Target {
         match local.filter(|_| loopback == Loopback::Refused) {
             None => Ok(servers),
             Some(address) => Err(format!(
-                "{} is at {address}, which is this machine, where any user could take its place; {}",
+                "{} is at {address}, which is this machine, where any user could listen in its place; {}",
                 self.host(),
                 TestReason::Loopback.advice()
             )),

@@ -26,7 +26,7 @@ pub(super) struct TrustedAddresses {
     fixed: Vec<IpNet>,
     /// Entries that are host names.
     hosts: Vec<String>,
-    /// Whether packets from loopback may be read, if an entry or a name leads there.
+    /// Whether packets from loopback may be read, if an entry is or resolves to loopback.
     loopback: Loopback,
     /// The addresses that each name last resolved to. If a name cannot be resolved, it keeps its addresses.
     resolved: Mutex<HashMap<String, Vec<IpAddr>>>,
@@ -143,7 +143,7 @@ impl TrustedAddresses {
 /// Returns whether an entry of `signalling_addresses` is on loopback: an address, a name, or a range within `127.0.0.0/8`.
 pub(super) fn is_loopback_entry(entry: &str) -> bool {
     match entry.parse::<IpNet>() {
-        // Packets from loopback are not read because of a greater range.
+        // A greater range does not count: where loopback is not allowed, `admits` rejects it in any case.
         Ok(range) => range.network().is_loopback(),
         Err(_) => is_loopback_host(entry),
     }

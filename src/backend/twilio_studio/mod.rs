@@ -18,12 +18,13 @@ use phonegate_approval::verdict::Answer;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::backoff::{PollSchedule, abandon, retry};
+use super::backoff::{PollSchedule, retry};
 use super::random_id::random_bytes;
 use super::replies::with_proxy;
 use super::start_queue::{StartQueue, may_ring_after};
 use super::{
     BackendContext, CallRef, CallStep, HANG_UP_LIMIT, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend,
+    abandon,
 };
 use crate::approval::Approver;
 use crate::call::{Call, Country, Failure, FailureReason, Outcome, Progress};

@@ -201,8 +201,8 @@ fn refuse_test_backends(config: &Config) -> Result<(), DeployError> {
     let reason = |(name, backend): (_, &BackendConfig)| Some((name, backend.type_name(), backend.test_reason()?));
     let Some((name, kind, reason)) = config.in_use().find_map(reason) else { return Ok(()) };
     let (lists, clause) = (config.lists_with(name), reason.clause());
-    let error = DeployError::unusable_config(format!("{lists}: `{name}` is of type {kind}, {clause}"));
-    let error = reason.way_to_real().into_iter().fold(error, DeployError::hint);
+    let error = DeployError::unusable_config(format!("{lists}: `{name}` (type {kind}) {clause}"));
+    let error = reason.remedy().into_iter().fold(error, DeployError::hint);
     Err(error.hint("in a laboratory, add --allow-test-backends"))
 }
 

@@ -14,13 +14,13 @@ use tokio::io::unix::AsyncFd;
 
 /// A UDP socket that wakes its task only when a packet has arrived, and sends without waiting.
 pub struct MediaSocket {
-    open: AsyncFd<UdpSocket>,
+    unconnected: AsyncFd<UdpSocket>,
     connected: Option<Connected>,
 }
 
-/// A second socket at the port of the open one, connected to the receiver of a stream: the kernel looks up the route once,
-/// and not for each packet. Once connected, it receives what its peer sends, and the open one the rest. Before, either may
-/// receive.
+/// A second socket at the port of the unconnected one, connected to the receiver of a stream: the kernel looks up the route
+/// once, and not for each packet. Once connected, it receives what its peer sends, and the unconnected one the rest. Before
+/// that, either socket may receive.
 struct Connected {
     socket: AsyncFd<UdpSocket>,
     /// `None` before the first packet, and after it could not be connected.
@@ -36,7 +36,7 @@ impl MediaSocket {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn new(socket: UdpSocket) -> io::Result<Self> {
-        Ok(Self { open: register(socket)?, connected: None })
+        Ok(Self { unconnected: register(socket)?, connected: None })
     }
 
     /// As [`MediaSocket::new`], for a socket that sends a stream: many packets to one address. On Linux, it uses two file
@@ -49,11 +49,11 @@ impl MediaSocket {
     /// Outside of a tokio runtime.
     pub fn for_stream(socket: UdpSocket, configure: impl Fn(&UdpSocket)) -> io::Result<Self> {
         configure(&socket);
-        let beside = if cfg!(target_os = "linux") { bind_beside(&socket).ok() } else { None };
-        beside.iter().for_each(configure);
-        let connected = beside.and_then(|beside| register(beside).ok());
+        let second = if cfg!(target_os = "linux") { bind_same_port(&socket).ok() } else { None };
+        second.iter().for_each(configure);
+        let connected = second.and_then(|second| register(second).ok());
         let connected = connected.map(|socket| Connected { socket, peer: Mutex::new(None) });
-        Ok(Self { open: register(socket)?, connected })
+        Ok(Self { unconnected: register(socket)?, connected })
     }
 
     /// Returns its own address.
@@ -61,7 +61,7 @@ impl MediaSocket {
     /// # Errors
     /// Those of the operating system.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.open.get_ref().local_addr()
+        self.unconnected.get_ref().local_addr()
     }
 
     /// Waits for a packet. Returns its length and source. The rest of a packet that is longer than the buffer is lost. May
@@ -72,8 +72,8 @@ impl MediaSocket {
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let connected = self.connected.as_ref().map(|connected| &connected.socket);
         std::future::poll_fn(|context| {
-            // A flood from elsewhere delays no packet of the peer.
-            for socket in connected.into_iter().chain([&self.open]) {
+            // The peer's socket is read first, so that a flood from other addresses does not delay its packets.
+            for socket in connected.into_iter().chain([&self.unconnected]) {
                 while let Poll::Ready(mut ready) = socket.poll_read_ready(context)? {
                     if let Ok(received) = ready.try_io(|socket| socket.get_ref().recv_from(buffer)) {
                         return Poll::Ready(received);
@@ -91,7 +91,7 @@ impl MediaSocket {
     /// Those of the operating system, and [`io::ErrorKind::WouldBlock`] if it takes no packet now.
     pub fn try_send_to(&self, packet: &[u8], to: SocketAddr) -> io::Result<usize> {
         let Some(Connected { socket, peer }) = &self.connected else {
-            return self.open.get_ref().send_to(packet, to);
+            return self.unconnected.get_ref().send_to(packet, to);
         };
         let mut peer = peer.lock();
         if *peer != Some(to) {
@@ -116,17 +116,16 @@ fn register(socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
     Ok(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?)
 }
 
-/// Binds another socket to the address of this one, which was bound without sharing its port: the port was free. Sharing is
-/// allowed only meanwhile, so that no other program of this user can join in, and the kernel does not spread packets over
-/// both.
-fn bind_beside(socket: &UdpSocket) -> io::Result<UdpSocket> {
+/// Binds a second socket to the address of this one. The port is shared only during the bind: afterwards no other program
+/// can bind it, and the kernel does not spread packets over both.
+fn bind_same_port(socket: &UdpSocket) -> io::Result<UdpSocket> {
     let address = socket.local_addr()?;
-    let beside = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
+    let second = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;
     let share = |is_shared| {
-        [SockRef::from(socket), SockRef::from(&beside)].iter().try_for_each(|socket| socket.set_reuse_port(is_shared))
+        [SockRef::from(socket), SockRef::from(&second)].iter().try_for_each(|socket| socket.set_reuse_port(is_shared))
     };
-    let bound = share(true).and_then(|()| beside.bind(&address.into()));
+    let bound = share(true).and_then(|()| second.bind(&address.into()));
     share(false)?;
     bound?;
-    Ok(beside.into())
+    Ok(second.into())
 }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 use serde_json::json;
 
-use super::super::quotes::Secrets;
+use super::super::redaction::HiddenSecrets;
 
 use super::*;
 
@@ -28,7 +28,7 @@ fn rules(others: Value) -> Result<Rules, ConfigError> {
 
 /// Reads a reply about the call with this reference.
 fn read_of(rules: &Rules, reply: &Value, reference: &str) -> Report {
-    rules.read(reply, &HttpRef { call_id: ID, reference: Some(reference) }, Secrets::default().of_request(None))
+    rules.read(reply, &HttpRef { call_id: ID, reference: Some(reference) }, HiddenSecrets::default().with_token(None))
 }
 
 /// What a reply says, in a word: `pending`, `answered`, `entry N KEYS END`, `approved`, `failed REASON` or `unusable`.
@@ -98,7 +98,7 @@ fn what_is_not_declared_is_never_an_answer() {
 
 /// The call was answered and has ended, so it counts for `limits.denials`.
 #[test]
-fn a_doubt_about_an_ended_call_is_a_denial() {
+fn an_unusable_entry_of_an_ended_call_is_a_denial() {
     let rules = rules(json!({})).unwrap();
     for others in [
         json!({ "digits": 71 }),

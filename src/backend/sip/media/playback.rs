@@ -8,13 +8,13 @@ use phonegate_media::sdp::Codec;
 use tokio::sync::mpsc;
 
 use super::playout::FRAME;
-use crate::prompts::{Composition, Recording, SAMPLE_RATE, g711_code};
+use crate::prompts::{Composition, Recording, SAMPLE_RATE, encode_g711};
 
 /// Maximum unhandled events of one recording. A prompt has fewer pieces.
 const MAX_EVENTS: usize = 64;
 
 /// The sample, after the start of the first piece, with which [`PlaybackProgress::FirstSecondSent`] is reported.
-const HEARD: usize = UNTIL_HEARD.as_secs() as usize * SAMPLE_RATE as usize;
+const FIRST_SECOND_SAMPLES: usize = UNTIL_HEARD.as_secs() as usize * SAMPLE_RATE as usize;
 
 /// Progress of a recording, and when it was made, on the clock of [`Media::now`](super::Media::now): the event may be read
 /// later.
@@ -40,13 +40,13 @@ pub(super) struct Playback {
     recording: Composition,
     /// The number of its pieces that have begun.
     begun: usize,
-    stretch: Option<Stretch>,
+    span: Option<PieceSpan>,
     events: mpsc::Sender<PlaybackEvent>,
 }
 
-/// A part of a piece. The packets within it are copied from it and report nothing, so that a tick reads little memory:
-/// ticks of many calls wait for the memory more than for anything else.
-struct Stretch {
+/// A span of a piece. Packets within it need no search and report nothing: with many calls, memory access dominates the
+/// cost of a tick.
+struct PieceSpan {
     piece: Recording,
     /// The start of the piece, in samples of the whole recording.
     start: usize,
@@ -58,7 +58,7 @@ impl Playback {
     /// Returns the playback, and the receiver of its progress.
     pub(super) fn new(recording: Composition) -> (Self, mpsc::Receiver<PlaybackEvent>) {
         let (events, receiver) = mpsc::channel(MAX_EVENTS);
-        (Self { recording, begun: 0, stretch: None, events }, receiver)
+        (Self { recording, begun: 0, span: None, events }, receiver)
     }
 
     /// Returns the number of packets, at least one.
@@ -69,14 +69,14 @@ impl Playback {
     /// Returns the payload of a packet, which is sent now. The first is 0.
     pub(super) fn packet(&mut self, now: Duration, codec: Codec, packet: usize) -> [u8; FRAME] {
         let samples = packet * FRAME..(packet + 1) * FRAME;
-        if let Some(codes) = self.stretch.as_ref().and_then(|stretch| stretch.codes(codec, &samples)) {
-            return codes;
+        if let Some(payload) = self.span.as_ref().and_then(|span| span.payload(codec, &samples)) {
+            return payload;
         }
-        let mut codes = [g711_code(codec, 0); FRAME];
-        self.recording.read_codes(codec, self.begun.saturating_sub(1), samples.start, &mut codes);
+        let mut payload = [encode_g711(codec, 0); FRAME];
+        self.recording.read_encoded(codec, self.begun.saturating_sub(1), samples.start, &mut payload);
         self.report(now, &samples);
-        self.stretch = self.stretch_after(samples.end);
-        codes
+        self.span = self.span_after(samples.end);
+        payload
     }
 
     /// Reports that the last packet was sent.
@@ -95,17 +95,17 @@ impl Playback {
         }
     }
 
-    /// Returns the stretch from this sample on, if there is one.
-    fn stretch_after(&self, from: usize) -> Option<Stretch> {
+    /// Returns the span from this sample on, if there is one.
+    fn span_after(&self, from: usize) -> Option<PieceSpan> {
         let piece = self.begun.checked_sub(1)?;
         let (start, recording) = (self.recording.start(piece)?, self.recording.recording(piece)?);
         let end = start + recording.len();
         let end = self.first_second().filter(|second| *second >= from).map_or(end, |second| end.min(second));
-        (from < end).then(|| Stretch { piece: recording.clone(), start, samples: from..end })
+        (from < end).then(|| PieceSpan { piece: recording.clone(), start, samples: from..end })
     }
 
     fn first_second(&self) -> Option<usize> {
-        self.recording.start(0).map(|first| first + HEARD)
+        self.recording.start(0).map(|first| first + FIRST_SECOND_SAMPLES)
     }
 
     fn send(&self, at: Duration, progress: PlaybackProgress) {
@@ -114,13 +114,13 @@ impl Playback {
     }
 }
 
-impl Stretch {
-    /// Returns the codes of a packet. `None` if it is not within the stretch.
-    fn codes(&self, codec: Codec, samples: &Range<usize>) -> Option<[u8; FRAME]> {
+impl PieceSpan {
+    /// Returns the payload of a packet. `None` if it is not within the span.
+    fn payload(&self, codec: Codec, samples: &Range<usize>) -> Option<[u8; FRAME]> {
         if samples.start < self.samples.start || self.samples.end < samples.end {
             return None;
         }
-        self.piece.codes(codec).get(samples.start.checked_sub(self.start)?..)?.first_chunk().copied()
+        self.piece.encoded(codec).get(samples.start.checked_sub(self.start)?..)?.first_chunk().copied()
     }
 }
 
@@ -136,18 +136,18 @@ mod tests {
     use crate::config::PromptsConfig;
     use crate::prompts::Prompts;
 
-    /// Plays a recording, each packet in its codec. Returns the codes, and the progress with the packet that made it.
+    /// Plays a recording, each packet in its codec. Returns the payloads, and the progress with the packet that made it.
     fn play(recording: &Composition, codec: impl Fn(usize) -> Codec) -> (Vec<u8>, Vec<(usize, PlaybackProgress)>) {
         let (mut playback, mut events) = Playback::new(recording.clone());
-        let (mut codes, mut progress) = (Vec::new(), Vec::new());
+        let (mut payloads, mut progress) = (Vec::new(), Vec::new());
         for packet in 0..playback.packets() {
-            codes.extend(playback.packet(Duration::from_millis(20) * packet as u32, codec(packet), packet));
+            payloads.extend(playback.packet(Duration::from_millis(20) * packet as u32, codec(packet), packet));
             while let Ok(event) = events.try_recv() {
                 assert_eq!(event.at, Duration::from_millis(20) * packet as u32);
                 progress.push((packet, event.progress));
             }
         }
-        (codes, progress)
+        (payloads, progress)
     }
 
     #[test]
@@ -166,15 +166,15 @@ mod tests {
                 |packet| if packet / 7 % 2 == 0 { Codec::Pcmu } else { Codec::Pcma },
             ];
             for codec in codecs {
-                let (codes, progress) = play(&recording, codec);
+                let (payloads, progress) = play(&recording, codec);
                 let mut samples = recording.to_vec();
-                samples.resize(codes.len(), 0);
-                let sent = samples.iter().enumerate().map(|(n, sample)| g711_code(codec(n / FRAME), *sample));
-                assert!(codes.into_iter().eq(sent));
+                samples.resize(payloads.len(), 0);
+                let sent = samples.iter().enumerate().map(|(n, sample)| encode_g711(codec(n / FRAME), *sample));
+                assert!(payloads.into_iter().eq(sent));
                 let starts = (0..).map_while(|piece| recording.start(piece));
                 let mut expected: Vec<_> =
                     starts.enumerate().map(|(piece, at)| (at / FRAME, PlaybackProgress::PieceBegan(piece))).collect();
-                let second = recording.start(0).map(|first| (first + HEARD) / FRAME);
+                let second = recording.start(0).map(|first| (first + FIRST_SECOND_SAMPLES) / FRAME);
                 let heard = second.filter(|packet| packet * FRAME < samples.len());
                 expected.extend(heard.map(|packet| (packet, PlaybackProgress::FirstSecondSent)));
                 expected.sort_by_key(|(packet, progress)| (*packet, *progress == PlaybackProgress::FirstSecondSent));

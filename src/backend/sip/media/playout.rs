@@ -9,7 +9,7 @@ use phonegate_media::sdp::Codec;
 use tokio::sync::{mpsc, oneshot};
 
 use super::playback::{Playback, PlaybackEvent};
-use crate::prompts::{Composition, SAMPLE_RATE, g711_code};
+use crate::prompts::{Composition, SAMPLE_RATE, encode_g711};
 
 /// Samples in a packet.
 pub(super) const FRAME: usize = PACKET_SAMPLES as usize;
@@ -109,7 +109,7 @@ impl Playout {
     /// Returns the payload of the next packet, which is sent now. If the peer does not accept telephone events, digits are
     /// sent as silence.
     pub(super) fn next(&mut self, now: Duration, codec: Codec, accepts_events: bool) -> Frame {
-        let silence = || Frame::Audio([g711_code(codec, 0); FRAME]);
+        let silence = || Frame::Audio([encode_g711(codec, 0); FRAME]);
         let Some(item) = &mut self.current else { return silence() };
         let frame = match &mut item.content {
             Content::Recording(playback) => Frame::Audio(playback.packet(now, codec, item.sent)),

@@ -1,7 +1,7 @@
 //! Ticks the audio of all calls: one task makes each call send a packet every 20 ms.
 //!
 //! The schedule is absolute, so that no call drifts. Each call has one of 4 slots of 5 ms, so that calls do not send all
-//! at once. With shorter slots the processor sleeps and wakes more often than the calls are worth.
+//! at once. Shorter slots wake the processor more often without benefit.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};

@@ -1,4 +1,4 @@
-//! Quotes texts of the service in messages.
+//! Hides secrets in the texts of the service that messages quote.
 
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
@@ -8,9 +8,9 @@ use crate::redact::sanitize_untrusted;
 
 /// The secrets of the settings, in each form that a request may have them in.
 #[derive(Default)]
-pub(super) struct Secrets(Vec<SecretString>);
+pub(super) struct HiddenSecrets(Vec<SecretString>);
 
-impl Secrets {
+impl HiddenSecrets {
     pub(super) fn new(secrets: impl IntoIterator<Item = SecretString>) -> Self {
         let mut forms = Vec::new();
         for secret in secrets {
@@ -26,20 +26,20 @@ impl Secrets {
         Self(forms)
     }
 
-    /// Returns how to quote the reply to a request. `token`: the one that the request had, if any.
-    pub(super) fn of_request<'a>(&'a self, token: Option<&'a SecretString>) -> Quotes<'a> {
-        Quotes { secrets: &self.0, token }
+    /// Returns the redactor for the reply to a request. `token`: the one that the request had, if any.
+    pub(super) fn with_token<'a>(&'a self, token: Option<&'a SecretString>) -> Redactor<'a> {
+        Redactor { secrets: &self.0, token }
     }
 }
 
 /// Quotes the texts of one reply. A service may quote secrets from the request.
 #[derive(Clone, Copy)]
-pub(super) struct Quotes<'a> {
+pub(super) struct Redactor<'a> {
     secrets: &'a [SecretString],
     token: Option<&'a SecretString>,
 }
 
-impl Quotes<'_> {
+impl Redactor<'_> {
     /// Quotes a text without secrets, and without its digits, which could be those of a code or a number.
     pub(super) fn quote(self, text: &str) -> String {
         let secrets = self.token.into_iter().chain(self.secrets);
@@ -56,10 +56,10 @@ mod tests {
 
     #[test]
     fn a_secret_is_hidden_in_each_of_its_forms() {
-        let secrets = Secrets::new(["pass", "pass/word", ""].map(SecretString::from));
+        let secrets = HiddenSecrets::new(["pass", "pass/word", ""].map(SecretString::from));
         let token = SecretString::from("token-of-pass".to_owned());
-        let quotes = secrets.of_request(Some(&token));
-        assert_eq!(quotes.quote("a pass/word, pass%2Fword, pass and token-of-pass 471"), "\"a …, …, … and … ***\"");
-        assert_eq!(secrets.of_request(None).quote("token-of-pass"), "\"token-of-…\"");
+        let redactor = secrets.with_token(Some(&token));
+        assert_eq!(redactor.quote("a pass/word, pass%2Fword, pass and token-of-pass 471"), "\"a …, …, … and … ***\"");
+        assert_eq!(secrets.with_token(None).quote("token-of-pass"), "\"token-of-…\"");
     }
 }

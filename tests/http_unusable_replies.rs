@@ -1,4 +1,4 @@
-//! The backend `http`: what a service says in no table, or in the wrong place, and how messages quote it.
+//! The backend `http`: undeclared or misplaced values in a service's replies, and how messages quote them.
 
 mod support;
 
@@ -29,7 +29,7 @@ fn judged_by_service(provider: &Provider) -> Value {
 }
 
 #[test]
-fn a_refusal_that_says_that_a_phone_rang_may_ring() {
+fn a_refused_start_may_ring_if_its_reason_says_so() {
     use FailureReason::*;
     for (name, reason, may_ring) in [
         ("NoKeyPressed", NoKeyPressed, MayRing::Yes),
@@ -70,9 +70,9 @@ fn a_busy_line_that_a_start_reports_is_not_called_again() {
     assert_eq!((first.seen(About::Start).len(), second.placed()), (1, 0));
 }
 
-/// The service says that the call was answered and has ended, and leaves a doubt about the entry.
+/// The service says that the call was answered and has ended, and reports no usable entry.
 #[test]
-fn a_doubt_about_an_entry_is_a_denial() {
+fn an_unusable_entry_is_a_denial() {
     let cases: [(EditBody, &str, FailureReason); 8] = [
         (|body| body.replace("\"digits\":\"\"", "\"digits\":0"), "/digits", FailureReason::WrongKey),
         (|body| body.replace("\"digits\"", "\"keys\""), "/digits", FailureReason::NoKeyPressed),
@@ -101,9 +101,9 @@ fn a_doubt_about_an_entry_is_a_denial() {
     for (n, (edit, named, reason)) in cases.into_iter().enumerate() {
         let provider = Provider::start(Auth::Bearer);
         provider.fail(About::Poll, Fault::Edit(edit));
-        let line = TestBackend::new(&provider.settings());
-        let reference = line.place(1, 1, NUMBER).unwrap();
-        let failure = line.fails(&reference);
+        let backend = TestBackend::new(&provider.settings());
+        let reference = backend.place(1, 1, NUMBER).unwrap();
+        let failure = backend.fails(&reference);
         assert_eq!((failure.reason(), provider.ended()), (reason, 0), "{n}: {failure}");
         assert!(failure.text().contains(named), "{n}: {failure}");
     }
@@ -133,10 +133,10 @@ fn a_verdict_that_is_no_approval_is_a_denial() {
     ];
     for (n, (edit, named, reason)) in cases.into_iter().enumerate() {
         let provider = Provider::start(Auth::Bearer);
-        let line = TestBackend::new(&judged_by_service(&provider));
+        let backend = TestBackend::new(&judged_by_service(&provider));
         provider.fail(About::Poll, Fault::Edit(edit));
-        let reference = line.place(1, 1, NUMBER).unwrap();
-        let failure = line.fails(&reference);
+        let reference = backend.place(1, 1, NUMBER).unwrap();
+        let failure = backend.fails(&reference);
         assert_eq!((failure.reason(), provider.ended()), (reason, 0), "{n}: {failure}");
         assert!(failure.text().contains(named), "{n}: {failure}");
     }
@@ -182,25 +182,25 @@ fn no_text_of_a_service_shows_a_secret() {
         hidden.extend((auth == Auth::Basic).then_some(basic.as_str()));
         let mut texts = Vec::new();
 
-        let line = TestBackend::new(&provider.settings());
+        let backend = TestBackend::new(&provider.settings());
         let edits: [EditBody; 2] = [
             |body| body.replace("\"pressed\"", &json!(with_secrets("odd")).to_string()),
             |body| body.replace("\"pound\"", &json!(with_secrets("odd")).to_string()),
         ];
         for edit in edits {
-            let reference = line.place(1, 1, NUMBER).unwrap();
+            let reference = backend.place(1, 1, NUMBER).unwrap();
             provider.fail(About::Poll, Fault::Edit(edit));
-            texts.push(line.fails(&reference));
+            texts.push(backend.fails(&reference));
         }
         provider.fail(About::Start, reply(400, &json!({ "error": with_secrets("odd") }).to_string()));
-        texts.push(line.refused(NUMBER).failure);
+        texts.push(backend.refused(NUMBER).failure);
 
-        let line = TestBackend::new(&judged_by_service(&provider));
-        let reference = line.place(1, 1, NUMBER).unwrap();
+        let backend = TestBackend::new(&judged_by_service(&provider));
+        let reference = backend.place(1, 1, NUMBER).unwrap();
         let verdict: EditBody =
             |body| body.replace("\"done\"", &format!("\"done\",\"verdict\":{}", json!(with_secrets("odd"))));
         provider.fail(About::Poll, Fault::Edit(verdict));
-        texts.push(line.fails(&reference));
+        texts.push(backend.fails(&reference));
 
         assert_eq!(texts.len(), 4);
         for failure in texts {
