@@ -197,11 +197,11 @@ fn a_call_to_a_telephone_too_many_is_refused_with_a_reason() {
     let numbers: Vec<_> = numbers.iter().map(String::as_str).collect();
     let mut simulator = Simulator::start(&numbers);
     let result = Caller::start(&simulator.config(), NUMBER).result();
-    let limit = "The simulator has 100 telephones, which is its maximum";
+    let limit = "The simulator already has 100 telephones, the maximum";
     assert!(result.contains(&format!("503 {limit}")), "{result}");
     let page = simulator.page();
     assert_eq!(page["problems"][0]["number"], "+14255551212");
-    let what_to_do = format!("{limit}: end it and start it again, and it has none.");
+    let what_to_do = format!("{limit}: restart it to remove them.");
     assert_eq!(page["problems"][0]["text"], what_to_do);
     assert_eq!(simulator.logs(), format!("warning: {what_to_do}\n"));
 }

@@ -155,7 +155,7 @@ fn a_busy_telephone_is_not_rung() {
 fn a_call_to_a_telephone_too_many_is_refused() {
     let rig = Rig::new(Ending::Approve);
     (0..MAX_TELEPHONES).for_each(|n| assert!(rig.exchange.add(&format!("+1425555{n:04}"))));
-    let limit = format!("The simulator has {MAX_TELEPHONES} telephones, which is its maximum");
+    let limit = format!("The simulator already has {MAX_TELEPHONES} telephones, the maximum");
     let gate = rig.gate(&code());
     for n in [1, 2] {
         gate.initiate(id(n), "+14255559999");
@@ -176,7 +176,7 @@ fn a_flow_for_another_method_is_reported_at_the_call() {
     assert_eq!(gate.ends(id(1)).0, CallStatus::Failed);
     let [(number, text)] = &rig.problems()[..] else { panic!("{:?}", rig.problems()) };
     assert_eq!(number, NUMBER);
-    assert!(text.contains("another approval.method") && text.contains("phonegate twilio install-flow"), "{text}");
+    assert!(text.contains("another `approval.method`.") && text.contains("`phonegate twilio install-flow`"), "{text}");
     let call = rig.calls().remove(0);
     assert!(
         call.steps.iter().any(|step| step.kind == StepKind::Event && step.text == *text),

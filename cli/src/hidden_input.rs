@@ -3,7 +3,7 @@
 use std::io;
 
 use console::{Key, Term};
-use phonegate::platform::HiddenInput;
+use phonegate::platform::NoEcho;
 use zeroize::Zeroizing;
 
 use crate::output;
@@ -15,14 +15,14 @@ const MAX_BYTES: usize = 8192;
 /// terminal is as it was before in either case.
 ///
 /// # Errors
-/// If standard input and error are no terminal, or the input ends.
+/// If standard error is not a terminal, the process has no terminal to read from, or the input ends.
 pub(crate) fn read(prompt: &str) -> io::Result<Option<Zeroizing<String>>> {
     let terminal = Term::stderr();
     if !terminal.is_term() {
-        return Err(io::Error::other("standard error is no terminal"));
+        return Err(io::Error::other("standard error is not a terminal"));
     }
     let typed = {
-        let _hidden = HiddenInput::begin()?;
+        let _hidden = NoEcho::begin()?;
         terminal.write_str(prompt)?;
         read_keys(&terminal)
     };

@@ -212,7 +212,7 @@ fn keys_that_are_not_authenticated_are_a_warning() {
 }
 
 #[test]
-fn a_provider_on_this_machine_needs_a_key_that_says_so() {
+fn a_provider_on_loopback_needs_local_peer() {
     let trunk = |uri: &str| json!({ "type": "sip", "trunk": format!("sip:{uri};transport=tcp") });
     let mut cloud = twilio(&format!("http://{}", unused_address()));
     cloud.as_object_mut().unwrap().remove("local_peer");

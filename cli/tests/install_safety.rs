@@ -118,7 +118,7 @@ fn a_test_backend_needs_allow_test_backends() {
 }
 
 #[test]
-fn a_trunk_on_this_machine_needs_local_peer_or_allow_test_backends() {
+fn install_refuses_a_loopback_trunk_without_local_peer() {
     let mut config = unreachable();
     config["backends"]["trunk"].as_object_mut().unwrap().remove("local_peer");
     let install = |config: &Value, options: &[&str]| {

@@ -77,7 +77,7 @@ fn escape_and_ctrl_c_set_no_pin_and_restore_the_terminal() {
         assert!(terminal.is_restored_at_end(), "the terminal is as it was");
         let (code, shown) = terminal.ends();
         assert_eq!(code, Some(130), "{shown}");
-        assert!(shown.contains("Ended; no PIN was set."), "{shown}");
+        assert!(shown.contains("Cancelled: no PIN was set."), "{shown}");
         assert_eq!(pins(&place), 0);
     }
 }

@@ -269,7 +269,7 @@ fn a_trunk_that_does_not_answer_is_reported_and_not_called() {
 }
 
 #[test]
-fn a_secret_file_is_named_by_its_whole_path_and_not_copied() {
+fn a_secret_file_is_named_by_its_absolute_path_and_not_copied() {
     let place = Place::empty();
     let secret = place.path().join("sip.txt");
     fs::write(&secret, SECRET).unwrap();

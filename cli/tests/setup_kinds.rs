@@ -106,7 +106,7 @@ fn a_wrong_answer_about_a_program_is_refused_at_its_question() {
         (vec![], "--program is missing"),
         (vec!["--program", "call"], "--program: there is no file /"),
         (vec!["--program", "/bin"], "--program: there is no file /bin"),
-        (vec!["--program", "call.ps1"], "--program: is a script of PowerShell"),
+        (vec!["--program", "call.ps1"], "--program: is a PowerShell script"),
         (vec!["--program", "call.cmd"], "--program: is a batch file"),
         ([sh, &["--script", "none.sh"]].concat(), "--script: there is no file /"),
         ([sh, &["--environment", "A B"]].concat(), "--environment: write names"),
@@ -215,7 +215,7 @@ fn an_address_of_this_machine_needs_local_peer() {
         let place = Place::empty();
         let url = format!("http{}://{address}", if address.starts_with("127") { "" } else { "s" });
         setup(&place, &[&options[..], &["--base-url", &url, "--local-peer"]].concat());
-        assert_eq!(written(&place)["backends"]["infobip"]["local_peer"], true, "its name may lead to this machine");
+        assert_eq!(written(&place)["backends"]["infobip"]["local_peer"], true, "its name may resolve to this machine");
     }
 }
 

@@ -52,7 +52,7 @@ fn a_dialogue_asks_again_and_writes_what_was_answered() {
     terminal.shows("the two entries differ");
     answer(&mut terminal, "Password of the trunk (not shown)", SECRET);
     answer(&mut terminal, "Password of the trunk, once more", SECRET);
-    terminal.shows("any user of it could listen there");
+    terminal.shows("any of its users could listen there");
     answer(&mut terminal, "Allow that?", "y");
     answer(&mut terminal, "Country of your users", "DE");
     answer(&mut terminal, "Countries that may be called", "de, at");
@@ -150,7 +150,7 @@ fn escape_and_ctrl_c_at_the_password_end_the_questions() {
         assert!(terminal.is_restored_at_end(), "the terminal is as it was");
         let (code, shown) = terminal.ends();
         assert_eq!(code, Some(130), "{shown}");
-        assert!(shown.contains("Ended; nothing was changed.") && !shown.contains("hunter2"), "{shown}");
+        assert!(shown.contains("Cancelled: nothing was changed.") && !shown.contains("hunter2"), "{shown}");
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "{shown}");
     }
 }
@@ -182,7 +182,10 @@ fn a_file_that_appears_during_the_questions_is_kept() {
     terminal.types("y\r");
     let (code, shown) = terminal.ends();
     assert_eq!(code, Some(1), "{shown}");
-    assert!(shown.contains("another program has just written") && shown.contains("--force replaces it"), "{shown}");
+    assert!(
+        shown.contains("another program has just written") && shown.contains("--force replaces it and keeps a copy"),
+        "{shown}"
+    );
     assert_eq!(fs::read_to_string(place.config()).unwrap(), "of another program");
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "nothing else is left");
 }
@@ -197,7 +200,7 @@ fn a_program_is_asked_for_with_its_script_and_arguments() {
     let rest = ["--default-country", "US", "--allowed-countries", "US", "--language", "en-US", "--no-call"];
     let mut terminal = setup(&place, &[&["--has", "exec"], &rest[..]].concat());
     answer(&mut terminal, "Program that places a call", "PlaceCall.ps1");
-    terminal.shows("name powershell.exe here");
+    terminal.shows("give powershell.exe here");
     answer(&mut terminal, "Program that places a call", "no-such-program");
     terminal.shows("there is no file");
     answer(&mut terminal, "Program that places a call", "pwsh");
@@ -237,7 +240,7 @@ fn a_service_on_this_machine_is_asked_about() {
         answer(&mut terminal, "Number that users see", "+1 425");
         terminal.shows("must be 3 to 14 digits");
         answer(&mut terminal, "Number that users see", "+14255550100");
-        terminal.shows("any user of it could listen there");
+        terminal.shows("any of its users could listen there");
         answer(&mut terminal, "Allow that?", allow);
         if allow == "y" {
             answer(&mut terminal, "Write ", "");

@@ -154,7 +154,7 @@ fn telephones_are_added_and_set_at_the_page() {
     let simulator = Simulator::start();
     let mut tab = Tab::open(&simulator.url, &json!({}));
     tab.run("await page.getByLabel('Another telephone').fill('alice'); await page.keyboard.press('Enter')");
-    tab.sees("This is no telephone number");
+    tab.sees("This is not a telephone number");
     tab.run("await page.getByLabel('Another telephone').fill('+1 425 555 1212'); await page.keyboard.press('Enter')");
     tab.wait_for("document.querySelector('.number')?.textContent === '+1 425 555 1212'");
     tab.wait_for("document.getElementById('problem').hidden");
@@ -214,7 +214,7 @@ fn the_page_connects_again_and_says_so() {
     tab.wait_for("document.querySelector('.state').textContent === 'No connection'");
 }
 
-/// Whether nothing can be done at the page.
+/// Whether nothing can be done on the page.
 const IS_OFF: &str = "document.querySelector('.state').textContent === 'No connection' && \
     [...document.querySelectorAll('.device button, .device input, .device select, #add button')].every((one) => one.disabled)";
 

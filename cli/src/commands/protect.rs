@@ -43,7 +43,7 @@ pub(crate) fn run() -> Result<Exit, CommandError> {
     }
     let secret = if std::io::stdin().is_terminal() { ask()? } else { Some(read()?) };
     let Some(secret) = secret else {
-        output::note("Ended; nothing was encrypted.");
+        output::note("Cancelled: nothing was encrypted.");
         return Ok(Exit::Interrupted);
     };
     let secret = secret.trim_end_matches(['\r', '\n']);

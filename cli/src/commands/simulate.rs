@@ -29,7 +29,7 @@ use crate::Globals;
 use crate::error::{CommandError, Exit};
 use crate::output;
 
-/// Maximum time until pages have received the end, and for the end of what the simulator still does.
+/// Maximum time to notify open pages of the end, and then again for running tasks to finish.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
 const HELP: &str = "\
@@ -39,10 +39,10 @@ called; --number adds one before that. No configuration is read, and nothing is 
 With the printed backends, PhoneGate calls the telephones over SIP (UDP or TCP) or by Twilio Studio's endpoints. Over SIP,
 they understand PhoneGate's own recordings, in each language; custom ones are heard, but not understood. Studio has the
 flow of PhoneGate's defaults; `phonegate twilio install-flow` installs another one. Calls that the simulator refuses, or
-that cannot succeed with the installed flow, are shown at the page, and reported here without their numbers.
+that cannot succeed with the installed flow, are shown on the page, and reported here without their numbers.
 
 Examples:
-  phonegate simulate                                        telephones that you pick up at the page
+  phonegate simulate                                        telephones that you pick up on the page
   phonegate simulate --number \"+1 4255551212\"               with a telephone that waits for its first call
   phonegate simulate --approve-after 20                     calls not picked up within 20 s approve by themselves
   phonegate simulate --ending wrong_code --no-browser       for an unattended test
@@ -90,7 +90,7 @@ pub(crate) struct Arguments {
 }
 
 fn telephone(text: &str) -> Result<String, &'static str> {
-    number::parse(text).ok_or(number::WANTED)
+    number::parse(text).ok_or(number::FORMAT_HINT)
 }
 
 fn endings() -> impl TypedValueParser<Value = Ending> {
@@ -165,7 +165,7 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     Ok(Exit::Done)
 }
 
-/// Prints why calls are refused, or cannot succeed. A problem that repeats is printed once.
+/// Prints why calls are refused, or cannot succeed. A problem equal to the last one is not printed again.
 async fn log_problems(exchange: Exchange) {
     let (_, mut updates) = exchange.subscribe();
     let mut last = String::new();

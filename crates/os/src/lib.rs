@@ -21,7 +21,7 @@ mod permissions;
 mod unix;
 #[cfg(unix)]
 pub use unix::{
-    Account, HiddenInput, MediaSocket, ProcessTree, SavedAccess, create_private_file, create_private_folder,
+    Account, MediaSocket, NoEcho, ProcessTree, SavedAccess, create_private_file, create_private_folder,
     ensure_private_dir, exposure, is_stdout_closed, make_world_readable, module_path, pin_module, private_file,
     protect_folder, since_boot, state_folder, sync_folder, untrusted_writer, user_name,
 };
@@ -39,7 +39,7 @@ pub use windows::event_log::EventLog;
 pub use windows::proxy::machine_proxy;
 #[cfg(windows)]
 pub use windows::{
-    Account, HiddenInput, MediaSocket, ProcessTree, SavedAccess, create_private_file, create_private_folder, dpapi,
+    Account, MediaSocket, NoEcho, ProcessTree, SavedAccess, create_private_file, create_private_folder, dpapi,
     ensure_private_dir, exposure, is_stdout_closed, make_world_readable, module_path, pin_module, private_file,
     protect_folder, restrict_library_search, since_boot, state_folder, sync_folder, untrusted_writer, user_name,
     windows_folder,

@@ -1,7 +1,7 @@
 //! Linux and its relatives.
 
-mod hidden_input;
 mod media_socket;
+mod no_echo;
 mod process_tree;
 
 use std::ffi::{CStr, OsStr, OsString};
@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Exposure, Grant};
-pub use hidden_input::HiddenInput;
 pub use media_socket::MediaSocket;
+pub use no_echo::NoEcho;
 pub use process_tree::ProcessTree;
 
 /// Size of the buffer for a user's entry, in bytes. Entries are shorter.

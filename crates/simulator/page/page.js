@@ -3,8 +3,8 @@
 'use strict';
 
 const TOKEN = new URLSearchParams(location.search).get('token') ?? '';
-const MOST_CALLS = 50; // as many as the server keeps
-const MOST_PROBLEMS = 20; // as many as the server keeps
+const MAX_CALLS = 50; // as many as the server keeps
+const MAX_PROBLEMS = 20; // as many as the server keeps
 const OPEN_AGAIN = 'To go on, start it again, and open the address that it prints then: this page is only for the simulator '
   + 'that has ended.';
 const ENDED = `The simulator has ended. ${OPEN_AGAIN}`;
@@ -157,8 +157,8 @@ class Telephone {
     }
   }
 
-  /** Shows that nothing is known of it, until it is shown again. */
-  lose() {
+  /** Shows 'No connection' and disables the controls until the next snapshot. */
+  showDisconnected() {
     this.state = 'lost';
     this.root.dataset.state = 'lost';
     this.part('state').textContent = 'No connection';
@@ -219,8 +219,8 @@ class Call {
     this.root.classList.toggle('ended', result !== null);
   }
 
-  /** Shows that nothing is known of its end. */
-  lose() {
+  /** Shows 'no connection' as the result of a call that has not ended. */
+  showDisconnected() {
     if (!this.root.classList.contains('ended')) this.result.textContent = 'no connection';
   }
 
@@ -263,7 +263,7 @@ function showTelephone(view) {
 function showCall(view) {
   calls.set(view.id, new Call(view));
   telephones.get(view.number)?.showCaller();
-  if (calls.size > MOST_CALLS) {
+  if (calls.size > MAX_CALLS) {
     const [oldest] = calls.keys();
     calls.get(oldest).root.remove();
     calls.delete(oldest);
@@ -278,7 +278,7 @@ function showCallProblem({ at, number, text }) {
   item.append(time, element('span', '', `${readable(number) || 'no number'}: ${text}`));
   const list = byId('problems').querySelector('ol');
   list.append(item);
-  if (list.children.length > MOST_PROBLEMS) list.firstElementChild.remove();
+  if (list.children.length > MAX_PROBLEMS) list.firstElementChild.remove();
   byId('problems').hidden = false;
 }
 
@@ -302,7 +302,7 @@ const UPDATES = {
   speech: ({ call, language, text }) => telephoneOf(call)?.speak(language, text),
   simulator_ended() {
     updates.close();
-    lose(ENDED);
+    showDisconnected(ENDED);
   },
 };
 
@@ -317,10 +317,10 @@ function isLost() {
 }
 
 /** Shows that there is no connection, and why: nothing can be done at the telephones. */
-function lose(text) {
+function showDisconnected(text) {
   document.body.classList.add('lost');
-  telephones.forEach((telephone) => telephone.lose());
-  calls.forEach((call) => call.lose());
+  telephones.forEach((telephone) => telephone.showDisconnected());
+  calls.forEach((call) => call.showDisconnected());
   byId('add').querySelector('button').disabled = true;
   sound.ring(false);
   showProblem(text);
@@ -338,7 +338,7 @@ function connect() {
     UPDATES[update.type](update);
   };
   updates.onerror = () => {
-    lose(LOST);
+    showDisconnected(LOST);
     // The browser connects again by itself, but not after a response that refuses.
     if (updates.readyState === EventSource.CLOSED) connectAgain();
   };
@@ -349,10 +349,10 @@ async function connectAgain() {
   try {
     const response = await fetch(`/page.js?token=${encodeURIComponent(TOKEN)}`);
     if (response.status === 403) {
-      lose(REPLACED);
+      showDisconnected(REPLACED);
       return;
     }
-    if (!response.ok) lose(await response.text());
+    if (!response.ok) showDisconnected(await response.text());
   } catch {
     // It still cannot be reached.
   }

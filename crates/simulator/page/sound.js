@@ -3,8 +3,8 @@
 
 const RATE = 8000; // samples a second of PCMU
 const BEGIN_AFTER = 0.15; // seconds of a call's audio that are waited for, so that a late piece leaves no gap
-const MOST_AHEAD = 2; // seconds of audio that may wait to be played; more is left out
-const MOST_SENTENCES = 16; // that may wait to be spoken; more are left out
+const MAX_AHEAD = 2; // seconds of audio that may wait to be played; more is left out
+const MAX_SENTENCES = 16; // that may wait to be spoken; more are left out
 const AFTER_CANCEL = 50; // milliseconds after which a browser that stopped speaking speaks again
 
 /** The samples of the 256 bytes of PCMU (ITU-T G.711). */
@@ -90,7 +90,7 @@ const sound = {
    * web service is not used.
    */
   speak(loudspeaker, language, text) {
-    if (!this.isOn || !window.speechSynthesis || this.sentences.length >= MOST_SENTENCES) return;
+    if (!this.isOn || !window.speechSynthesis || this.sentences.length >= MAX_SENTENCES) return;
     const wanted = language.toLowerCase();
     const voices = speechSynthesis.getVoices().filter((voice) => voice.localService);
     const tag = (voice) => voice.lang.toLowerCase().replace('_', '-');
@@ -121,7 +121,7 @@ const sound = {
   },
 
   /** Stops the sentences of one loudspeaker. Those of others are spoken. */
-  hush(loudspeaker) {
+  stopSpeech(loudspeaker) {
     this.sentences = this.sentences.filter((sentence) => sentence.loudspeaker !== loudspeaker);
     if (this.spoken?.loudspeaker !== loudspeaker) return;
     this.spoken = null;
@@ -150,7 +150,7 @@ class Loudspeaker {
     }
     const now = sound.context.currentTime;
     if (this.#next < now) this.#next = now + BEGIN_AFTER;
-    if (this.#next > now + MOST_AHEAD) return;
+    if (this.#next > now + MAX_AHEAD) return;
     const piece = sound.context.createBufferSource();
     piece.buffer = buffer;
     piece.connect(this.#analyser);
@@ -167,7 +167,7 @@ class Loudspeaker {
 
   /** Stops at once: the call has ended. */
   stop() {
-    sound.hush(this);
+    sound.stopSpeech(this);
     for (const piece of this.#pieces) piece.stop();
     this.#pieces.clear();
     this.#next = 0;

@@ -26,8 +26,8 @@ pub(crate) use operator::Operator;
 pub const MAX_TELEPHONES: usize = 100;
 
 /// Why a call to a further number is refused, and what to do.
-pub(crate) const NO_MORE_TELEPHONES: &str = "The simulator has 100 telephones, which is its maximum: end it and start it \
-    again, and it has none.";
+pub(crate) const NO_MORE_TELEPHONES: &str = "The simulator already has 100 telephones, the maximum: restart it to \
+    remove them.";
 
 /// Maximum number of calls that are kept for the page.
 pub const MAX_CALLS: usize = 50;
@@ -51,7 +51,7 @@ const MAX_UPDATES: usize = 1_024;
 pub struct Behaviour {
     /// How the calls of each new telephone end.
     pub ending: Ending,
-    /// The time after which a call that was not picked up at the page ends by [`Ending::Approve`].
+    /// The time after which a call that was not picked up on the page ends by [`Ending::Approve`].
     pub approve_after: Option<Duration>,
     /// What is pressed.
     pub keys: Keys,
@@ -80,7 +80,7 @@ struct Line {
 
 /// Why no telephone rings.
 #[derive(Debug)]
-pub enum NotRung {
+pub enum RingError {
     /// The telephone is busy: the line rejects the call, and shows its messages with these.
     Busy(CallSteps),
     /// There are [`MAX_TELEPHONES`], none of which has the number. The exchange has reported this problem.
@@ -136,13 +136,13 @@ impl Exchange {
     ///
     /// # Errors
     /// No telephone rings.
-    pub fn ring(&self, line: &'static str, number: &str, caller: &str) -> Result<IncomingCall, NotRung> {
+    pub fn ring(&self, line: &'static str, number: &str, caller: &str) -> Result<IncomingCall, RingError> {
         let mut state = self.state.lock();
         let id = state.last_call.saturating_add(1);
         let Some(called) = state.line(number, self.behaviour.ending) else {
             drop(state);
             self.report_problem(number, NO_MORE_TELEPHONES);
-            return Err(NotRung::TooManyTelephones);
+            return Err(RingError::TooManyTelephones);
         };
         let (sender, actions) = mpsc::channel(MAX_ACTIONS);
         let is_free = !called.telephone.is_busy && called.telephone.state == TelephoneState::Idle;
@@ -164,7 +164,7 @@ impl Exchange {
         drop(state);
         if !is_free {
             self.end_call(id, "The telephone is busy.");
-            return Err(NotRung::Busy(CallSteps::new(self.clone(), id)));
+            return Err(RingError::Busy(CallSteps::new(self.clone(), id)));
         }
         self.step(id, StepKind::Event, "The telephone rings.");
         let (heard, hears) = watch::channel(None);
@@ -277,7 +277,8 @@ pub(crate) fn is_key(key: char) -> bool {
     key.is_ascii_digit() || key == '*' || key == '#'
 }
 
-fn now() -> String {
+/// Returns the current time in RFC 3339.
+pub(crate) fn now() -> String {
     OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
 }
 

@@ -1,7 +1,7 @@
 //! How a telephone number is written.
 
-/// What a number must be, and an example.
-pub const WANTED: &str = "write it with + and the country code, such as +1 425 555 1212";
+/// How to write a number, with an example.
+pub const FORMAT_HINT: &str = "write it with + and the country code, such as +1 425 555 1212";
 
 /// Returns whether a text is a number in E.164: `+` and 7 to 15 digits, of which the first is not 0.
 pub fn is_e164(number: &str) -> bool {

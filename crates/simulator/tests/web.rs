@@ -288,7 +288,7 @@ async fn a_telephone_is_added_by_its_number() {
         let reply = rig.post("/telephones", &json!({ "number": format!("+1425555{n:04}") }).to_string()).await;
         match n < MAX_TELEPHONES {
             true => assert_eq!(reply.status, 200, "{n}: {}", reply.body),
-            false => assert_refused(&reply, 409, &format!("has {MAX_TELEPHONES} telephones, which is its maximum")),
+            false => assert_refused(&reply, 409, &format!("already has {MAX_TELEPHONES} telephones, the maximum")),
         }
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn set(
             .hint("write the number as +14255551212; the PIN is asked for, and is never an argument")
     })?;
     let Some(pin) = input::pin(arguments, &number, setter.rules)? else {
-        output::note("Ended; no PIN was set.");
+        output::note("Cancelled: no PIN was set.");
         return Ok(Exit::Interrupted);
     };
     let replaced = of_number(&pins, &number);

@@ -1,4 +1,4 @@
-//! The answers, as a configuration, and how it is written.
+//! The answers, and how their configuration is written.
 
 use std::path::{Path, PathBuf};
 
@@ -10,14 +10,14 @@ use super::asker::{Asker, Stop};
 use super::number_key::{self, Privacy};
 use super::secret::{self, SecretAnswer};
 use super::telephony::{self, Backend};
-use super::{Arguments, file, numbers, trial};
+use super::{Arguments, file, numbers, settings, validate};
 use crate::error::CommandError;
 use crate::output::{self, Spinner};
 
-/// The key in a configuration that is only read, before one is drawn.
+/// Placeholder for the number key while the answers are checked, before a key is generated.
 const NO_KEY: &str = "placeholder-of-the-number-key-0000";
 
-/// The answers, as a configuration.
+/// The answers. Until [`Answers::write`], nothing is changed.
 pub(super) struct Answers {
     backend: Backend,
     numbers: Value,
@@ -34,7 +34,7 @@ impl Answers {
         let backend = telephony::ask(arguments, asker, path.parent().unwrap_or(Path::new("")))?;
         let numbers = numbers::ask_numbers(arguments, asker)?;
         let language = numbers::ask_language(arguments, asker, &numbers)?;
-        let settings = backend.settings_with(trial::SECRET);
+        let settings = backend.settings_with(validate::SECRET);
         let config = parse(&document(&backend, settings, &numbers, &language, privacy.with_key(json!(NO_KEY))))?;
         if let Some(number) = &arguments.call {
             numbers::admit(&config, number).map_err(|problem| CommandError::usage(format!("--call: {problem}")))?;
@@ -57,16 +57,16 @@ impl Answers {
         // Before the flow: if one failed afterwards, the flow would be installed and its SID lost.
         if let Some((pointer, SecretAnswer::Typed(text))) = &self.backend.secret {
             let place = written.keep(text, base, &format!("{}-secret", self.backend.name), "secret")?;
-            trial::set(&mut settings, pointer, place);
+            settings::set(&mut settings, pointer, place);
         }
         let number_key = match self.privacy.needs_key() {
-            true => written.keep(&number_key::draw()?, base, "number-key", "number key")?,
+            true => written.keep(&number_key::generate()?, base, "number-key", "number key")?,
             false => Value::Null,
         };
         let mut flow_sid = None;
         if self.backend.installs_flow {
             let sid = self.install_flow(base, json)?;
-            trial::set(&mut settings, "/flow_sid", json!(sid));
+            settings::set(&mut settings, "/flow_sid", json!(sid));
             flow_sid = Some(sid);
         }
         let document = self.document(settings, self.privacy.with_key(number_key));
@@ -94,7 +94,9 @@ impl Answers {
         if self.privacy.needs_key() {
             output::print("Keep a copy of the number key apart from the store: docs/store.md, \"Number keys\".");
         }
-        backup.iter().for_each(|file| output::print(&format!("Kept the former configuration as {}.", file.display())));
+        backup
+            .iter()
+            .for_each(|file| output::print(&format!("Saved the previous configuration as {}.", file.display())));
         output::print(&format!("Wrote {}.\n", path.display()));
         Ok(())
     }
@@ -160,7 +162,7 @@ fn document(backend: &Backend, settings: Value, numbers: &Value, language: &str,
     })
 }
 
-/// Has the library read a configuration.
+/// Parses a configuration as the library does.
 fn parse(document: &Value) -> Result<Config, CommandError> {
     config::parse(&document.to_string(), &phonegate::TYPES)
         .map_err(|error| CommandError::usage(format!("these answers give an invalid configuration: {error}")))

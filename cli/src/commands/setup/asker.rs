@@ -11,7 +11,7 @@ use crate::hidden_input;
 
 /// Why the questions have ended.
 pub(super) enum Stop {
-    /// The user pressed Esc, or Ctrl-C at a secret, or declined the last question.
+    /// The user pressed Esc or Ctrl-C, or did not allow a local peer, or declined to write the file.
     Cancelled,
     /// An answer is missing or wrong, or the terminal failed.
     Failed(CommandError),
@@ -78,14 +78,14 @@ impl Asker {
         self.ask(question, given, &phonegate::redact::mask_numbers)
     }
 
-    /// Like [`Asker::text`], for the path of a file. Returns its whole path, or an empty text if that is an answer.
+    /// Like [`Asker::text`], for the path of a file. Returns its absolute path, or an empty text if that is an answer.
     pub(super) fn file(&self, question: &Question<'_>, given: Option<&Path>) -> Result<String, Stop> {
-        let whole = |path: &Path| match path.as_os_str().is_empty() {
+        let absolute = |path: &Path| match path.as_os_str().is_empty() {
             true => Ok(String::new()),
-            false => whole_path(path).map_err(|problem| question.wrong(&problem)),
+            false => absolute_path(path).map_err(|problem| question.wrong(&problem)),
         };
-        let answer = self.text(question, given.map(whole).transpose()?.as_deref())?;
-        Ok(whole(answer.as_ref())?)
+        let answer = self.text(question, given.map(absolute).transpose()?.as_deref())?;
+        Ok(absolute(answer.as_ref())?)
     }
 
     fn ask(
@@ -159,11 +159,11 @@ impl Asker {
     }
 }
 
-/// Returns the whole path of a file as a text for the configuration.
+/// Returns the absolute path of a file as a text for the configuration.
 ///
 /// # Errors
 /// If it is not UTF-8, as JSON is.
-pub(super) fn whole_path(path: &Path) -> Result<String, String> {
+pub(super) fn absolute_path(path: &Path) -> Result<String, String> {
     let path = std::path::absolute(path).map_err(|error| error.to_string())?;
     path.to_str().map(str::to_owned).ok_or_else(|| {
         format!(
@@ -172,6 +172,14 @@ pub(super) fn whole_path(path: &Path) -> Result<String, String> {
             path.display()
         )
     })
+}
+
+/// Returns the absolute path of the file that an option names, as a text for the configuration.
+///
+/// # Errors
+/// If it is not UTF-8.
+pub(super) fn option_path(option: &str, file: &Path) -> Result<String, CommandError> {
+    absolute_path(file).map_err(|problem| CommandError::usage(format!("{option}: {problem}")))
 }
 
 fn missing(option: &str, text: &str) -> CommandError {

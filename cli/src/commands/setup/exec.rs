@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Arguments;
 use super::asker::{self, Asker, Question, Stop};
 use super::telephony::Backend;
-use super::trial;
+use super::{settings, validate};
 
 /// The arguments with which PowerShell runs a script. The script is added as the last one.
 const POWERSHELL: [&str; 5] = ["-NoProfile", "-NonInteractive", "-ExecutionPolicy", "AllSigned", "-File"];
@@ -17,7 +17,8 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<B
     let question = Question {
         option: "--program",
         text: "Program that places a call",
-        help: "its whole path; no shell runs it, so for a script, name what runs it: powershell.exe, python3",
+        help: "its absolute path. No shell runs it: for a script, give its interpreter, such as powershell.exe or \
+               python3",
         default: None,
         check: &|text| check_program(text, base),
     };
@@ -25,7 +26,7 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<B
     let question = Question {
         option: "--script",
         text: "Script that the program runs",
-        help: "its whole path; empty if there is none",
+        help: "its absolute path; empty if there is none",
         default: Some(String::new()),
         check: &|text| if text.is_empty() { Ok(()) } else { check_file(text) },
     };
@@ -34,7 +35,8 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<B
     let question = Question {
         option: "--environment",
         text: "Environment variables that it needs",
-        help: "names, separated by commas; empty: only the usual ones. The service must have them, too",
+        help: "names, separated by commas; empty: only those of the system, such as TEMP. The service must have them \
+               too",
         default: Some(String::new()),
         check: &|text| check_environment(&program, text, base),
     };
@@ -44,16 +46,16 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<B
         || asker.is_interactive() && asker.confirm("Does it support checks, which ring no phone?", false)?;
     let mut settings = json!({ "type": "exec", "program": program });
     if !list.is_empty() {
-        trial::set(&mut settings, "/arguments", json!(list));
+        settings::set(&mut settings, "/arguments", json!(list));
     }
     if !script.is_empty() {
-        trial::set(&mut settings, "/script", json!(script));
+        settings::set(&mut settings, "/script", json!(script));
     }
     if !environment.is_empty() {
-        trial::set(&mut settings, "/environment", json!(environment));
+        settings::set(&mut settings, "/environment", json!(environment));
     }
     if supports_check {
-        trial::set(&mut settings, "/supports_check", json!(true));
+        settings::set(&mut settings, "/supports_check", json!(true));
     }
     Ok(Backend::new("program", settings))
 }
@@ -92,11 +94,11 @@ fn is_powershell(program: &str) -> bool {
 
 fn check_program(text: &str, base: &Path) -> Result<(), String> {
     check_file(text)?;
-    let program = asker::whole_path(text.as_ref())?;
+    let program = asker::absolute_path(text.as_ref())?;
     if Path::new(&program).extension().is_some_and(|suffix| suffix.eq_ignore_ascii_case("ps1")) {
-        return Err("is a script of PowerShell; name powershell.exe here, and this file as the script".to_owned());
+        return Err("is a PowerShell script: give powershell.exe here, and this file as the script".to_owned());
     }
-    check(&json!({ "type": "exec", "program": program }), base)
+    validate::check(&json!({ "type": "exec", "program": program }), base)
 }
 
 fn names(list: &str) -> Vec<&str> {
@@ -108,15 +110,11 @@ fn check_environment(program: &str, list: &str, base: &Path) -> Result<(), Strin
     if names.iter().any(|name| name.contains(char::is_whitespace)) {
         return Err("write names, separated by commas".to_owned());
     }
-    check(&json!({ "type": "exec", "program": program, "environment": names }), base)
-}
-
-fn check(settings: &Value, base: &Path) -> Result<(), String> {
-    trial::check(settings, base).map_err(|error| error.problem().to_owned())
+    validate::check(&json!({ "type": "exec", "program": program, "environment": names }), base)
 }
 
 fn check_file(text: &str) -> Result<(), String> {
-    let path = asker::whole_path(text.as_ref())?;
+    let path = asker::absolute_path(text.as_ref())?;
     match Path::new(&path).is_file() {
         true => Ok(()),
         false => Err(format!("there is no file {path}")),

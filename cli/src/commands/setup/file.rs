@@ -30,7 +30,7 @@ pub(super) fn write(path: &Path, text: &str, replace: bool) -> Result<Option<Pat
         return Err(match error.kind() {
             io::ErrorKind::AlreadyExists => {
                 let message = format!("another program has just written {}", path.display());
-                CommandError::failed(message).hint("--force replaces it")
+                CommandError::failed(message).hint("read it first; --force replaces it and keeps a copy")
             }
             _ => failed(path, "write", &error),
         });

@@ -9,7 +9,7 @@ use super::asker::{self, Asker, Question, Stop};
 use super::file;
 use super::secret;
 use super::telephony::Backend;
-use super::trial;
+use super::{settings, validate};
 
 /// A base URL, a scenario and a caller id for the checks of other answers.
 const ANY_ACCOUNT: [&str; 3] = ["https://abcde.api.infobip.com", "0", "14255550100"];
@@ -19,8 +19,8 @@ pub(super) fn ask_infobip(arguments: &Arguments, asker: &Asker, base: &Path) -> 
     let [any_url, any_scenario, any_number] = ANY_ACCOUNT;
     let check = |url: &str, scenario: &str, from: &str| {
         let mut settings = infobip(url, scenario, from);
-        trial::set(&mut settings, API_KEY, json!(trial::SECRET));
-        trial::check(&settings, base).map_err(|error| error.problem().to_owned())
+        settings::set(&mut settings, API_KEY, json!(validate::SECRET));
+        validate::check(&settings, base)
     };
     let question = Question {
         option: "--base-url",
@@ -65,7 +65,7 @@ fn without_plus(number: &str) -> &str {
 
 /// Asks for the file of a service, which has the settings of a backend of type http.
 pub(super) fn ask_service(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<Backend, Stop> {
-    let read = |text: &str| asker::whole_path(text.as_ref()).and_then(|path| read_service(path.as_ref(), base));
+    let read = |text: &str| asker::absolute_path(text.as_ref()).and_then(|path| read_service(path.as_ref(), base));
     let question = Question {
         option: "--service-file",
         text: "JSON file that describes the web service",
@@ -88,17 +88,17 @@ fn read_service(path: &Path, base: &Path) -> Result<Value, String> {
     if !is_http {
         return Err(format!("{shown}: type: must be http; the file has the settings of one backend, and nothing else"));
     }
-    // The text itself, since `settings` has lost what an object has twice.
-    let typed = match (settings.contains_key("type"), settings.is_empty()) {
+    // Check the text itself: parsing into `settings` has dropped duplicate keys.
+    let with_type = match (settings.contains_key("type"), settings.is_empty()) {
         (true, _) => text,
         (false, true) => r#"{"type":"http"}"#.to_owned(),
         (false, false) => text.replacen('{', r#"{"type":"http","#, 1),
     };
     settings.insert("type".to_owned(), json!("http"));
     let settings = Value::Object(settings);
-    let wrong = |error| format!("{shown}: {}", trial::describe(&error));
-    trial::parse(&typed).map_err(wrong)?;
-    trial::check(&with_placeholders(&settings), base).map_err(wrong)?;
+    let wrong = |error| format!("{shown}: {}", validate::describe(&error));
+    validate::parse(&with_type).map_err(wrong)?;
+    validate::build(&with_placeholders(&settings), base).map_err(wrong)?;
     Ok(settings)
 }
 
@@ -119,7 +119,7 @@ fn replace_secrets(value: &mut Value) {
         _ => false,
     };
     match is_place {
-        true => *value = json!(trial::SECRET),
+        true => *value = json!(validate::SECRET),
         false => object.values_mut().for_each(replace_secrets),
     }
 }

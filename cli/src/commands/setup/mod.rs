@@ -5,7 +5,8 @@
 //! | `asker` | asks a question: by its option, else at the terminal |
 //! | `telephony` | what the company may have. A further kind is one entry there |
 //! | `sip`, `twilio`, `http`, `exec` | the questions about each kind |
-//! | `trial` | has the library check the settings of a backend before anything is written |
+//! | `settings` | changes the settings of a backend |
+//! | `validate` | has the library check them before anything is written |
 //! | `numbers` | the countries of the users, and the language of calls |
 //! | `secret` | how a password is given and kept |
 //! | `number_key` | the key by which the store hashes numbers |
@@ -20,10 +21,11 @@ mod http;
 mod number_key;
 mod numbers;
 mod secret;
+mod settings;
 mod sip;
 mod telephony;
-mod trial;
 mod twilio;
+mod validate;
 
 use std::path::{Path, PathBuf};
 
@@ -183,7 +185,7 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
         Ok(answers) => answers,
         Err(Stop::Failed(error)) => return Err(error),
         Err(Stop::Cancelled) => {
-            output::note("Ended; nothing was changed.");
+            output::note("Cancelled: nothing was changed.");
             return Ok(Exit::Interrupted);
         }
     };

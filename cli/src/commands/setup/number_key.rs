@@ -29,7 +29,7 @@ impl Privacy {
             return Ok(Self { section: if arguments.force { former_section(former) } else { Map::new() } });
         };
         let option = "--number-key-file";
-        let file = asker::whole_path(file).map_err(|problem| CommandError::usage(format!("{option}: {problem}")))?;
+        let file = asker::option_path(option, file)?;
         // Read only to find out whether it can be.
         let privacy = PrivacyConfig { number_key: Some(Secret::File((&file).into())), ..PrivacyConfig::default() };
         privacy
@@ -39,12 +39,12 @@ impl Privacy {
         Ok(Self { section: section.into_iter().collect() })
     }
 
-    /// Returns whether a key must be drawn.
+    /// Returns whether a key must be generated.
     pub(super) fn needs_key(&self) -> bool {
         self.section.get("number_key").is_none_or(Value::is_null)
     }
 
-    /// Returns the section with this key, if one must be drawn.
+    /// Returns the section with this key, if one must be generated.
     pub(super) fn with_key(&self, key: Value) -> Value {
         let mut section = self.section.clone();
         if self.needs_key() {
@@ -54,14 +54,14 @@ impl Privacy {
     }
 }
 
-/// Draws a key: random bytes in hexadecimal.
+/// Generates a key: random bytes in hexadecimal.
 ///
 /// # Errors
 /// If the operating system provides no random numbers.
-pub(super) fn draw() -> Result<Zeroizing<String>, CommandError> {
+pub(super) fn generate() -> Result<Zeroizing<String>, CommandError> {
     let mut bytes = Zeroizing::new([0; KEY_BYTES]);
     getrandom::fill(&mut *bytes).map_err(|error| {
-        CommandError::failed(format!("cannot draw a number key: {error}")).hint("no configuration was written")
+        CommandError::failed(format!("cannot generate a number key: {error}")).hint("no configuration was written")
     })?;
     let mut key = Zeroizing::new(String::with_capacity(2 * KEY_BYTES));
     for byte in bytes.iter() {
@@ -71,7 +71,7 @@ pub(super) fn draw() -> Result<Zeroizing<String>, CommandError> {
     Ok(key)
 }
 
-/// Returns the section of a configuration. It is empty if there is none, or if the file is no JSON.
+/// Returns the section of a configuration. It is empty if there is none, or if the file is not JSON.
 fn former_section(path: &Path) -> Map<String, Value> {
     let text = file::read_text(path).unwrap_or_default();
     let former: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();

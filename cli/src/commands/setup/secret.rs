@@ -45,8 +45,7 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, what: &str) -> Result<Se
         return Ok(SecretAnswer::At(json!({ "env": name })));
     }
     if let Some(file) = &arguments.secret_file {
-        let file =
-            asker::whole_path(file).map_err(|problem| CommandError::usage(format!("--secret-file: {problem}")))?;
+        let file = asker::option_path("--secret-file", file)?;
         // Read only to find out whether it can be.
         let read = Secret::File((&file).into()).resolve(Path::new(""), "--secret-file");
         read.map_err(|error| CommandError::usage(error.to_string()))?;
@@ -77,5 +76,8 @@ pub(super) fn keep(text: &str, folder: &Path, stem: &str) -> Result<Kept, Comman
             }
         }
     }
-    Err(CommandError::failed(format!("there are too many files {stem}-….txt in {}", folder.display())))
+    Err(CommandError::failed(format!(
+        "there are too many files {stem}-….txt in {}; remove those that no configuration uses",
+        folder.display()
+    )))
 }

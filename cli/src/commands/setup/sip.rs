@@ -3,13 +3,13 @@
 use std::net::Ipv6Addr;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Arguments;
 use super::asker::{Asker, Question, Stop};
 use super::secret;
 use super::telephony::{Backend, ask_caller_id};
-use super::trial;
+use super::{settings, validate};
 use crate::error::CommandError;
 
 /// A trunk for the checks of other answers.
@@ -57,7 +57,7 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<B
     let caller_id = ask_caller_id(arguments, asker, true)?;
     let mut settings = json!({ "type": "sip", "trunk": uri });
     if !caller_id.is_empty() {
-        trial::set(&mut settings, "/caller_id", json!(caller_id));
+        settings::set(&mut settings, "/caller_id", json!(caller_id));
     }
     if username.is_empty() && (arguments.secret_file.is_some() || arguments.secret_env.is_some()) {
         return Err(CommandError::usage("--secret-file and --secret-env need --username").into());
@@ -65,7 +65,7 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<B
     if username.is_empty() {
         return Ok(Backend::new("trunk", settings));
     }
-    trial::set(&mut settings, "/username", json!(username));
+    settings::set(&mut settings, "/username", json!(username));
     let password = secret::ask(arguments, asker, "Password of the trunk")?;
     Ok(Backend::new("trunk", settings).with_secret("/password", password))
 }
@@ -103,7 +103,7 @@ fn check_trunk(text: &str, base: &Path) -> Result<(), String> {
         return Err(format!("write an IPv6 address in brackets: [{host}], or [{host}]:5060 with a port"));
     }
     let uri = if says_transport(text) { text.to_owned() } else { with_transport(text, "tls") };
-    check(&json!({ "type": "sip", "trunk": uri }), base)
+    validate::check(&json!({ "type": "sip", "trunk": uri }), base)
 }
 
 fn check_username(text: &str, base: &Path) -> Result<(), String> {
@@ -113,9 +113,5 @@ fn check_username(text: &str, base: &Path) -> Result<(), String> {
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err("it must have no blanks".to_owned());
     }
-    check(&json!({ "type": "sip", "trunk": ANY_TRUNK, "username": text, "password": trial::SECRET }), base)
-}
-
-fn check(settings: &Value, base: &Path) -> Result<(), String> {
-    trial::check(settings, base).map_err(|error| error.problem().to_owned())
+    validate::check(&json!({ "type": "sip", "trunk": ANY_TRUNK, "username": text, "password": validate::SECRET }), base)
 }

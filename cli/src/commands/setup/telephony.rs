@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use clap::builder::PossibleValuesParser;
+use phonegate_simulator::number::is_e164;
 use serde_json::{Value, json};
 
 use super::asker::{Asker, Question, Stop};
 use super::secret::SecretAnswer;
-use super::{Arguments, exec, http, sip, trial, twilio};
+use super::{Arguments, exec, http, settings, sip, twilio, validate};
 use crate::error::CommandError;
 
 /// The backend of the configuration.
@@ -29,7 +30,7 @@ impl Backend {
     /// Adds the secret at a JSON pointer.
     pub(super) fn with_secret(mut self, pointer: &'static str, secret: SecretAnswer) -> Self {
         if let SecretAnswer::At(place) = &secret {
-            trial::set(&mut self.settings, pointer, place.clone());
+            settings::set(&mut self.settings, pointer, place.clone());
         }
         Self { secret: Some((pointer, secret)), ..self }
     }
@@ -38,7 +39,7 @@ impl Backend {
     pub(super) fn settings_with(&self, secret: &str) -> Value {
         let mut settings = self.settings.clone();
         if let Some((pointer, _)) = &self.secret {
-            trial::set(&mut settings, pointer, json!(secret));
+            settings::set(&mut settings, pointer, json!(secret));
         }
         settings
     }
@@ -126,15 +127,15 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<B
         return Err(CommandError::usage(format!("{option} does not apply to --has {}", kind.name)).into());
     }
     let mut backend = (kind.ask)(arguments, asker, base)?;
-    let settings = backend.settings_with(trial::SECRET);
-    let wrong = |error| CommandError::usage(format!("--has {}: {}", kind.name, trial::describe(&error)));
-    let is_local = trial::is_local(&settings).map_err(wrong)?;
+    let settings = backend.settings_with(validate::SECRET);
+    let wrong = |error| CommandError::usage(format!("--has {}: {}", kind.name, validate::describe(&error)));
+    let is_local = validate::is_local(&settings).map_err(wrong)?;
     if is_local && !arguments.local_peer {
         ask_local_peer(asker)?;
     }
-    // A name may lead to an address of this machine, too, which only its look-up shows.
+    // Other names can resolve to loopback too; setup does not look them up.
     if is_local || arguments.local_peer {
-        trial::allow_local_peer(&mut backend.settings);
+        validate::allow_local_peer(&mut backend.settings);
     }
     Ok(backend)
 }
@@ -142,13 +143,14 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<B
 /// Asks whether a provider at an address of this machine is allowed.
 fn ask_local_peer(asker: &Asker) -> Result<(), Stop> {
     if !asker.is_interactive() {
-        let problem = "--local-peer is missing: the address is one of this machine, where any user could listen in place \
-                       of the provider and approve calls";
+        let problem = "--local-peer is missing: the address is on this machine: any of its users could listen there in \
+                       place of the provider, and approve calls";
         return Err(CommandError::usage(problem)
-            .hint("--local-peer allows it, if only trusted users can log on")
+            .hint("add --local-peer if only trusted users can log on to this machine")
             .into());
     }
-    let note = "  The address is one of this machine: any user of it could listen there and approve calls.";
+    let note = "  This address is on this machine: any of its users could listen there in place of the provider, and \
+                approve calls.";
     crate::output::note(note);
     match asker.confirm("Allow that?", false)? {
         true => Ok(()),
@@ -195,9 +197,4 @@ pub(super) fn ask_caller_id(arguments: &Arguments, asker: &Asker, is_optional: b
         },
     };
     asker.text(&question, arguments.caller_id.as_deref())
-}
-
-fn is_e164(number: &str) -> bool {
-    let digits = number.strip_prefix('+').unwrap_or_default();
-    (7..=15).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
 }

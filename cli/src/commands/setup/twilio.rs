@@ -8,7 +8,7 @@ use super::Arguments;
 use super::asker::{Asker, Question, Stop};
 use super::secret;
 use super::telephony::{Backend, ask_caller_id};
-use super::trial;
+use super::{settings, validate};
 use crate::error::CommandError;
 
 /// The placeholder for a flow that is installed later.
@@ -24,9 +24,8 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<B
     if base_url.is_some() {
         let [account, key, from] = ANY_ACCOUNT;
         let mut settings = settings(account, key, NO_FLOW, from, base_url);
-        trial::set(&mut settings, "/api_key_secret", json!(trial::SECRET));
-        trial::check(&settings, base)
-            .map_err(|error| CommandError::usage(format!("--base-url: {}", error.problem())))?;
+        settings::set(&mut settings, "/api_key_secret", json!(validate::SECRET));
+        validate::check(&settings, base).map_err(|problem| CommandError::usage(format!("--base-url: {problem}")))?;
     }
     let sid = |option, text, help, prefix: &'static str, given: Option<&str>| {
         let check = move |text: &str| check_sid(prefix, text);
@@ -65,7 +64,7 @@ fn settings(account: &str, key: &str, flow: &str, from: &str, base_url: Option<&
         "type": "twilio_studio", "account_sid": account, "api_key_sid": key, "flow_sid": flow, "from": from,
     });
     if let Some(url) = base_url {
-        trial::set(&mut settings, "/base_url", json!(url));
+        settings::set(&mut settings, "/base_url", json!(url));
     }
     settings
 }

@@ -4,8 +4,8 @@ mod account;
 mod acl;
 pub mod dpapi;
 pub(super) mod event_log;
-mod hidden_input;
 mod media_socket;
+mod no_echo;
 mod process_tree;
 pub(super) mod proxy;
 
@@ -26,8 +26,8 @@ use windows_sys::Win32::System::SystemInformation::{GetSystemWindowsDirectoryW, 
 
 pub use account::{Account, user_name};
 pub use acl::{SavedAccess, create_private_file, create_private_folder, exposure, protect_folder};
-pub use hidden_input::HiddenInput;
 pub use media_socket::MediaSocket;
+pub use no_echo::NoEcho;
 pub use process_tree::ProcessTree;
 
 use super::{Grant, HOST_SERVICE};

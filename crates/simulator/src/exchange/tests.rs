@@ -36,11 +36,11 @@ async fn what_is_done_at_a_telephone_reaches_its_line() {
 async fn a_telephone_has_one_call_at_a_time() {
     let exchange = exchange(Ending::ByHand);
     let call = exchange.ring("sip", NUMBER, "").unwrap();
-    assert!(matches!(exchange.ring("sip", NUMBER, ""), Err(NotRung::Busy(_))));
+    assert!(matches!(exchange.ring("sip", NUMBER, ""), Err(RingError::Busy(_))));
     drop(call);
     assert!(exchange.ring("sip", NUMBER, "").is_ok(), "a dropped call has ended");
     assert!(exchange.act(NUMBER, &TelephoneAction::SetBusy { busy: true }));
-    let Err(NotRung::Busy(steps)) = exchange.ring("sip", NUMBER, "") else { panic!("the telephone is busy") };
+    let Err(RingError::Busy(steps)) = exchange.ring("sip", NUMBER, "") else { panic!("the telephone is busy") };
     steps.received("INVITE");
     let Update::Snapshot { calls, problems, .. } = exchange.subscribe().0 else { panic!("no snapshot") };
     let call = calls.last().unwrap();
@@ -57,7 +57,7 @@ async fn telephones_calls_and_steps_are_limited() {
     }
     for n in 0..2 * MAX_PROBLEMS {
         let number = format!("{n} more {}", "9".repeat(100));
-        assert!(matches!(exchange.ring("sip", &number, ""), Err(NotRung::TooManyTelephones)));
+        assert!(matches!(exchange.ring("sip", &number, ""), Err(RingError::TooManyTelephones)));
     }
     let call = exchange.ring("sip", "0", "").unwrap();
     for _ in 0..2 * MAX_STEPS {
@@ -67,7 +67,7 @@ async fn telephones_calls_and_steps_are_limited() {
     assert_eq!(problems.len(), MAX_PROBLEMS);
     let last = problems.last().unwrap();
     assert!(last.number.starts_with("39 more 999") && last.number.len() <= MAX_NUMBER, "{last:?}");
-    assert!(last.text.starts_with(&format!("The simulator has {MAX_TELEPHONES} telephones, which is its maximum:")));
+    assert!(last.text.starts_with(&format!("The simulator already has {MAX_TELEPHONES} telephones, the maximum:")));
     assert_eq!((telephones.len(), calls.len()), (MAX_TELEPHONES, MAX_CALLS));
     let steps = &calls.last().unwrap().steps;
     assert_eq!(steps.len(), MAX_STEPS);

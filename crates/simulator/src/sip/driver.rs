@@ -17,7 +17,7 @@ use super::audio::{Receiver, Sender};
 use super::call::{Call, Invitation, Output};
 use super::network::{Network, PORT_ATTEMPTS};
 use super::requests::{self, Peer};
-use crate::exchange::{Action, CallSteps, Exchange, IncomingCall, NO_MORE_TELEPHONES, NotRung};
+use crate::exchange::{Action, CallSteps, Exchange, IncomingCall, RingError};
 use crate::recognition::{Recognizer, Recordings, sentence};
 
 /// The audio that is played at once, in samples: 100 ms.
@@ -25,6 +25,12 @@ const PLAYED: usize = 5 * PACKET_SAMPLES as usize;
 
 /// Why a call is refused if the ports of the computer are exhausted.
 const NO_PORTS: &str = "The computer has no free port for the audio, so the simulator refused the call.";
+
+/// The reason phrase of that refusal.
+const NO_PORTS_PHRASE: &str = "The computer has no free port for the audio";
+
+/// The reason phrase if the telephone would be one too many.
+const NO_MORE_TELEPHONES_PHRASE: &str = "The simulator already has 100 telephones, the maximum";
 
 /// A call that begins.
 pub(super) struct NewCall {
@@ -44,8 +50,8 @@ pub(super) async fn run(new: NewCall, network: Network, exchange: Exchange, reco
             let steps = telephone.steps();
             (Some(telephone), steps)
         }
-        Err(NotRung::Busy(steps)) => (None, steps),
-        Err(NotRung::TooManyTelephones) => return refuse(&invitation, NO_MORE_TELEPHONES, &network).await,
+        Err(RingError::Busy(steps)) => (None, steps),
+        Err(RingError::TooManyTelephones) => return refuse(&invitation, NO_MORE_TELEPHONES_PHRASE, &network).await,
     };
     show_received(&steps, &invitation.invite);
     let mut audio = match &telephone {
@@ -61,7 +67,7 @@ pub(super) async fn run(new: NewCall, network: Network, exchange: Exchange, reco
             if let Some(telephone) = telephone.take() {
                 telephone.end(NO_PORTS);
             }
-            return refuse(&invitation, NO_PORTS, &network).await;
+            return refuse(&invitation, NO_PORTS_PHRASE, &network).await;
         }
     };
     let began = Instant::now();
@@ -122,9 +128,8 @@ pub(super) async fn run(new: NewCall, network: Network, exchange: Exchange, reco
     }
 }
 
-/// Refuses a call for which no telephone rings, with the first clause of a problem.
-async fn refuse(invitation: &Invitation, problem: &str, network: &Network) {
-    let phrase = problem.split(':').next().unwrap_or_default();
+/// Refuses a call for which no telephone rings, with a reason phrase.
+async fn refuse(invitation: &Invitation, phrase: &str, network: &Network) {
     let refusal = requests::refusal(&invitation.invite, invitation.peer, (503, phrase), "simulator");
     if let Some((to, bytes)) = requests::finish(refusal, invitation.peer) {
         network.send(to, bytes).await;

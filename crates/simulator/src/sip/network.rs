@@ -24,7 +24,7 @@ use crate::recognition::Recordings;
 /// Maximum number of TCP connections. Further ones are closed.
 const MAX_CONNECTIONS: usize = 64;
 
-/// Maximum number of calls, with those that ended in the last half minute. Further ones are refused with 503.
+/// Maximum number of calls in progress or ended in the last 32 s. Further ones are refused with 503.
 const MAX_CALLS: usize = 500;
 
 /// Number of messages that may wait for a call or a connection. Further ones are dropped, as a network would.
@@ -37,8 +37,11 @@ pub(super) const PORT_ATTEMPTS: usize = 20;
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// Why a call is refused if there are too many, and what to do.
-const NO_MORE_CALLS: &str = "A call over SIP was refused with 503, because the simulator has 500 calls, with those that ended \
-    in the last half minute: call again later.";
+const NO_MORE_CALLS: &str = "A call over SIP was refused with 503, because 500 calls, the maximum, are in progress or \
+    ended in the last 32 s: call again later.";
+
+/// The reason phrase of that refusal.
+const NO_MORE_CALLS_PHRASE: &str = "500 calls, the maximum, are in progress or ended in the last 32 s";
 
 /// Why a call is refused with 484, and what to do.
 const NOT_E164: &str = "A call over SIP was refused with 484, because its number is not in E.164 with +: set `number_format` \
@@ -238,7 +241,7 @@ impl Server {
             }
             Ok(invitation) => {
                 self.exchange.report_problem(&invitation.number, NO_MORE_CALLS);
-                let refusal = requests::refusal(&message, peer, (503, "The simulator has too many calls"), &self.tag);
+                let refusal = requests::refusal(&message, peer, (503, NO_MORE_CALLS_PHRASE), &self.tag);
                 self.send(requests::finish(refusal, peer)).await;
             }
             Err(refusal) => self.send(requests::finish(refusal, peer)).await,

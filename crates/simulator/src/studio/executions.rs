@@ -6,17 +6,15 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::fit::misfit;
 use super::flow::Flow;
+use super::flow_match::mismatch;
 use super::server::Refusal;
 use super::walk::{Effect, Input, Walk};
 use super::{ACCOUNT_SID, FLOW_SID, Pace, call};
-use crate::exchange::{CallSteps, Exchange, NO_MORE_TELEPHONES, NotRung};
+use crate::exchange::{CallSteps, Exchange, NO_MORE_TELEPHONES, RingError, now};
 use crate::number::is_e164;
 
 /// Maximum number of Executions. The oldest one that has ended makes place for a new one.
@@ -197,7 +195,7 @@ impl Studio {
         if !parameters.is_object() {
             return Err(Refusal::invalid("Parameters is not a JSON object"));
         }
-        let (execution, misfit) = {
+        let (execution, mismatch) = {
             let mut state = self.0.state.lock();
             let flow = state.flow.as_ref().map(|published| Arc::clone(&published.flow));
             let flow = flow.ok_or_else(|| Refusal::not_found(path))?;
@@ -206,10 +204,10 @@ impl Studio {
                 return Err(Refusal::new(409, 20409, "An Execution is already active for this contact"));
             }
             state.make_place()?;
-            let misfit = misfit(&flow, &parameters);
+            let mismatch = mismatch(&flow, &parameters);
             let execution = Arc::new(Execution::new(flow, (from, to), &parameters, self.0.pace));
             state.executions.push_back(Arc::clone(&execution));
-            (execution, misfit)
+            (execution, mismatch)
         };
         if execution.walk.lock().is_ringing() {
             match self.0.exchange.ring("twilio_studio", to, from) {
@@ -217,7 +215,7 @@ impl Studio {
                     let _ = execution.steps.set(incoming.steps());
                     tokio::spawn(call::run(incoming, Arc::clone(&execution)));
                 }
-                Err(NotRung::Busy(steps)) => {
+                Err(RingError::Busy(steps)) => {
                     let mut walk = execution.walk.lock();
                     walk.handle(Input::Busy, execution.started.elapsed());
                     for effect in walk.take_effects() {
@@ -227,16 +225,16 @@ impl Studio {
                     }
                     let _ = execution.steps.set(steps);
                 }
-                Err(NotRung::TooManyTelephones) => {
+                Err(RingError::TooManyTelephones) => {
                     self.0.state.lock().executions.retain(|kept| !Arc::ptr_eq(kept, &execution));
                     return Err(Refusal::invalid(NO_MORE_TELEPHONES));
                 }
             }
         }
-        if let Some(misfit) = misfit {
-            self.0.exchange.report_problem(to, &misfit);
+        if let Some(mismatch) = mismatch {
+            self.0.exchange.report_problem(to, &mismatch);
             if let Some(steps) = execution.steps.get() {
-                steps.event(&misfit);
+                steps.event(&mismatch);
             }
         }
         let mut resource = execution.resource();
@@ -346,8 +344,4 @@ fn definition(form: &Form) -> Result<((Flow, Value), String), Refusal> {
     let definition = form.get("Definition").ok_or_else(|| invalid("Definition is missing"))?;
     let flow = Flow::parse(definition).map_err(|problem| invalid(&problem))?;
     Ok((flow, name.clone()))
-}
-
-fn now() -> String {
-    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
 }

@@ -16,8 +16,8 @@
 
 mod call;
 mod executions;
-mod fit;
 mod flow;
+mod flow_match;
 mod server;
 mod template;
 mod walk;

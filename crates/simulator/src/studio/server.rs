@@ -106,8 +106,8 @@ async fn answer(State(Server { studio, hosts, installs }): State<Server>, reques
         true => installs.acquire().await.ok(),
         false => None,
     };
-    let most = if is_install { MAX_FLOW_BODY } else { MAX_BODY };
-    let body = match timeout(BODY_LIMIT, to_bytes(body, most)).await {
+    let max_bytes = if is_install { MAX_FLOW_BODY } else { MAX_BODY };
+    let body = match timeout(BODY_LIMIT, to_bytes(body, max_bytes)).await {
         Ok(Ok(body)) => body,
         Ok(Err(_)) => return refused(&Refusal::new(413, 20413, "Request entity too large")),
         Err(_) => return refused(&Refusal::new(408, 20408, "The request did not arrive in time")),

@@ -169,7 +169,7 @@ impl Walk {
                 self.enter(next, at);
             }
             Stage::Speaking { widget, prompt } => {
-                if prompt.goes_on(at, &mut self.effects) {
+                if prompt.advance(at, &mut self.effects) {
                     return;
                 }
                 let next = match flow.widget(widget) {
@@ -179,7 +179,7 @@ impl Walk {
                 self.enter(next, at);
             }
             Stage::Gathering { widget, listens: Listens::During(prompt), .. } => {
-                if prompt.goes_on(at, &mut self.effects) {
+                if prompt.advance(at, &mut self.effects) {
                     return;
                 }
                 let pause = gather(&flow, widget).map(|gather| gather.pause).unwrap_or_default();

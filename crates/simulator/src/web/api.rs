@@ -120,7 +120,7 @@ pub(super) async fn add_telephone(State(server): State<Server>, body: Result<Byt
         Err((status, why)) => return refuse(status, &why),
     };
     let Some(number) = number::parse(&new.number) else {
-        return refuse(StatusCode::BAD_REQUEST, &format!("This is no telephone number: {}.", number::WANTED));
+        return refuse(StatusCode::BAD_REQUEST, &format!("This is not a telephone number: {}.", number::FORMAT_HINT));
     };
     if !server.exchange.add(&number) {
         return refuse(StatusCode::CONFLICT, NO_MORE_TELEPHONES);

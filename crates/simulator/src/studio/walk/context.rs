@@ -9,7 +9,7 @@ use super::super::template;
 /// Maximum number of variables that a flow sets. PhoneGate's sets five.
 const MAX_VARIABLES: usize = 100;
 
-/// A context.
+/// The context of one Execution, as JSON with the names of Twilio.
 pub(super) struct Context(Value);
 
 impl Context {
@@ -52,10 +52,10 @@ impl Context {
     pub(super) fn set_variable(&mut self, key: &str, value: String) -> bool {
         let variables = self.0.get_mut("flow").and_then(|flow| flow.get_mut("variables"));
         let Some(variables) = variables.and_then(Value::as_object_mut) else { return false };
-        let has_place = variables.len() < MAX_VARIABLES || variables.contains_key(key);
-        if has_place {
+        let has_room = variables.len() < MAX_VARIABLES || variables.contains_key(key);
+        if has_room {
             variables.insert(key.to_owned(), Value::String(value));
         }
-        has_place
+        has_room
     }
 }

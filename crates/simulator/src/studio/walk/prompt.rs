@@ -8,7 +8,7 @@ use super::Effect;
 use super::context::Context;
 use crate::exchange::Heard;
 
-/// A prompt that is being spoken.
+/// How far a prompt is. Its times are those of the call.
 pub(super) struct Prompt {
     language: String,
     text: String,
@@ -43,13 +43,13 @@ impl Prompt {
         prompt
     }
 
-    /// Returns when [`Prompt::goes_on`] must be called.
+    /// Returns when [`Prompt::advance`] must be called.
     pub(super) fn wake_at(&self) -> Duration {
         self.heard.as_ref().map_or(self.until, |(_, at)| self.until.min(*at))
     }
 
     /// Does what is due: reports what was understood, or speaks once more. Returns whether the prompt goes on.
-    pub(super) fn goes_on(&mut self, at: Duration, effects: &mut Vec<Effect>) -> bool {
+    pub(super) fn advance(&mut self, at: Duration, effects: &mut Vec<Effect>) -> bool {
         if let Some((heard, _)) = self.heard.take_if(|(_, due)| *due <= at) {
             effects.push(Effect::Understood(heard));
             return true;

@@ -4,9 +4,9 @@ use std::io;
 
 /// Hides what is typed. A console of Windows shows only the keys that are read as a line, and so needs no change for
 /// keys that are read one by one.
-pub struct HiddenInput;
+pub struct NoEcho;
 
-impl HiddenInput {
+impl NoEcho {
     /// Begins to hide what is typed.
     ///
     /// # Errors

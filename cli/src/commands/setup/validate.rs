@@ -7,23 +7,34 @@ use phonegate::config::{self, BackendConfig, Config, ConfigError};
 use phonegate::prompts::Prompts;
 use serde_json::{Value, json};
 
-/// The name of the backend.
-const NAME: &str = "trial";
+use super::settings;
 
-/// Stands for a secret, so that the settings are checked whether the secret can be read here or not.
+/// The name of the backend in the configurations of this module.
+const BACKEND_NAME: &str = "trial";
+
+/// Placeholder for a secret. The settings can then be checked even if this process cannot read the secret.
 pub(super) const SECRET: &str = "placeholder";
 
-/// Checks the settings of a backend. `base` is the folder of the configuration.
+/// Checks the answer that some settings of a backend have. `base` is the folder of the configuration.
+///
+/// # Errors
+/// The problem, without the path of the setting.
+pub(super) fn check(settings: &Value, base: &Path) -> Result<(), String> {
+    build(settings, base).map_err(|error| error.problem().to_owned())
+}
+
+/// Builds a backend from its settings. `base` is the folder of the configuration.
 ///
 /// # Errors
 /// The setting that cannot work.
-pub(super) fn check(settings: &Value, base: &Path) -> Result<(), ConfigError> {
+pub(super) fn build(settings: &Value, base: &Path) -> Result<(), ConfigError> {
     let mut settings = settings.clone();
     if is_local(&settings)? {
         // Whether it may be on this machine is a question of its own.
         allow_local_peer(&mut settings);
     }
-    let document = json!({ "use": [NAME], "backends": { NAME: settings }, "numbers": { "default_country": "US" } });
+    let numbers = json!({ "default_country": "US" });
+    let document = json!({ "use": [BACKEND_NAME], "backends": { BACKEND_NAME: settings }, "numbers": numbers });
     let config = config::parse(&document.to_string(), &phonegate::TYPES)?;
     let prompts = Prompts::load(&config.prompts, config.approval.method.into(), base)?;
     backend::build_in_use(&config, &prompts, base).map(drop)
@@ -35,12 +46,12 @@ pub(super) fn check(settings: &Value, base: &Path) -> Result<(), ConfigError> {
 /// The setting that is not valid.
 pub(super) fn is_local(settings: &Value) -> Result<bool, ConfigError> {
     let config = parse(&settings.to_string())?;
-    Ok(config.backends.get(NAME).is_some_and(BackendConfig::is_for_tests))
+    Ok(config.backends.get(BACKEND_NAME).is_some_and(BackendConfig::is_for_tests))
 }
 
 /// Allows a provider at an address of this machine.
 pub(super) fn allow_local_peer(settings: &mut Value) {
-    set(settings, "/local_peer", json!(true));
+    settings::set(settings, "/local_peer", json!(true));
 }
 
 /// Reads the settings of a backend, which are JSON, without using it. So an object that has a key twice is refused.
@@ -50,7 +61,7 @@ pub(super) fn allow_local_peer(settings: &mut Value) {
 pub(super) fn parse(settings: &str) -> Result<Config, ConfigError> {
     let document = format!(
         r#"{{"use":["phone"],"allow_test_backends":true,"numbers":{{"default_country":"US"}},
-            "backends":{{"phone":{{"type":"simulated"}},"{NAME}":{settings}}}}}"#
+            "backends":{{"phone":{{"type":"simulated"}},"{BACKEND_NAME}":{settings}}}}}"#
     );
     config::parse(&document, &phonegate::TYPES)
 }
@@ -58,17 +69,9 @@ pub(super) fn parse(settings: &str) -> Result<Config, ConfigError> {
 /// Describes an error by the path below the backend and the problem.
 pub(super) fn describe(error: &ConfigError) -> String {
     let path = error.path().strip_prefix("backends.").unwrap_or(error.path());
-    let path = path.strip_prefix(NAME).unwrap_or(path).trim_start_matches('.');
+    let path = path.strip_prefix(BACKEND_NAME).unwrap_or(path).trim_start_matches('.');
     match path {
         "" => error.problem().to_owned(),
         path => format!("{path}: {}", error.problem()),
-    }
-}
-
-/// Sets a value at a JSON pointer whose parent is an object.
-pub(super) fn set(settings: &mut Value, pointer: &str, value: Value) {
-    let Some((parent, key)) = pointer.rsplit_once('/') else { return };
-    if let Some(object) = settings.pointer_mut(parent).and_then(Value::as_object_mut) {
-        object.insert(key.to_owned(), value);
     }
 }

@@ -5,18 +5,18 @@ use std::io::{self, IsTerminal};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, RawFd};
 
-/// Hides what is typed at the terminal until it is dropped. Then the terminal is as it was before. The terminal is that of
-/// standard input, or else that of the process.
+/// Turns off the terminal's echo, line mode and signals until dropped. The terminal is that of standard input, or else
+/// that of the process.
 ///
 /// Keys arrive at once, without waiting for Enter, and Ctrl-C arrives as a key. So it also hides what is typed between
 /// two reads, and no signal can end the process while the terminal hides its input.
-pub struct HiddenInput {
+pub struct NoEcho {
     /// The terminal of the process, if standard input is none.
     terminal: Option<File>,
-    before: libc::termios,
+    original: libc::termios,
 }
 
-impl HiddenInput {
+impl NoEcho {
     /// Begins to hide what is typed.
     ///
     /// # Errors
@@ -33,8 +33,8 @@ impl HiddenInput {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: tcgetattr filled it in.
-        let before = unsafe { settings.assume_init() };
-        let mut hidden = before;
+        let original = unsafe { settings.assume_init() };
+        let mut hidden = original;
         hidden.c_lflag &= !(libc::ECHO | libc::ECHONL | libc::ICANON | libc::ISIG);
         if let Some(minimum) = hidden.c_cc.get_mut(libc::VMIN) {
             *minimum = 1;
@@ -43,14 +43,14 @@ impl HiddenInput {
             *timeout = 0;
         }
         set(fd, &hidden)?;
-        Ok(Self { terminal, before })
+        Ok(Self { terminal, original })
     }
 }
 
-impl Drop for HiddenInput {
+impl Drop for NoEcho {
     fn drop(&mut self) {
         // If the terminal is gone, there is nothing to restore.
-        let _ = set(descriptor(self.terminal.as_ref()), &self.before);
+        let _ = set(descriptor(self.terminal.as_ref()), &self.original);
     }
 }
 
