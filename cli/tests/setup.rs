@@ -75,7 +75,8 @@ fn options_alone_write_a_configuration_that_works() {
     let address = trunk::start();
     let ran = run(&place, &[&*sip(&address), &["--caller-id", "+14255550100", "--json"]].concat()).exits(0);
     let records = ran.records();
-    assert_eq!(records[0], json!({ "event": "written", "config": place.config() }));
+    let key = place.path().join("number-key.txt");
+    assert_eq!(records[0], json!({ "event": "written", "config": place.config(), "number_key_file": key }));
     assert_eq!(records.last().unwrap(), &json!({ "event": "checked", "ok": true, "config": place.config() }));
     let expected = json!({
         "use": ["trunk"],
@@ -102,8 +103,10 @@ fn a_twilio_account_gets_its_flow_and_a_test_call() {
     let url = simulator.base_url();
     let place = Place::empty();
     let ran = run(&place, &[&*twilio(&url), &["--install-flow", "--call", NUMBER, "--json"]].concat()).exits(0);
-    let written_line = json!({ "event": "written", "config": place.config(), "flow_sid": FLOW_SID });
-    assert_eq!(ran.record("written"), written_line);
+    let key = place.path().join("number-key.txt");
+    let expected =
+        json!({ "event": "written", "config": place.config(), "number_key_file": key, "flow_sid": FLOW_SID });
+    assert_eq!(ran.record("written"), expected);
     assert_eq!(ran.record("checked")["ok"], true);
     assert_eq!(ran.record("calling")["number"], MASKED);
     assert_eq!(ran.record("verified")["backend"], "cloud");

@@ -278,6 +278,29 @@ fn a_replaced_configuration_keeps_its_number_keys() {
 }
 
 #[test]
+fn a_new_number_key_keeps_those_of_the_replaced_configuration() {
+    let options = ["--has", "exec", "--program", "/bin/sh", "--force", "--number-key-file", "farm-key.txt"];
+    let former = json!({ "number_key": { "env": "FORMER" }, "other_number_keys": [{ "env": "OLDER" }] });
+    let place = Place::with(&json!({ "use": [], "backends": {}, "privacy": former }));
+    let key = file(&place, "farm-key.txt", "not-a-real-number-key-0123456789abcdef\n");
+    for _ in 0..2 {
+        setup(&place, &options);
+        let others = json!([{ "env": "FORMER" }, { "env": "OLDER" }]);
+        assert_eq!(written(&place)["privacy"], json!({ "number_key": { "file": key }, "other_number_keys": others }));
+    }
+}
+
+#[test]
+fn a_broken_configuration_is_not_replaced_without_its_number_keys() {
+    let place = Place::empty();
+    fs::write(place.config(), "{ \"use\": [], }").unwrap();
+    let ran = setup(&place, &["--has", "exec", "--program", "/bin/sh", "--force"]).exits(2);
+    assert!(ran.stderr.contains("is not JSON") && ran.stderr.contains("--number-key-file"), "{}", ran.all());
+    file(&place, "farm-key.txt", "not-a-real-number-key-0123456789abcdef\n");
+    setup(&place, &["--has", "exec", "--program", "/bin/sh", "--force", "--number-key-file", "farm-key.txt"]);
+}
+
+#[test]
 fn a_number_key_can_be_that_of_other_nodes() {
     let place = Place::empty();
     let key = file(&place, "farm-key.txt", "not-a-real-number-key-0123456789abcdef\n");

@@ -84,6 +84,9 @@ impl Answers {
             let mut insert = |key: &str, value: String| record.insert(key.to_owned(), json!(value));
             insert("event", "written".to_owned());
             insert("config", shown(path));
+            for (what, file) in &new {
+                insert(&format!("{}_file", what.replace(' ', "_")), shown(file));
+            }
             backup.map(|backup| insert("backup", shown(&backup)));
             flow_sid.map(|flow| insert("flow_sid", flow));
             output::json_line(&record);

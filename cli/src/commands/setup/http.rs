@@ -105,7 +105,10 @@ fn read_service(path: &Path, base: &Path) -> Result<Value, String> {
 /// Returns the settings with a placeholder for each secret: the service may have one that this process lacks.
 fn with_placeholders(settings: &Value) -> Value {
     let mut settings = settings.clone();
-    for key in ["secrets", "auth", "preset"] {
+    // The names in `secrets` are the administrator's, and one may be `file`.
+    let secrets = settings.get_mut("secrets").and_then(Value::as_object_mut);
+    secrets.into_iter().flat_map(Map::values_mut).for_each(replace_secrets);
+    for key in ["auth", "preset"] {
         settings.get_mut(key).into_iter().for_each(replace_secrets);
     }
     settings

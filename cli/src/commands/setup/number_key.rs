@@ -19,14 +19,16 @@ pub(super) struct Privacy {
 }
 
 impl Privacy {
-    /// Returns the section with the key of `--number-key-file`, or that of the configuration which is replaced: the store
-    /// may have numbers that were hashed with its keys.
+    /// Returns the section with the key of `--number-key-file`, and the keys of the configuration that is replaced: the store
+    /// may have numbers that were hashed with them.
     ///
     /// # Errors
-    /// The file has no key.
+    /// The file has no key, or the configuration cannot be read and no file is named.
     pub(super) fn choose(arguments: &Arguments, former: &Path) -> Result<Self, CommandError> {
+        let former = if arguments.force { former_section(former) } else { Ok(Map::new()) };
         let Some(file) = &arguments.number_key_file else {
-            return Ok(Self { section: if arguments.force { former_section(former) } else { Map::new() } });
+            let hint = "correct it, or name the number key by --number-key-file";
+            return former.map(|section| Self { section }).map_err(|problem| CommandError::usage(problem).hint(hint));
         };
         let option = "--number-key-file";
         let file = asker::option_path(option, file)?;
@@ -35,8 +37,7 @@ impl Privacy {
         privacy
             .number_keys(Path::new(""))
             .map_err(|error| CommandError::usage(format!("{option}: {}", error.problem())))?;
-        let section = [("number_key".to_owned(), json!({ "file": file }))];
-        Ok(Self { section: section.into_iter().collect() })
+        Ok(Self { section: with_new_key(former.unwrap_or_default(), json!({ "file": file })) })
     }
 
     /// Returns whether a key must be generated.
@@ -71,9 +72,29 @@ pub(super) fn generate() -> Result<Zeroizing<String>, CommandError> {
     Ok(key)
 }
 
-/// Returns the section of a configuration. It is empty if there is none, or if the file is not JSON.
-fn former_section(path: &Path) -> Map<String, Value> {
-    let text = file::read_text(path).unwrap_or_default();
-    let former: Map<String, Value> = serde_json::from_str(&text).unwrap_or_default();
-    former.get("privacy").and_then(Value::as_object).cloned().unwrap_or_default()
+/// Returns the section with another key. The former key is then one of the other keys.
+fn with_new_key(mut section: Map<String, Value>, key: Value) -> Map<String, Value> {
+    let former = section.insert("number_key".to_owned(), key.clone()).filter(|former| !former.is_null());
+    let others = section.get("other_number_keys").and_then(Value::as_array);
+    let others: Vec<_> =
+        former.iter().chain(others.into_iter().flatten()).filter(|other| **other != key).cloned().collect();
+    if !others.is_empty() {
+        section.insert("other_number_keys".to_owned(), others.into());
+    }
+    section
+}
+
+/// Returns the section of a configuration. It is empty if there is no configuration.
+///
+/// # Errors
+/// The file cannot be read, or is not JSON.
+fn former_section(path: &Path) -> Result<Map<String, Value>, String> {
+    if !path.exists() {
+        return Ok(Map::new());
+    }
+    let shown = path.display();
+    let text = file::read_text(path).map_err(|problem| format!("{shown} {problem}, so its number keys are unknown"))?;
+    let former: Map<String, Value> = serde_json::from_str(&text)
+        .map_err(|error| format!("{shown} is not JSON, so its number keys are unknown: {error}"))?;
+    Ok(former.get("privacy").and_then(Value::as_object).cloned().unwrap_or_default())
 }
