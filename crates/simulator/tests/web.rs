@@ -117,7 +117,8 @@ impl Updates {
     async fn next(&mut self) -> Value {
         loop {
             let mut line = String::new();
-            let read = timeout(EVENT_TIMEOUT, self.stream.read_line(&mut line)).await.expect("an update arrives");
+            let read =
+                timeout(EVENT_TIMEOUT, self.stream.read_line(&mut line)).await.expect("the page is sent something");
             assert!(read.unwrap() > 0, "the connection stays open");
             if let Some(json) = line.strip_prefix("data: ") {
                 return serde_json::from_str(json).unwrap();
@@ -127,12 +128,15 @@ impl Updates {
 
     /// Reads up to an update of this type.
     async fn next_of(&mut self, kind: &str) -> Value {
-        loop {
-            let update = self.next().await;
-            if update["type"] == kind {
-                return update;
+        let update = async {
+            loop {
+                let update = self.next().await;
+                if update["type"] == kind {
+                    return update;
+                }
             }
-        }
+        };
+        timeout(EVENT_TIMEOUT, update).await.unwrap_or_else(|_| panic!("an update of type {kind} arrives"))
     }
 }
 
@@ -371,9 +375,9 @@ async fn a_page_that_is_too_slow_gets_a_snapshot() {
     let mut updates = rig.updates().await;
     updates.next().await;
     let call = rig.ring();
-    // More than the buffers of two sockets and the updates that are kept.
+    // 131 MB: more than the buffers of two sockets, which Linux lets grow to 36 MB, and the updates that are kept.
     let audio = "/".repeat(16_384);
-    (0..3_000).for_each(|_| call.play(audio.clone()));
+    (0..8_000).for_each(|_| call.play(audio.clone()));
     let snapshot = updates.next_of("snapshot").await;
     assert_eq!(snapshot["telephones"][0]["state"], "ringing");
     call.end("PhoneGate hung up.");
