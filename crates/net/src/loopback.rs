@@ -2,8 +2,7 @@
 //!
 //! Every user of a machine can listen at its loopback addresses, so the other side of a connection to one may be any
 //! user's program. In doubt, these functions return true. Code that allows something for loopback alone, such as HTTP
-//! without TLS, needs a stricter test: a name below `localhost` may resolve to an
-//! address of another machine.
+//! without TLS, needs a stricter test: a name below `localhost` may resolve to an address of another machine.
 
 use std::net::IpAddr;
 

@@ -153,7 +153,7 @@ fn failure((reason, sentence): (FailureReason, &str), text: Option<&str>, cleane
         None => Failure::new(reason, format_args!("{sentence}.")),
     };
     // `CannotPlace` is anything else, so the number may be the cause.
-    if reason == FailureReason::NotConfigured { failure.of_backend() } else { failure }
+    failure.of_backend_if(reason == FailureReason::NotConfigured)
 }
 
 #[cfg(test)]

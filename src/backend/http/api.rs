@@ -238,8 +238,7 @@ impl Refusal {
 
     /// Returns the failure that the status alone gives.
     pub(super) fn failure(&self) -> Failure {
-        let failure = Failure::new(self.reason(), self);
-        if replies::is_outage(self.status) { failure.of_backend() } else { failure }
+        Failure::new(self.reason(), self).of_backend_if(replies::is_outage(self.status))
     }
 }
 

@@ -85,7 +85,7 @@ impl HttpBackend {
         let reason = if reason == FailureReason::FraudReported { status_reason } else { reason };
         let text = self.service.redaction.with_token(refusal.token.as_ref()).quote(text);
         let failure = Failure::new(reason, format_args!("{refusal} It reports {text}."));
-        PlaceError { may_ring, failure: if is_of_backend { failure.of_backend() } else { failure } }
+        PlaceError { may_ring, failure: failure.of_backend_if(is_of_backend) }
     }
 
     /// Returns the service's id in the reply to a start. `None`: calls have none.

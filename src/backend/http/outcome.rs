@@ -160,8 +160,7 @@ impl Rules {
         }
         if let Some(reason) = self.failed.get(state) {
             let failure = Failure::new(*reason, format!("The provider reports {}.", redactor.quote(state)));
-            let is_of_backend = *reason == FailureReason::NotConfigured;
-            return Report::Failed(if is_of_backend { failure.of_backend() } else { failure });
+            return Report::Failed(failure.of_backend_if(*reason == FailureReason::NotConfigured));
         }
         match &self.success {
             Success::Pressed { state: ended, digits, attempt, ended_by } if state == ended => {

@@ -208,9 +208,9 @@ impl TelephonyBackend for SipTrunk {
         }
         let reason = failures.last().map_or(FailureReason::CannotPlace, Failure::reason);
         let texts: Vec<_> = failures.iter().map(Failure::text).collect();
-        let failure = Failure::verbatim(reason, texts.join(" "));
         // One server that answered may have refused the number.
-        let failure = if failures.iter().all(Failure::is_of_backend) { failure.of_backend() } else { failure };
+        let is_of_backend = failures.iter().all(Failure::is_of_backend);
+        let failure = Failure::verbatim(reason, texts.join(" ")).of_backend_if(is_of_backend);
         let failure = self.with_registrations(failure);
         Err(PlaceError { may_ring: MayRing::No, failure })
     }

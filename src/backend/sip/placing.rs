@@ -96,10 +96,9 @@ impl SipTrunk {
                 Err(not_rung(Failure::new(FailureReason::Throttled, sentence)))
             }
             Err(error) => {
-                let failure = trunk_not_reached(error.to_string());
                 // Another error may be about what is dialled.
                 let is_lost = error == AgentError::UnknownFlow;
-                Err(ServerResult::TryNext(if is_lost { failure.of_backend() } else { failure }))
+                Err(ServerResult::TryNext(trunk_not_reached(error.to_string()).of_backend_if(is_lost)))
             }
         }
     }

@@ -218,10 +218,7 @@ impl ApiError {
         match self {
             Self::NotSent(cause) | Self::Lost(cause) => lost(cause),
             Self::Malformed => Failure::new(FailureReason::CannotPlace, "Twilio's reply makes no sense."),
-            Self::Refused(refusal) => {
-                let failure = Failure::new(refusal.reason(), refusal);
-                if refusal.is_outage() { failure.of_backend() } else { failure }
-            }
+            Self::Refused(refusal) => Failure::new(refusal.reason(), refusal).of_backend_if(refusal.is_outage()),
         }
     }
 }

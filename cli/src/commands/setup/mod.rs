@@ -67,8 +67,9 @@ Examples:
 The file of --service-file has what `backends` has for the service: docs/backends.md, \"A web service of your own\". Its
 relative paths belong to the folder of the configuration. It is checked as a part of the configuration, and copied.
 
---json prints one object a line: written (config, backup if a file was replaced, flow_sid if a flow was installed), then
-the lines of `phonegate check`, and with --call those of `phonegate call`.
+--json prints one object a line: written (config, backup if a file was replaced, number_key_file and secret_file if such
+files were written, flow_sid if a flow was installed), then the lines of `phonegate check`, and with --call those of
+`phonegate call`.
 
 Exit codes:
   0    written; each backend can place calls; the test call, if any, was verified

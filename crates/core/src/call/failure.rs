@@ -48,7 +48,12 @@ impl Failure {
     /// Returns the same failure as one of the backend or of the way to it: a call to any other number would have failed
     /// alike.
     pub fn of_backend(self) -> Self {
-        Self { is_of_backend: true, ..self }
+        self.of_backend_if(true)
+    }
+
+    /// As [`Failure::of_backend`], if the condition holds. Otherwise returns the failure as it is.
+    pub fn of_backend_if(self, condition: bool) -> Self {
+        Self { is_of_backend: self.is_of_backend || condition, ..self }
     }
 
     /// Returns whether it is certain that the backend or the way to it failed, and that the called number is not the cause.
