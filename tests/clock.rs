@@ -105,3 +105,15 @@ fn a_sleep_counts_after_the_wall_clock_was_set_back() {
     let line: serde_json::Value = serde_json::from_str(failed.trim()).unwrap();
     assert!(line["ms"].as_u64().unwrap() >= 3_600_000, "{failed}");
 }
+
+/// The formats of dates that programs exchange have four digits for the year.
+#[test]
+fn a_wall_clock_after_the_year_9999_ends_no_host() {
+    let (mut caller, mut lines) = Caller::start(600);
+    caller.set_clock("+8000y");
+    let failed = lines.find(|line| line.contains(r#""event":"failed""#)).expect("the call fails");
+    assert!(failed.contains(r#""reason":"DeadlinePassed""#), "{failed}");
+    assert!(failed.contains(r#""time":"9999-12-31T23:59:59Z""#), "{failed}");
+    assert!(lines.any(|line| line.contains(r#""event":"ended""#)), "the gate ends");
+    assert_eq!(caller.process.wait().unwrap().code(), Some(1), "the host ends by itself");
+}

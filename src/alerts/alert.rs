@@ -1,6 +1,6 @@
 //! An alert, and how it is written as JSON.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use time::OffsetDateTime;
@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::AlertKind;
 use crate::call::CallId;
+use crate::clock::utc;
 
 /// An alert, as the store keeps it and as a webhook gets it.
 ///
@@ -33,13 +34,6 @@ pub struct Alert {
     pub backend: Option<Box<str>>,
     /// What happened and what to do.
     pub text: Box<str>,
-}
-
-/// Converts a time to UTC. Times before 1970, and those too late for a date, become the first second of 1970.
-pub(super) fn utc(at: SystemTime) -> OffsetDateTime {
-    let nanoseconds = at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    let nanoseconds = i128::try_from(nanoseconds).unwrap_or_default();
-    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 fn write_time<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {

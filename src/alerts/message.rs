@@ -4,7 +4,8 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::AlertKind;
-use super::alert::{Alert, utc};
+use super::alert::Alert;
+use crate::clock::utc;
 
 /// Maximum length of an alert's text, in characters. With four bytes each, the message still fits into the 8 KiB that
 /// rsyslog takes.

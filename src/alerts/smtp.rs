@@ -20,6 +20,7 @@ use super::delivery_error::DeliveryError;
 use super::message::Message;
 use super::starttls::{self, Greeted};
 use super::wire::Server;
+use crate::clock::utc;
 use crate::config::{ConfigError, SmtpConfig, SmtpTls};
 use crate::platform;
 use crate::redact::diagnostic_text;
@@ -150,7 +151,7 @@ impl Smtp {
         let mut email = MessageBuilder::new()
             .from(Mailbox::new(Some("PhoneGate".to_owned()), self.from.clone()))
             .subject(message.subject)
-            .date(alert.at)
+            .date(utc(alert.at).into())
             .message_id(Some(format!("<{}@{}>", alert.id, self.from.domain())))
             .header(AutoSubmitted)
             .header(ContentType::TEXT_PLAIN);

@@ -7,10 +7,11 @@ use time::macros::format_description;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::AlertKind;
-use super::alert::{Alert, utc};
+use super::alert::Alert;
 use super::delivery_error::DeliveryError;
 use super::message::Message;
 use super::wire::{Server, failed};
+use crate::clock::utc;
 
 /// Security and authorization messages that not every user may read (RFC 5424, 6.2.1).
 const FACILITY_AUTHPRIV: u8 = 10;

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::call::{CallLimit, Failure, FailureReason};
+use crate::clock;
 
 /// Why a store refuses to begin an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,5 +67,5 @@ impl Refusal {
 /// Formats a time for people: `2026-03-01 09:30:00 UTC`.
 pub(crate) fn utc(time: SystemTime) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
-    OffsetDateTime::from(time).format(format).unwrap_or_default()
+    clock::utc(time).format(format).unwrap_or_default()
 }

@@ -1,10 +1,12 @@
 //! A line of the log.
 
+use std::time::SystemTime;
+
 use serde::Serialize;
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::call::{Attempt, CallEvent, CallId, CallLimit, CallStatus, Failure, FailureReason, GateEvent};
+use crate::clock;
 use crate::config::Level;
 
 /// An event that can be logged.
@@ -131,7 +133,7 @@ impl<'a> LogEntry<'a> {
     /// The entry as one line of JSON, without the line break.
     pub(super) fn to_line(&self) -> String {
         let record = Record {
-            time: OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default(),
+            time: clock::utc(SystemTime::now()).format(&Rfc3339).unwrap_or_default(),
             level: self.level,
             event: self.event.name(),
             id: self.id.or(self.attempt.map(|attempt| attempt.id)),

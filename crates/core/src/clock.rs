@@ -6,6 +6,20 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+/// The last second that has a date in RFC 3339.
+const LAST_DATE: OffsetDateTime = datetime!(9999-12-31 23:59:59 UTC);
+
+/// Converts a time to UTC. Times before 1970 become the first second of 1970, and those after the year 9999 the last
+/// second of that year: RFC 3339 has no dates for later ones, and a clock may be set to anything.
+pub fn utc(time: SystemTime) -> OffsetDateTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let nanoseconds = i128::try_from(since.as_nanos()).unwrap_or(i128::MAX);
+    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).map_or(LAST_DATE, |time| time.min(LAST_DATE))
+}
+
 /// A reading of all three clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
@@ -93,5 +107,21 @@ impl Deadline {
             }
             tokio::time::sleep(left.min(Self::TICK)).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_time_has_a_date() {
+        let at = |seconds| utc(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        assert_eq!(at(1_772_357_400), datetime!(2026-03-01 09:30 UTC));
+        assert_eq!(at(253_402_300_799), LAST_DATE);
+        for later in [253_402_300_800, 9_000_000_000_000_000_000] {
+            assert_eq!(at(later), LAST_DATE);
+        }
+        assert_eq!(utc(SystemTime::UNIX_EPOCH - Duration::from_secs(1)), OffsetDateTime::UNIX_EPOCH);
     }
 }

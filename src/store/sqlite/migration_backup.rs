@@ -4,13 +4,14 @@
 //! [`BACKUPS`] are kept. A file that was replaced by a backup is kept as `phonegate.db.v2-replaced-…`, and never removed.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::backup::{self, ADVICE, JOURNAL, UNFINISHED, with_end};
 use super::restore::RESTORING;
 use super::schema;
+use crate::clock;
 
 /// Maximum number of backups of a file.
 const BACKUPS: usize = 3;
@@ -110,7 +111,7 @@ pub(super) fn make(file: &Path, version: u32) -> Result<(), String> {
 
 pub(super) fn new_path(file: &Path, version: u32, kind: Kind) -> Result<PathBuf, String> {
     let format = format_description!("[year][month][day]T[hour][minute][second]Z");
-    let time = OffsetDateTime::now_utc().format(format).map_err(|error| error.to_string())?;
+    let time = clock::utc(SystemTime::now()).format(format).map_err(|error| error.to_string())?;
     let first = with_end(file, &format!(".v{version}{}{time}", kind.mark()));
     let others = (1..NAMES_A_SECOND).map(|number| with_end(&first, &format!("-{number}")));
     let mut names = std::iter::once(first.clone()).chain(others);
