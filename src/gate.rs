@@ -4,6 +4,7 @@ mod start;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
@@ -295,8 +296,7 @@ impl Gate {
         let Some(runtime) = self.runtime.lock().take() else { return Ok(()) };
         // The rest of the time is for the store and the log.
         let for_hanging_up = within * 3 / 4;
-        let all_hung_up =
-            runtime.block_on(async { tokio::time::timeout(for_hanging_up, self.engine.shut_down()).await.is_ok() });
+        let all_hung_up = ends_within(&runtime, for_hanging_up, self.engine.shut_down());
         // Before the log closes. A task that is aborted below finds its call published.
         self.engine.abandon();
         // Another node may begin the same request again, which this process no longer sees.
@@ -305,16 +305,17 @@ impl Gate {
         }
         // Half of the time: an unreachable store must not cost the log its last lines.
         let left = (end.saturating_duration_since(Instant::now()) / 2).min(for_store);
-        let recorded = async {
-            self.engine.flush().await;
-            self.alerts.close().await;
+        let (flush, alerts) = (self.engine.flush(), self.alerts.clone());
+        let recorded = async move {
+            flush.await;
+            alerts.close().await;
         };
-        let all_recorded = runtime.block_on(async { tokio::time::timeout(left, recorded).await.is_ok() });
+        let all_recorded = ends_within(&runtime, left, recorded);
         if let Some(textfile) = self.textfile.clone() {
             // Half of the time: a slow folder must not cost the log its last lines.
             let left = end.saturating_duration_since(Instant::now()) / 2;
-            let write = async { tokio::task::spawn_blocking(move || textfile.write()).await };
-            let _ = runtime.block_on(async { tokio::time::timeout(left, write).await });
+            // If it fails, the next process writes the file.
+            ends_within(&runtime, left, async { drop(tokio::task::spawn_blocking(move || textfile.write()).await) });
         }
         // A name look-up may block a thread for much longer.
         runtime.shutdown_timeout(end.saturating_duration_since(Instant::now()) / 2);
@@ -328,6 +329,20 @@ impl Gate {
             (.., false) => Err(ShutdownIncomplete::Closing),
         }
     }
+}
+
+/// Runs `work` on the gate's threads. Returns whether it ended within `limit`.
+///
+/// This thread measures the time itself. A timer of the runtime needs the runtime's threads, and one that a defect blocks
+/// must not hold the host's shutdown.
+fn ends_within(runtime: &Runtime, limit: Duration, work: impl Future<Output = ()> + Send + 'static) -> bool {
+    let (ended, has_ended) = channel();
+    runtime.spawn(async move {
+        work.await;
+        // Fails if this took longer than the limit.
+        let _ = ended.send(());
+    });
+    has_ended.recv_timeout(limit).is_ok()
 }
 
 /// Without [`Gate::shut_down`], calls fail as Interrupted, and nothing is waited for.

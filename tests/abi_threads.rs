@@ -285,3 +285,26 @@ fn a_refused_start_is_reported_to_the_callback() {
     // SAFETY: there is no callback after this.
     assert_eq!(unsafe { abi.set_log_callback(None, std::ptr::null_mut()) }, OK);
 }
+
+/// A timer of the library's runtime needs the runtime's threads. Needs a debug build of the library, in which
+/// PHONEGATE_FAULT works.
+#[test]
+fn threads_that_hang_do_not_hold_a_shutdown() {
+    // SAFETY: nextest runs each test in a process of its own, in which no other thread reads the environment yet.
+    unsafe { std::env::set_var("PHONEGATE_FAULT", "engine.place") };
+    let mut config = rings_on();
+    config["log"] = json!({ "directory": "log" });
+    let abi = Abi::load(&config);
+    let ids = [fresh_id(), fresh_id()];
+    for id in &ids {
+        assert_eq!(abi.initiate(Some(&fresh_number()), Some(id), None), PENDING);
+    }
+    let log = || std::fs::read_to_string(abi.path("log/phonegate.log")).unwrap_or_default();
+    wait_until("a call hangs on each thread", || log().matches(r#""event":"dialling""#).count() == ids.len());
+    assert_eq!(abi.shut_down(2_000), ResultCode::TimedOut.code(), "is the library a debug build?");
+    for id in &ids {
+        assert_eq!(abi.status(Some(id)), FAILED);
+        assert!(abi.message(id).contains("(Interrupted)"), "{}", abi.message(id));
+    }
+    assert_eq!(abi.shut_down(60_000), OK, "the next gate has threads of its own");
+}

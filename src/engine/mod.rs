@@ -168,11 +168,12 @@ impl Engine {
         self.parts.store.record(attempt, step(CallEvent::RepeatRefused, None, Some(failure.text())));
     }
 
-    /// Hangs up every call, and waits until all tasks have ended.
-    pub(crate) async fn shut_down(&self) {
+    /// Begins to hang up every call. The future waits until all tasks have ended.
+    pub(crate) fn shut_down(&self) -> impl Future<Output = ()> + Send + use<> {
         self.parts.shutdown.cancel();
         self.tasks.close();
-        self.tasks.wait().await;
+        let tasks = self.tasks.clone();
+        async move { tasks.wait().await }
     }
 
     /// Fails every call that is still pending, if [`Engine::shut_down`] did not end in time.
@@ -190,9 +191,10 @@ impl Engine {
         self.parts.publisher.wait();
     }
 
-    /// Waits until the store has all that was queued for it.
-    pub(crate) async fn flush(&self) {
-        self.parts.store.flush().await;
+    /// Returns a future that waits until the store has all that was queued for it.
+    pub(crate) fn flush(&self) -> impl Future<Output = ()> + Send + use<> {
+        let store = Arc::clone(&self.parts.store);
+        async move { store.flush().await }
     }
 
     /// Closes the store. Returns false if that took longer than `within`.

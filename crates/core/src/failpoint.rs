@@ -2,7 +2,7 @@
 //!
 //! The environment variable `PHONEGATE_FAULT` holds a list of faults, separated by commas. Each is the name of a
 //! failpoint, such as `backend.place`, or a name and a value: `install.library_hash=0f3a…`. What a fault does is up to its
-//! failpoint: [`hit`] panics, the others behave as their code says.
+//! failpoint: [`hit`] panics, [`block`] blocks the thread, the others behave as their code says.
 
 /// The environment variable that holds the faults.
 const VARIABLE: &str = "PHONEGATE_FAULT";
@@ -13,6 +13,14 @@ pub fn hit(_name: &str) {
     #[expect(clippy::panic, reason = "the tests check that a host survives a panic")]
     if is_set(_name) {
         panic!("fault injected at {_name}");
+    }
+}
+
+/// Blocks this thread for ever if the failpoint is set, as a defect could.
+pub fn block(_name: &str) {
+    #[cfg(debug_assertions)]
+    while is_set(_name) {
+        std::thread::park();
     }
 }
 

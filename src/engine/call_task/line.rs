@@ -17,6 +17,7 @@ use crate::engine::active_calls::ActiveCall;
 use crate::engine::backend_health::Availability;
 use crate::engine::failures::{deadline_passed, defect, no_place_answer, too_late, unknown_code};
 use crate::engine::ownership::Input;
+use crate::failpoint;
 use crate::store::AttemptChange;
 
 /// How long a place request may still return a reference after its call has failed.
@@ -47,6 +48,7 @@ impl<'a> CallTask<'a> {
             return Input::Skipped;
         }
         parts.publisher.step(call, CallEvent::Dialling, Some(&backend.name), None);
+        failpoint::block("engine.place");
         let mut answer = Box::pin(async move {
             let sink = |step: CallStep| report_step(parts, call, backend, &step);
             backend.backend.place(request, &sink).await
