@@ -20,6 +20,8 @@
  * Ownership     No memory changes owner. The library keeps no pointer of the caller after a call, except for the log
  *               callback and its user data.
  * Threads       Every function may be called from any thread at any time.
+ * Forks         A process that is forked after the gate has started lacks the threads of the library. It cannot use it:
+ *               statuses are PHONEGATE_FAILED, and the other results PHONEGATE_FORKED.
  * Unloading     The library stays loaded until the process ends, because its threads run its code.
  *
  * The gate starts at the first call that needs it. It reads the file that the environment variable PHONEGATE_CONFIG
@@ -59,6 +61,7 @@ typedef int32_t phonegate_result;
 #define PHONEGATE_ALREADY_INITIALIZED 5 /* the gate runs with another configuration; shut it down first */
 #define PHONEGATE_IN_CALLBACK 6         /* not allowed inside the log callback */
 #define PHONEGATE_TIMED_OUT 7           /* the timeout passed before the work was complete */
+#define PHONEGATE_FORKED 8              /* this process was forked after the gate had started (see "Forks") */
 
 /* 20 to 39: the configuration. */
 #define PHONEGATE_CONFIG_NOT_FOUND 20  /* there is no such file */
@@ -140,8 +143,8 @@ typedef void (*phonegate_log_callback)(void *user_data, int32_t level, const cha
  *            error, capacity, needed: receive a text that explains a failure, or an empty text, see "Strings out";
  *            error may be NULL with capacity 0.
  * Returns:   PHONEGATE_OK; PHONEGATE_ALREADY_INITIALIZED; a code of 20 to 59; PHONEGATE_INVALID_ARGUMENT,
- *            PHONEGATE_INVALID_UTF8, PHONEGATE_TEXT_TOO_LONG; PHONEGATE_IN_CALLBACK; PHONEGATE_INTERNAL. A short
- *            buffer does not change the code of a failure: compare `*needed` with `capacity`.
+ *            PHONEGATE_INVALID_UTF8, PHONEGATE_TEXT_TOO_LONG; PHONEGATE_IN_CALLBACK; PHONEGATE_FORKED;
+ *            PHONEGATE_INTERNAL. A short buffer does not change the code of a failure: compare `*needed` with `capacity`.
  * Blocks:    While the configuration and its secrets are read from disk, and for at most 1 s to query a store of type
  *            redis.
  * Ownership: config_path is borrowed for the duration of the call; the text is copied into the caller's buffer.
@@ -155,7 +158,7 @@ phonegate_result PhoneGateInitialize(const char *config_path, char *error, size_
  *            Outcomes stay readable. A later call starts the gate again. A second shutdown does nothing.
  * Takes:     timeout_ms: maximum duration in milliseconds; 0: do not wait for hang-ups.
  * Returns:   PHONEGATE_OK; PHONEGATE_TIMED_OUT (hang-ups or log lines are incomplete, or another thread is still
- *            starting the gate); PHONEGATE_IN_CALLBACK; PHONEGATE_INTERNAL.
+ *            starting the gate); PHONEGATE_IN_CALLBACK; PHONEGATE_FORKED; PHONEGATE_INTERNAL.
  * Blocks:    For at most timeout_ms.
  * Ownership: None.
  * Since:     0.1.0
@@ -167,7 +170,7 @@ phonegate_result PhoneGateShutdown(uint32_t timeout_ms);
  * Does:      Also sends every later log line to `callback`. NULL removes the callback. May be called before the gate
  *            starts.
  * Takes:     callback: the receiver, or NULL; user_data: passed to it unchanged.
- * Returns:   PHONEGATE_OK; PHONEGATE_IN_CALLBACK inside the callback; PHONEGATE_INTERNAL.
+ * Returns:   PHONEGATE_OK; PHONEGATE_IN_CALLBACK inside the callback; PHONEGATE_FORKED; PHONEGATE_INTERNAL.
  * Blocks:    Until the previous callback is not running. It is not called after the return.
  * Ownership: The library keeps `callback` and `user_data` until the next PhoneGateSetLogCallback returns.
  * Since:     0.1.0

@@ -8,7 +8,9 @@ use std::fs;
 use std::process::Command;
 
 use libloading::Library;
+use phonegate::abi::ResultCode;
 use serde_json::json;
+use support::abi::{Abi, FAILED, NUMBER, PENDING, approves, fresh_id, fresh_number, rings_on};
 
 type Initiate = unsafe extern "C" fn(*const c_char, *const c_char, *const c_char) -> i32;
 type Status = unsafe extern "C" fn(*const c_char) -> i32;
@@ -99,4 +101,60 @@ fn the_library_never_writes_to_stdout_or_stderr() {
     // The example indents the lines of the log callback.
     let others: Vec<_> = stdout.lines().filter(|line| !line.starts_with("  {")).collect();
     assert_eq!(others, ["Calling. The library logs:", "Verified: the right key was pressed."]);
+}
+
+/// Runs the checks in a process that is forked from this one, in their order. Fails if one of them does.
+fn in_a_forked_process(checks: &[(&str, &dyn Fn() -> bool)]) {
+    // SAFETY: the new process only runs the checks and ends. Its copy of this test has no other thread.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let failing = || checks.iter().position(|(_, check)| !check()).map_or(0, |index| index + 1);
+        let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(failing)).unwrap_or(99);
+        // SAFETY: it ends the process without the test's destructors, which belong to the first process.
+        unsafe { libc::_exit(code as i32) }
+    }
+    assert!(child > 0);
+    let mut status = 0;
+    // SAFETY: the status is a valid place for the answer.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert!(libc::WIFEXITED(status), "the process was ended by a signal: {status:#x}");
+    match libc::WEXITSTATUS(status) as usize {
+        0 => {}
+        code => panic!("{}", checks.get(code - 1).map_or("a check panicked", |(expected, _)| expected)),
+    }
+}
+
+/// It has a copy of the gate, but none of its threads.
+#[test]
+fn a_process_forked_from_a_running_gate_fails_at_once() {
+    let abi = Abi::load(&rings_on());
+    let (id, other) = (fresh_id(), fresh_id());
+    assert_eq!(abi.initiate(Some(NUMBER), Some(&id), None), PENDING);
+    let is_explained = |id| abi.message(id).starts_with("This process was forked from one that uses PhoneGate");
+    let forked = ResultCode::Forked.code();
+    in_a_forked_process(&[
+        ("the first process's call has failed here", &|| abi.status(Some(&id)) == FAILED),
+        ("no call is begun", &|| abi.initiate(Some(&fresh_number()), Some(&other), None) == FAILED),
+        ("the failures are explained", &|| is_explained(&id) && is_explained(&other)),
+        ("no gate is started", &|| abi.initialize(None).0 == forked),
+        // SAFETY: there is no callback.
+        ("no callback is set", &|| unsafe { abi.set_log_callback(None, std::ptr::null_mut()) } == forked),
+        ("the shutdown returns", &|| abi.shut_down(1_000) == forked),
+    ]);
+    assert_eq!(abi.status(Some(&id)), PENDING, "the call of the first process goes on");
+    assert_eq!(abi.shut_down(60_000), 0);
+}
+
+#[test]
+fn a_process_forked_before_the_start_places_calls() {
+    let abi = Abi::load(&approves());
+    in_a_forked_process(&[
+        ("calls are placed", &|| {
+            abi.still_places_calls();
+            true
+        }),
+        ("the gate ends", &|| abi.shut_down(60_000) == 0),
+    ]);
+    abi.still_places_calls();
+    assert_eq!(abi.shut_down(60_000), 0);
 }

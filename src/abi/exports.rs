@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::callback::{self, LogCallback};
+use super::fork::{self, is_forked};
 use super::global::{self, REGISTRY};
 use super::guard::guarded;
 use super::text::{self, BadText, Buffer};
@@ -31,6 +32,9 @@ pub unsafe extern "C" fn InitiateCall(
     request_id: *const c_char,
     delivery_attributes: *const c_char,
 ) -> i32 {
+    if is_forked() {
+        return CallStatus::Failed as i32;
+    }
     guarded(CallStatus::Failed as i32, || {
         // SAFETY: the caller's promise.
         let id = unsafe { text::read_bytes(request_id, text::MAX_WORD) };
@@ -56,6 +60,9 @@ pub unsafe extern "C" fn InitiateCall(
 /// The pointer is NULL or NUL-terminated text that does not change during the call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn GetCallStatus(call_id: *const c_char) -> i32 {
+    if is_forked() {
+        return CallStatus::Failed as i32;
+    }
     guarded(CallStatus::Failed as i32, || {
         failpoint::hit("export.GetCallStatus");
         // SAFETY: the caller's promise.
@@ -92,6 +99,9 @@ pub unsafe extern "C" fn GetFailureMessage(
             Ok(buffer) if !call_id.is_null() => (buffer, call_id),
             _ => return Some(ResultCode::InvalidArgument),
         };
+        if is_forked() {
+            return Some(buffer.write(&global::messages().text(&fork::failure())));
+        }
         failpoint::hit("export.GetFailureMessage");
         // SAFETY: the caller's promise.
         Some(buffer.write(&failure_message(unsafe { text::read_bytes(id, text::MAX_WORD) })))
@@ -124,6 +134,10 @@ pub unsafe extern "C" fn PhoneGateInitialize(
             Ok(error) => error,
             Err(result) => return result.code(),
         };
+        if is_forked() {
+            error.write(fork::failure().text());
+            return ResultCode::Forked.code();
+        }
         failpoint::hit("export.PhoneGateInitialize");
         // SAFETY: the caller's promise.
         let path = match unsafe { text::read(config_path, text::MAX_PATH) } {
@@ -147,6 +161,9 @@ pub unsafe extern "C" fn PhoneGateInitialize(
 /// See `include/phonegate.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn PhoneGateShutdown(timeout_ms: u32) -> i32 {
+    if is_forked() {
+        return ResultCode::Forked.code();
+    }
     guarded(ResultCode::Internal.code(), || {
         failpoint::hit("export.PhoneGateShutdown");
         if callback::inside() {
@@ -162,6 +179,9 @@ pub extern "C" fn PhoneGateShutdown(timeout_ms: u32) -> i32 {
 /// `callback` and `user_data` may be used on any thread until the next call of this function has returned.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn PhoneGateSetLogCallback(callback: Option<LogCallback>, user_data: *mut c_void) -> i32 {
+    if is_forked() {
+        return ResultCode::Forked.code();
+    }
     guarded(ResultCode::Internal.code(), || {
         failpoint::hit("export.PhoneGateSetLogCallback");
         callback::set(callback, user_data).code()

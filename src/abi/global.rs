@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 
-use super::{ResultCode, callback};
+use super::{ResultCode, callback, fork};
 use crate::TYPES;
 use crate::alerts::AlertKind;
 use crate::alerts::direct::{HourlyLimit, Undelivered, report_refusal};
@@ -182,6 +182,7 @@ impl Start {
             return Err(error.clone());
         }
         platform::pin_module();
+        fork::watch();
         match self.start_gate() {
             Ok(running) => {
                 let running = Arc::new(running);

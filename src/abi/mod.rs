@@ -3,6 +3,7 @@
 
 mod callback;
 mod exports;
+mod fork;
 mod global;
 mod guard;
 mod text;
@@ -37,6 +38,8 @@ pub enum ResultCode {
     InCallback,
     /// `PHONEGATE_TIMED_OUT`
     TimedOut,
+    /// `PHONEGATE_FORKED`
+    Forked,
     /// A problem of the configuration, or of a backend.
     Config(ErrorKind),
     /// `PHONEGATE_INTERNAL`
@@ -55,6 +58,7 @@ impl ResultCode {
             Self::AlreadyInitialized => 5,
             Self::InCallback => 6,
             Self::TimedOut => 7,
+            Self::Forked => 8,
             Self::Config(kind) => kind as i32,
             Self::Internal => 99,
         }
