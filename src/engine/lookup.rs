@@ -133,8 +133,13 @@ impl Engine {
 /// Reads the latest attempt of an id, and brings the registry up to date. Returns whether the call that the registry has
 /// now is verified according to the store.
 pub(super) async fn read(parts: &Arc<Parts>, tasks: &TaskTracker, id: CallId) -> Result<bool, StoreError> {
-    let known = parts.registry.stored_generation(id);
-    let Some(LatestAttempt { attempt, number, state }) = parts.store.find(id).await? else { return Ok(false) };
+    // Read before the store, which has an approval before the registry has it.
+    let (known, approved) = (parts.registry.stored_generation(id), parts.registry.approved(id));
+    let found = parts.store.find(id).await?;
+    if let Some(lost) = approved.filter(|approved| has_lost(found.as_ref(), *approved)) {
+        parts.publisher.lose_approval(lost);
+    }
+    let Some(LatestAttempt { attempt, number, state }) = found else { return Ok(false) };
     match state {
         AttemptState::Ended { outcome, .. } if known == Some(attempt.generation) => Ok(outcome.is_verified()),
         AttemptState::Ended { outcome, ago } => {
@@ -148,6 +153,11 @@ pub(super) async fn read(parts: &Arc<Parts>, tasks: &TaskTracker, id: CallId) ->
             Ok(false)
         }
     }
+}
+
+/// Returns whether a store in which this is the latest attempt of an id has lost an earlier approval of the id.
+fn has_lost(found: Option<&LatestAttempt>, approved: Attempt) -> bool {
+    found.is_none_or(|found| found.attempt == approved && matches!(found.state, AttemptState::Pending { .. }))
 }
 
 async fn adopt_end(parts: &Parts, known: Option<u64>, end: AttemptEnd) -> Result<bool, StoreError> {

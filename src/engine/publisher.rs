@@ -6,8 +6,9 @@ use std::time::Duration;
 use parking_lot::RwLock;
 
 use super::active_calls::ActiveCall;
+use super::failures::attempt_lost;
 use super::store_client::StoreClient;
-use crate::call::{CallEvent, Failure, FailureReason, Outcome, PhoneNumber, StoredOutcome};
+use crate::call::{Attempt, CallEvent, Failure, FailureReason, Outcome, PhoneNumber, StoredOutcome};
 use crate::clock::Moment;
 use crate::config::Level;
 use crate::registry::Registry;
@@ -77,6 +78,16 @@ impl Publisher {
             }
         }
         Some(outcome)
+    }
+
+    /// Fails a call that was published as verified, because the store has lost its approval.
+    pub(super) fn lose_approval(&self, approved: Attempt) {
+        let failure = attempt_lost();
+        if self.registry.lose_approval(approved, failure.clone()) {
+            let failed = LogEntry::new(CallEvent::Failed);
+            let attempt = Some(approved);
+            self.log.write(&LogEntry { level: Level::Warn, attempt, failure: Some(&failure), ..failed });
+        }
     }
 
     /// Leaves a call to the process that owns it: from now on its status is read from the store.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Registry;
 use super::shard::{Calls, Entry, Origin, Verified};
-use crate::call::{Attempt, CallId, NumberHash, StoredOutcome};
+use crate::call::{Attempt, CallId, CallStatus, Failure, NumberHash, StoredOutcome};
 use crate::clock::{Deadline, Moment};
 
 /// The result of [`Registry::adopt`].
@@ -101,6 +101,27 @@ impl Registry {
         };
         calls.by_id.insert(attempt.id, entry);
         self.remember_end(&mut calls, attempt, now);
+        true
+    }
+
+    /// Returns the attempt of an id that is verified here and kept, with its generation in the store.
+    pub fn approved(&self, id: CallId) -> Option<Attempt> {
+        let calls = self.shard(id).calls.lock();
+        let is_kept = calls.status(id, self.keep_finished(), Moment::now) == Some(CallStatus::Success);
+        let entry = calls.by_id.get(&id).filter(|_| is_kept)?;
+        Some(Attempt { id, generation: entry.origin().stored })
+    }
+
+    /// Fails an attempt that is verified here, because the store has lost its approval. Returns false, and changes nothing,
+    /// if another attempt has taken its place.
+    pub fn lose_approval(&self, approved: Attempt, failure: Failure) -> bool {
+        let mut calls = self.shard(approved.id).calls.lock();
+        let Some(entry) = calls.by_id.get_mut(&approved.id) else { return false };
+        let Entry::Verified(verified) = entry else { return false };
+        if verified.origin.stored != approved.generation {
+            return false;
+        }
+        *entry = Entry::failed(verified.origin, failure, verified.number);
         true
     }
 

@@ -238,3 +238,19 @@ fn a_read_only_store_is_reported_down_once() {
     node.end();
     assert_eq!((logged("backend_down"), logged("backend_up")), (1, 1));
 }
+
+/// As after a failover to a server that had not received the last writes.
+#[test]
+fn an_approval_that_redis_has_lost_fails_with_a_reason() {
+    let farm = Farm::new();
+    let node = farm.node();
+    farm.verifies_the_first(&node);
+    farm.redis.cli(&["FLUSHALL"]);
+    status_is(&node, 1, CallStatus::Failed);
+    let text = node.gate().failure_message(id(1));
+    assert!(text.contains("the store has lost it") && text.contains("(Interrupted)"), "{text}");
+    assert_eq!(node.status(id(1)), CallStatus::Failed, "it stays failed");
+    assert_eq!(node.gate().failure_message(id(1)), text, "the text of an ended call never changes");
+    let failed = |line: &&Value| line["event"] == "failed" && line["reason"] == "Interrupted";
+    assert_eq!(node.end().iter().filter(failed).count(), 1, "logged once");
+}

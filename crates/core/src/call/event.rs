@@ -88,7 +88,7 @@ events! {
         /// The user approved the call.
         Verified = "verified", Info, [id, attempt, backend, ms];
         /// The call failed. `error` if the reason is `Internal`; `warn` if it is `NotConfigured`, `CannotPlace` or
-        /// `FraudReported`.
+        /// `FraudReported`, or if the call was verified and its approval is lost.
         Failed = "failed", Info, [id, attempt, number, backend, reason, limit, ms, text];
         /// PhoneGate hung up a call without an outcome. `warn`, with a reason, if that failed.
         HungUp = "hang_up", Debug, [id, attempt, backend, reason, ms, text];
