@@ -39,7 +39,7 @@ fn sanitize(text: &str, fewest: usize) -> String {
 /// separators, directions, zero widths.
 fn is_invisible(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Masks runs of seven and more digits, with or without separators between them.
@@ -52,7 +52,7 @@ fn mask_runs(text: &str, fewest: usize) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut run = String::new();
     for c in text.chars() {
-        let joins = c.is_numeric() || (!run.is_empty() && matches!(c, ' ' | '-' | '.' | '(' | ')' | '/'));
+        let joins = c.is_numeric() || (!run.is_empty() && is_separator(c));
         if joins {
             run.push(c);
         } else {
@@ -62,6 +62,16 @@ fn mask_runs(text: &str, fewest: usize) -> String {
     }
     end_run(&mut masked, &mut run, fewest);
     masked
+}
+
+/// Returns whether it may be between the digits of a telephone number: the separators of written numbers, also in their
+/// typographic and full-width forms.
+fn is_separator(c: char) -> bool {
+    matches!(
+        c,
+        ' ' | '-' | '.' | '(' | ')' | '/' | '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
+    ) || matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}')
+        || matches!(c, '\u{ff08}' | '\u{ff09}' | '\u{ff0d}' | '\u{ff0e}' | '\u{ff0f}')
 }
 
 fn end_run(masked: &mut String, run: &mut String, fewest: usize) {
@@ -91,6 +101,10 @@ mod tests {
             ("x4002, x40021, x400212", "x****, x****1, x****12"),
             ("486 Busy Here, cause=17", "486 Busy Here, cause=17"),
             ("٤٢٥٥٥٥١٢١٢", "******١٢١٢"),
+            ("425\u{a0}555\u{202f}1212", "***\u{a0}***\u{202f}1212"),
+            ("425\u{2011}555\u{2013}1212", "***\u{2011}***\u{2013}1212"),
+            ("（４２５）５５５－１２１２", "（***）***－１２１２"),
+            ("4\u{ad}2\u{ad}5\u{ad}5551212", "* * * ***1212"),
         ] {
             assert_eq!(sanitize_untrusted(text), shown);
         }
@@ -125,7 +139,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_run_shows_more_digits_than_the_rule(digits in "[0-9]{1,40}", gaps in "[ ./()-]{0,3}", before in "[a-z: +]{0,5}") {
+        fn no_run_shows_more_digits_than_the_rule(digits in "[0-9]{1,40}", gaps in "[ ./()\u{a0}\u{2009}\u{2011}\u{2013}\u{ad}\u{ff08}\u{ff0d}-]{0,3}", before in "[a-z: +]{0,5}") {
             let spelled: String = digits.chars().flat_map(|digit| [digit.to_string(), gaps.clone()]).collect();
             let shown = sanitize_untrusted(&format!("{before}{spelled}"));
             let visible = shown.chars().filter(char::is_ascii_digit).count();
