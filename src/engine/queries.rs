@@ -60,11 +60,14 @@ impl Engine {
         };
         if !approval.is_granted {
             let (sender, answer) = sync_channel(1);
-            let parts = Arc::clone(&self.parts);
+            let (parts, tasks) = (Arc::clone(&self.parts), self.tasks.clone());
             self.spawn(async move {
                 let granted = parts.store.use_approval(&approval).await;
-                if granted == Ok(true) {
-                    parts.registry.grant(&approval);
+                match granted {
+                    Ok(true) => parts.registry.grant(&approval),
+                    // The store may have lost the approval, which is then not reported as used.
+                    Ok(false) => drop(lookup::read(&parts, &tasks, id).await),
+                    Err(_) => {}
                 }
                 let _ = sender.send(granted);
             });

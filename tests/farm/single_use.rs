@@ -85,3 +85,18 @@ fn an_approval_that_redis_cannot_confirm_is_not_used() {
     let successes = statuses.iter().filter(|status| **status == CallStatus::Success).count();
     assert!(successes <= 1, "{statuses:?}");
 }
+
+/// As after a failover to a server that had not received the last writes.
+#[test]
+fn an_approval_that_redis_has_lost_is_not_called_used() {
+    let farm = farm();
+    let node = farm.node();
+    node.initiate(id(1), NUMBER);
+    farm.wait_for_rings(1);
+    farm.answer("1");
+    wait_until("the call is verified", || node.snapshot(id(1)).status == CallStatus::Success);
+    farm.redis.cli(&["FLUSHALL"]);
+    assert_eq!(poll(&node, 1), CallStatus::Failed);
+    let text = node.gate().failure_message(id(1));
+    assert!(text.contains("the store has lost it"), "{text}");
+}
