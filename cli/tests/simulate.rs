@@ -1,4 +1,4 @@
-//! `phonegate simulate`: what it prints, and how it ends. `simulate_browser.rs` tests its page.
+//! `phonegate simulate`: what it prints, and how it ends. `simulate_browser` tests its page.
 #![cfg(unix)]
 
 mod support;

@@ -1,0 +1,59 @@
+//! Accessibility, narrow screens and motion.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::tab::Tab;
+use crate::{Simulator, answer, open_all, picture, shows_state, two_calls};
+
+#[test]
+fn axe_finds_nothing_in_light_and_in_dark() {
+    for scheme in ["light", "dark"] {
+        let simulator = Simulator::start();
+        let options = json!({ "colorScheme": scheme, "reducedMotion": "reduce" });
+        let mut tab = Tab::open(&simulator.url, &options);
+        tab.sees("No telephone yet");
+        assert_eq!(tab.inaccessible(), json!([]), "without telephones, {scheme}");
+        let mut call = two_calls(&simulator, &mut tab);
+        tab.run("await page.locator('.call summary').first().click()");
+        shows_state(&mut tab, "Ringing");
+        assert_eq!(tab.inaccessible(), json!([]), "ringing, {scheme}");
+        tab.click("Turn sound on");
+        answer(&simulator, &mut tab, &mut call);
+        call.speak("en-US", "Press pound.");
+        tab.sees("Press pound.");
+        simulator.exchange.report_problem("4255551212", "The number is not in E.164.");
+        tab.sees("4255551212: The number is not in E.164.");
+        open_all(&mut tab);
+        assert_eq!(tab.inaccessible(), json!([]), "in a call, {scheme}");
+        tab.run("await page.route('**/updates*', (route) => route.abort())");
+        drop(call);
+        simulator.runtime.shutdown_timeout(Duration::from_secs(1));
+        tab.sees("The connection to the simulator is lost.");
+        assert_eq!(tab.inaccessible(), json!([]), "without a connection, {scheme}");
+    }
+}
+
+#[test]
+fn the_page_fits_a_narrow_screen() {
+    let simulator = Simulator::start();
+    let mut tab = Tab::open(&simulator.url, &json!({ "viewport": { "width": 360, "height": 740 } }));
+    let width = "document.documentElement.scrollWidth";
+    assert_eq!(tab.run(&format!("return page.evaluate('{width}')")), 360);
+    let _call = two_calls(&simulator, &mut tab);
+    open_all(&mut tab);
+    assert_eq!(tab.run(&format!("return page.evaluate('{width}')")), 360);
+    picture(&mut tab, "narrow");
+}
+
+#[test]
+fn nothing_moves_if_the_user_wants_less_motion() {
+    for (motion, moves) in [("reduce", false), ("no-preference", true)] {
+        let simulator = Simulator::start();
+        let mut tab = Tab::open(&simulator.url, &json!({ "reducedMotion": motion }));
+        let _call = simulator.ring();
+        shows_state(&mut tab, "Ringing");
+        assert_eq!(tab.run("return page.evaluate('document.getAnimations().length > 0')"), moves, "{motion}");
+    }
+}
