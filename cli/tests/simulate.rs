@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{HIDDEN, NUMBER, Place, Running, wait_for};
 
 /// Loads a page, and returns the response.
@@ -46,6 +46,34 @@ fn json_is_one_line_with_page_and_backends() {
     assert_eq!(ready["backends"]["twilio"]["type"], "twilio_studio");
     running.signal("INT");
     assert_eq!(running.wait().exits(0).records().len(), 1);
+}
+
+/// Over each transport, so that what ends a call is not lost with its connection.
+#[test]
+fn ctrl_c_ends_the_calls_before_the_simulator() {
+    for (transport, ending, state, reason) in [
+        ("udp", "by_hand", "ringing", "Unreachable"),
+        ("udp", "no_key", "answered", "CallEnded"),
+        ("tcp", "no_key", "answered", "CallEnded"),
+    ] {
+        let place = Place::empty();
+        let mut running = Running::start(&mut place.command(&["simulate", "--json", "--ending", ending]));
+        let ready: Value = serde_json::from_str(&running.read_until("ready")).unwrap();
+        let mut backend = ready["backends"]["sip"].clone();
+        backend["trunk"] = format!("{};transport={transport}", backend["trunk"].as_str().unwrap()).into();
+        let caller = Place::with(&json!({
+            "use": ["sip"],
+            "allow_test_backends": true,
+            "backends": { "sip": backend },
+            "numbers": { "default_country": "US" },
+            "store": { "type": "memory" },
+        }));
+        let mut call = Running::start(&mut caller.command(&["call", NUMBER, "--json"]));
+        call.read_until(state);
+        running.signal("INT");
+        running.wait().exits(0);
+        assert_eq!(call.wait().exits(1).record("failed")["reason"], reason, "{transport} {state}");
+    }
 }
 
 #[test]

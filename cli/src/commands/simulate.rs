@@ -29,7 +29,7 @@ use crate::Globals;
 use crate::error::{CommandError, Exit};
 use crate::output;
 
-/// Maximum time to notify open pages of the end, and then again for running tasks to finish.
+/// Maximum time to end the calls, then to notify open pages, and then for running tasks to finish.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
 const HELP: &str = "\
@@ -159,6 +159,7 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     }
     // The sender is dropped only with the process.
     let _ = interrupted.recv();
+    let _ = runtime.block_on(async { timeout(END_WITHIN, callee.end()).await });
     // A page that takes longer sees that the connection is lost.
     let _ = runtime.block_on(async { timeout(END_WITHIN, exchange.end()).await });
     runtime.shutdown_timeout(END_WITHIN);

@@ -127,6 +127,16 @@ impl Call {
         }
     }
 
+    /// Ends the call, whether or not it was answered, for a reason.
+    pub(super) fn stop(&mut self, now: Duration, reason: &'static str) {
+        match self.state {
+            State::Ringing => self.respond_to_invite(now, 480),
+            State::Answered => self.send_bye(now),
+            State::Over => {}
+        }
+        self.end(now, reason);
+    }
+
     /// Handles a message with the Call-ID of this call.
     pub(super) fn receive(&mut self, now: Duration, message: &Message, peer: Peer) {
         let Ok(essentials) = message.essentials() else { return };
@@ -352,12 +362,13 @@ impl Call {
             }
         }
         if now >= self.deadline && self.state != State::Over {
-            match self.state {
-                State::Ringing => self.respond_to_invite(now, 480),
-                _ => self.send_bye(now),
-            }
-            self.end(now, "The call lasted ten minutes, so the simulator ended it.");
+            self.stop(now, "The call lasted ten minutes, so the simulator ended it.");
         }
+    }
+
+    /// Returns whether the call has ended, and the other side has acknowledged that.
+    pub(super) fn is_acknowledged(&self) -> bool {
+        self.state == State::Over && self.bye.is_none() && !self.invite_answer.is_open()
     }
 
     /// Returns whether the call has ended, and no retransmission is expected.

@@ -10,7 +10,7 @@ use phonegate_media::rtp::{MAX_PACKET, PACKET_MILLISECONDS, PACKET_SAMPLES};
 use phonegate_media::sdp::RemoteMedia;
 use phonegate_sip::message::Message;
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::audio::{Receiver, Sender};
@@ -39,11 +39,13 @@ pub(super) struct NewCall {
     pub(super) sip: SocketAddr,
     /// Its further messages.
     pub(super) messages: mpsc::Receiver<(Message, Peer)>,
+    /// Closed when the call must end.
+    pub(super) ending: watch::Receiver<()>,
 }
 
-/// Runs a call until nothing more of it is expected.
+/// Runs a call until nothing more of it is expected. If it must end, only until the other side has acknowledged that.
 pub(super) async fn run(new: NewCall, network: Network, exchange: Exchange, recordings: Arc<Recordings>) {
-    let NewCall { invitation, sip, mut messages } = new;
+    let NewCall { invitation, sip, mut messages, mut ending } = new;
     // Messages are shown also after the end, and those of a call that finds its telephone busy.
     let (mut telephone, steps) = match exchange.ring("sip", &invitation.number, &invitation.caller) {
         Ok(telephone) => {
@@ -81,6 +83,7 @@ pub(super) async fn run(new: NewCall, network: Network, exchange: Exchange, reco
     let mut ticks = tokio::time::interval(Duration::from_millis(PACKET_MILLISECONDS.into()));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut packet = [0; MAX_PACKET];
+    let mut is_ending = false;
     loop {
         while let Some(output) = call.poll_output() {
             match output {
@@ -98,10 +101,14 @@ pub(super) async fn run(new: NewCall, network: Network, exchange: Exchange, reco
                 }
             }
         }
-        if call.is_finished(began.elapsed()) {
+        if call.is_finished(began.elapsed()) || is_ending && call.is_acknowledged() {
             return;
         }
         tokio::select! {
+            _ = ending.changed(), if !is_ending => {
+                is_ending = true;
+                call.stop(began.elapsed(), "The simulator has ended.");
+            }
             message = messages.recv() => {
                 let Some((message, peer)) = message else { return };
                 show_received(&steps, &message);

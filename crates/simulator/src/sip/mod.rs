@@ -21,6 +21,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::exchange::Exchange;
@@ -29,10 +30,13 @@ use crate::recognition::Recordings;
 /// A caller id for configurations that call the telephones: a number that is reserved for examples.
 pub const CALLER_ID: &str = "+14255550100";
 
-/// A SIP callee. Dropping it ends its calls and closes its sockets.
+/// A SIP callee. Dropping it closes its sockets, and PhoneGate does not learn that its calls have ended:
+/// [`SipCallee::end`] does that first.
 #[derive(Debug)]
 pub struct SipCallee {
     address: SocketAddr,
+    /// Closed when the calls must end.
+    ending: watch::Sender<()>,
     task: JoinHandle<()>,
 }
 
@@ -40,6 +44,14 @@ impl SipCallee {
     /// Returns the address and port at which it receives calls, by UDP and by TCP.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Ends all calls, as the user of each telephone would, and waits until PhoneGate has acknowledged that. Further
+    /// calls are refused.
+    pub async fn end(mut self) {
+        self.ending = watch::channel(()).0;
+        // An error means that the task was aborted.
+        let _ = (&mut self.task).await;
     }
 }
 
@@ -60,6 +72,7 @@ impl Drop for SipCallee {
 pub async fn listen(exchange: Exchange, address: SocketAddr, recordings: Arc<Recordings>) -> io::Result<SipCallee> {
     let sockets = network::bind(address).await?;
     let address = sockets.address;
-    let task = tokio::spawn(network::serve(sockets, exchange, recordings));
-    Ok(SipCallee { address, task })
+    let (ending, is_ending) = watch::channel(());
+    let task = tokio::spawn(network::serve(sockets, exchange, recordings, is_ending));
+    Ok(SipCallee { address, ending, task })
 }

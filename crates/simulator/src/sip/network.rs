@@ -11,7 +11,7 @@ use phonegate_sip::framing::{StreamEvent, StreamReader};
 use phonegate_sip::message::{Limits, Message, Method};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::call::Invitation;
@@ -46,6 +46,9 @@ const NO_MORE_CALLS_PHRASE: &str = "500 calls, the maximum, are in progress or e
 /// Why a call is refused with 484, and what to do.
 const NOT_E164: &str = "A call over SIP was refused with 484, because its number is not in E.164 with +: set `number_format` \
     of the backend to e164_plus, and remove `number_prefix`.";
+
+/// The reason phrase of a call that is refused because the simulator ends.
+const ENDING_PHRASE: &str = "The simulator ends";
 
 /// The bytes of a stream that are read at once.
 const CHUNK: usize = 16 * 1024;
@@ -99,8 +102,14 @@ impl Network {
     }
 }
 
-/// Receives messages until it is dropped, and with it all calls and connections.
-pub(super) async fn serve(sockets: Sockets, exchange: Exchange, recordings: Arc<Recordings>) {
+/// Receives messages until it is dropped, and with it all calls and connections. Once `ending` is closed, it ends the
+/// calls, and returns when the last one has ended.
+pub(super) async fn serve(
+    sockets: Sockets,
+    exchange: Exchange,
+    recordings: Arc<Recordings>,
+    mut ending: watch::Receiver<()>,
+) {
     let Sockets { address, udp, tcp } = sockets;
     let network = Network { udp: Arc::new(udp), connections: Arc::default() };
     let (inbox, mut messages) = mpsc::channel(MAX_WAITING);
@@ -112,11 +121,13 @@ pub(super) async fn serve(sockets: Sockets, exchange: Exchange, recordings: Arc<
         tag: format!("{:016x}", fastrand::u64(..)),
         calls: HashMap::new(),
         tasks: JoinSet::new(),
+        ending: ending.clone(),
     };
     let mut next_connection = 0;
     let mut datagram = vec![0; MAX_DATAGRAM];
-    loop {
+    while !server.has_ended() {
         tokio::select! {
+            _ = ending.changed(), if !server.is_ending() => {}
             received = network.udp.recv_from(&mut datagram) => {
                 // An error is about an earlier datagram: nothing listened at its destination.
                 let Ok((length, address)) = received else { continue };
@@ -200,9 +211,19 @@ struct Server {
     calls: HashMap<String, mpsc::Sender<(Message, Peer)>>,
     /// Calls and connections.
     tasks: JoinSet<()>,
+    /// Closed when the calls must end.
+    ending: watch::Receiver<()>,
 }
 
 impl Server {
+    fn is_ending(&self) -> bool {
+        self.ending.has_changed().is_err()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.is_ending() && self.calls.values().all(mpsc::Sender::is_closed)
+    }
+
     async fn receive(&mut self, message: Message, peer: Peer) {
         let Ok(essentials) = message.essentials() else {
             let is_answered =
@@ -232,10 +253,14 @@ impl Server {
                 let refusal = requests::refusal(&message, peer, (484, "The number is not in E.164 with +"), &self.tag);
                 self.send(requests::finish(refusal, peer)).await;
             }
+            Ok(_) if self.is_ending() => {
+                let refusal = requests::refusal(&message, peer, (503, ENDING_PHRASE), &self.tag);
+                self.send(requests::finish(refusal, peer)).await;
+            }
             Ok(invitation) if !is_full => {
                 let (sender, messages) = mpsc::channel(MAX_WAITING);
                 self.calls.insert(call_id, sender);
-                let call = NewCall { invitation, sip: self.address, messages };
+                let call = NewCall { invitation, sip: self.address, messages, ending: self.ending.clone() };
                 let (network, exchange) = (self.network.clone(), self.exchange.clone());
                 self.tasks.spawn(driver::run(call, network, exchange, Arc::clone(&self.recordings)));
             }

@@ -57,7 +57,12 @@ impl InviteAnswer {
 
     /// Returns whether a 2xx was sent, and its ACK is missing.
     pub(super) fn awaits_ack(&self) -> bool {
-        self.is_success() && self.expires_at.is_some()
+        self.is_success() && self.is_open()
+    }
+
+    /// Returns whether a final response was sent, and its ACK is missing.
+    pub(super) fn is_open(&self) -> bool {
+        self.expires_at.is_some()
     }
 
     pub(super) fn acknowledge(&mut self) {

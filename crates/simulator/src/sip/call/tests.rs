@@ -236,3 +236,31 @@ fn an_offer_that_cannot_be_answered_is_refused() {
         assert!(text.starts_with("SIP/2.0 488 ") && text.contains(warning), "{text}");
     }
 }
+
+#[test]
+fn a_call_that_is_stopped_is_acknowledged_by_phonegate() {
+    let mut ringing = Test::begin(None);
+    ringing.call.ring(ringing.now);
+    ringing.outputs();
+    ringing.call.stop(ringing.now, "ended");
+    assert_eq!(ringing.outputs(), ["480 INVITE", "ended"]);
+    assert!(!ringing.call.is_acknowledged());
+    assert!(ringing.receive("ACK", 1, "").is_empty());
+    assert!(ringing.call.is_acknowledged());
+
+    let mut answered = Test::picked_up();
+    answered.call.stop(answered.now, "ended");
+    assert_eq!(answered.outputs(), ["ended"], "no BYE before the ACK");
+    answered.call.receive(answered.now, &request("ACK", 1, &answered.to_tag.clone(), ""), peer(None));
+    let messages = answered.messages();
+    let [bye] = messages.as_slice() else { panic!("one BYE") };
+    assert!(!answered.call.is_acknowledged());
+    let via = String::from_utf8_lossy(bye.header_values("Via").next().unwrap()).into_owned();
+    let reply = format!(
+        "SIP/2.0 200 OK\r\nVia: {via}\r\nFrom: <sip:+14255551212@127.0.0.1>{}\r\nTo: <sip:+14255550100@127.0.0.1>;tag=a\r\n\
+         Call-ID: call\r\nCSeq: 1 BYE\r\nContent-Length: 0\r\n\r\n",
+        answered.to_tag
+    );
+    answered.call.receive(answered.now, &parse(&reply), peer(None));
+    assert!(answered.call.is_acknowledged());
+}
