@@ -264,9 +264,11 @@ function showCall(view) {
   calls.set(view.id, new Call(view));
   telephones.get(view.number)?.showCaller();
   if (calls.size > MAX_CALLS) {
-    const [oldest] = calls.keys();
-    calls.get(oldest).root.remove();
-    calls.delete(oldest);
+    // The simulator forgets the same one.
+    const all = [...calls.values()];
+    const oldest = all.find(({ root }) => root.classList.contains('ended')) ?? all[0];
+    oldest.root.remove();
+    calls.delete(oldest.id);
   }
 }
 

@@ -29,7 +29,7 @@ pub const MAX_TELEPHONES: usize = 100;
 pub(crate) const NO_MORE_TELEPHONES: &str = "The simulator already has 100 telephones, the maximum: restart it to \
     remove them.";
 
-/// Maximum number of calls that are kept for the page.
+/// Maximum number of calls that are kept for the page. Those that have ended are forgotten first.
 pub const MAX_CALLS: usize = 50;
 
 /// Maximum number of steps that are kept of a call, and of bytes of a step's text.
@@ -155,7 +155,9 @@ impl Exchange {
         let ending = called.telephone.ending;
         state.last_call = id;
         if state.calls.len() == MAX_CALLS {
-            state.calls.pop_front();
+            // The page removes the same one.
+            let oldest = state.calls.iter().position(|call| call.result.is_some()).unwrap_or_default();
+            state.calls.remove(oldest);
         }
         let call =
             Call { id, number: number.to_owned(), caller: caller.to_owned(), line, result: None, steps: Vec::new() };

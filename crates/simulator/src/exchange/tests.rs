@@ -74,6 +74,22 @@ async fn telephones_calls_and_steps_are_limited() {
     assert!(steps.iter().all(|step| step.text.len() <= MAX_STEP_BYTES));
 }
 
+#[tokio::test]
+async fn calls_that_have_ended_are_forgotten_first() {
+    let exchange = exchange(Ending::ByHand);
+    let call = exchange.ring("sip", NUMBER, "").unwrap();
+    for _ in 0..2 * MAX_CALLS {
+        assert!(matches!(exchange.ring("sip", NUMBER, ""), Err(RingError::Busy(_))));
+    }
+    assert!(exchange.act(NUMBER, &TelephoneAction::PickUp));
+    let Update::Snapshot { calls, .. } = exchange.subscribe().0 else { panic!("no snapshot") };
+    assert_eq!(calls.len(), MAX_CALLS);
+    let steps: Vec<_> = calls.iter().filter(|call| call.result.is_none()).map(|call| &call.steps).collect();
+    assert_eq!(steps.len(), 1, "the call in progress is kept");
+    assert_eq!(steps[0].last().unwrap().text, "Picked up.");
+    drop(call);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unattended_telephone_presses_the_code_that_it_hears() {
     let exchange = exchange(Ending::Approve);
