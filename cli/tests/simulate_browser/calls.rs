@@ -79,6 +79,92 @@ fn a_call_is_handled_by_the_keyboard_alone() {
     simulator.does(&mut call, Action::HangUp);
 }
 
+/// The first request is slow, so that a later one could overtake it on another connection.
+#[test]
+fn keys_arrive_in_the_order_in_which_they_are_pressed() {
+    let simulator = Simulator::start();
+    let mut tab = Tab::open(&simulator.url, &json!({}));
+    let mut call = simulator.ring();
+    answer(&simulator, &mut tab, &mut call);
+    shows_state(&mut tab, "In call");
+    tab.run(
+        "await page.route('**/actions*', async (route) => {
+           if (route.request().postDataJSON().key === '4') await page.waitForTimeout(500);
+           await route.continue();
+         })",
+    );
+    click_keys(&mut tab, "471#");
+    simulator.does_each(&mut call, "471#");
+}
+
+#[test]
+fn a_key_that_is_held_is_pressed_once() {
+    let simulator = Simulator::start();
+    let mut tab = Tab::open(&simulator.url, &json!({}));
+    let mut call = simulator.ring();
+    tab.wait_for("document.activeElement?.classList.contains('device')");
+    let hold = |tab: &mut Tab, key: &str| {
+        tab.run(&format!(
+            "for (let n = 0; n < 3; n += 1) await page.keyboard.down('{key}'); await page.keyboard.up('{key}')"
+        ));
+    };
+    hold(&mut tab, "Enter");
+    simulator.does(&mut call, Action::PickUp);
+    shows_state(&mut tab, "In call");
+    hold(&mut tab, "4");
+    hold(&mut tab, "7");
+    simulator.does_each(&mut call, "47");
+    hold(&mut tab, "Escape");
+    simulator.does(&mut call, Action::HangUp);
+    assert_eq!(tab.run("return page.evaluate('document.getElementById(\"problem\").textContent')"), "");
+}
+
+#[test]
+fn a_double_click_is_one_click() {
+    let simulator = Simulator::start();
+    let mut tab = Tab::open(&simulator.url, &json!({}));
+    let mut call = simulator.ring();
+    let clicks = |tab: &mut Tab, name: &str| {
+        // Two clicks before anything else happens.
+        tab.run(&format!(
+            "await page.getByRole('button', {{ name: '{name}' }}).evaluate((button) => {{ button.click(); button.click(); }})"
+        ));
+    };
+    shows_state(&mut tab, "Ringing");
+    clicks(&mut tab, "Pick up");
+    simulator.does(&mut call, Action::PickUp);
+    shows_state(&mut tab, "In call");
+    clicks(&mut tab, "Hang up");
+    simulator.does(&mut call, Action::HangUp);
+    call.end("The user hung up.");
+    shows_state(&mut tab, "Ready");
+    assert_eq!(tab.run("return seen.requests.filter((url) => url.includes('/actions')).length"), 2);
+    let _call = simulator.ring();
+    shows_state(&mut tab, "Ringing");
+    clicks(&mut tab, "Decline");
+    tab.click("Decline");
+    assert_eq!(tab.run("return seen.requests.filter((url) => url.includes('/actions')).length"), 3);
+}
+
+/// As when other tabs with the page have all connections that a browser opens.
+#[test]
+fn a_request_without_a_reply_is_reported_and_not_repeated() {
+    let simulator = Simulator::start();
+    let mut tab = Tab::open(&simulator.url, &json!({}));
+    let mut call = simulator.ring();
+    answer(&simulator, &mut tab, &mut call);
+    shows_state(&mut tab, "In call");
+    tab.run("await page.route('**/actions*', () => {})");
+    click_keys(&mut tab, "47");
+    tab.run("await page.getByRole('checkbox').check()");
+    tab.sees("The simulator does not reply.");
+    assert_eq!(tab.run("return page.getByRole('checkbox').isChecked()"), false, "it shows what the simulator knows");
+    tab.run("await page.unroute('**/actions*')");
+    click_keys(&mut tab, "1#");
+    simulator.does_each(&mut call, "1#");
+    tab.wait_for("document.getElementById('problem').hidden");
+}
+
 #[test]
 fn telephones_are_added_and_set_at_the_page() {
     let simulator = Simulator::start();

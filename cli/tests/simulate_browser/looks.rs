@@ -1,4 +1,4 @@
-//! Accessibility, narrow screens and motion.
+//! Accessibility, narrow screens, forced colours and motion.
 
 use std::time::Duration;
 
@@ -56,4 +56,46 @@ fn nothing_moves_if_the_user_wants_less_motion() {
         shows_state(&mut tab, "Ringing");
         assert_eq!(tab.run("return page.evaluate('document.getAnimations().length > 0')"), moves, "{motion}");
     }
+}
+
+#[test]
+fn the_progress_of_a_call_is_announced() {
+    let simulator = Simulator::start();
+    let mut tab = Tab::open(&simulator.url, &json!({}));
+    let announces = |tab: &mut Tab, text: &str| {
+        tab.wait_for(&format!("document.querySelector('[role=status]').textContent === '{text}'"));
+    };
+    let mut call = simulator.ring();
+    announces(&mut tab, "Telephone +1 425 555 1212 rings.");
+    answer(&simulator, &mut tab, &mut call);
+    announces(&mut tab, "Telephone +1 425 555 1212 is in a call.");
+    call.end("PhoneGate hung up.");
+    announces(&mut tab, "Call to +1 425 555 1212: PhoneGate hung up.");
+}
+
+#[test]
+fn the_focus_stays_at_a_telephone_whose_call_ends() {
+    let simulator = Simulator::start();
+    let mut tab = Tab::open(&simulator.url, &json!({}));
+    let mut call = simulator.ring();
+    answer(&simulator, &mut tab, &mut call);
+    shows_state(&mut tab, "In call");
+    tab.run("await page.locator('[data-key=\"5\"]').focus()");
+    call.end("PhoneGate hung up.");
+    shows_state(&mut tab, "Ready");
+    // A disabled button loses the focus when the page is drawn next.
+    tab.run("await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 100))))");
+    assert_eq!(tab.run("return page.evaluate('document.activeElement.className')"), "device");
+}
+
+#[test]
+fn each_button_has_an_edge_in_forced_colours() {
+    let simulator = Simulator::start();
+    let mut tab = Tab::open(&simulator.url, &json!({ "forcedColors": "active" }));
+    let _call = simulator.ring();
+    shows_state(&mut tab, "Ringing");
+    picture(&mut tab, "forced-colours");
+    tab.wait_for(
+        "[...document.querySelectorAll('button')].every((one) => parseFloat(getComputedStyle(one).borderTopWidth) > 0)",
+    );
 }

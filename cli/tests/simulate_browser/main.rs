@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `calls` | what is done at telephones, and what the page shows of calls |
 //! | `connection` | what the page shows when the simulator cannot be reached |
-//! | `looks` | accessibility, narrow screens and motion |
+//! | `looks` | accessibility, narrow screens, forced colours and motion |
 
 mod calls;
 mod connection;

@@ -10,13 +10,10 @@ const OPEN_AGAIN = 'To go on, start it again, and open the address that it print
 const ENDED = `The simulator has ended. ${OPEN_AGAIN}`;
 const LOST = 'The connection to the simulator is lost. If it still runs, this page connects by itself. If it has ended, '
   + 'start it again, and open the address that it prints then.';
+const REPLY_WITHIN = 10_000; // milliseconds
+const NO_REPLY = 'The simulator does not reply. A browser opens at most six connections to it, and each tab with this page '
+  + 'uses one: close the others, then do it again.';
 const REPLACED = `Another simulator runs at this address now. ${OPEN_AGAIN}`;
-const KEYS = [
-  ['1', ''], ['2', 'ABC'], ['3', 'DEF'], ['4', 'GHI'], ['5', 'JKL'], ['6', 'MNO'],
-  ['7', 'PQRS'], ['8', 'TUV'], ['9', 'WXYZ'], ['*', ''], ['0', '+'], ['#', ''],
-];
-const KEY_NAMES = { '*': 'star', '#': 'pound' };
-const STATES = { idle: 'Ready', ringing: 'Ringing', in_call: 'In call' };
 const TIME = { hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 1 };
 const LINES = { sip: 'SIP', twilio_studio: 'Twilio Studio' };
 
@@ -53,139 +50,24 @@ function showProblem(text) {
   problem.hidden = !text;
 }
 
-/** Sends a request. Shows why if it was refused. Without a connection, the page says so already. */
+/** Sends a request. Shows why if it was refused or has no reply. Without a connection, the page says so already. */
 async function post(path, body) {
   if (isLost()) return false;
-  const request = { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
+  const request = {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(body),
+    // A request that waits for a connection is not sent later, when it may be about another call.
+    signal: AbortSignal.timeout(REPLY_WITHIN),
+  };
   try {
     const response = await fetch(`${path}?token=${encodeURIComponent(TOKEN)}`, request);
     const problem = response.ok ? '' : await response.text();
     if (!isLost()) showProblem(problem);
     return response.ok;
-  } catch {
-    if (!isLost()) showProblem('The simulator cannot be reached.');
+  } catch (error) {
+    if (!isLost()) showProblem(error.name === 'TimeoutError' ? NO_REPLY : 'The simulator cannot be reached.');
     return false;
-  }
-}
-
-class Telephone {
-  constructor(number) {
-    this.number = number;
-    this.loudspeaker = new Loudspeaker();
-    this.root = byId('telephone').content.firstElementChild.cloneNode(true);
-    this.part = (name) => this.root.querySelector(`.${name}`);
-    this.device = this.part('device');
-    this.device.setAttribute('aria-label', `Telephone ${readable(number)}`);
-    this.part('number').textContent = readable(number);
-    this.part('history').querySelector('h3').textContent = `Calls to ${readable(number)}`;
-    for (const [key, letters] of KEYS) {
-      const button = element('button', 'key');
-      button.type = 'button';
-      button.dataset.key = key;
-      if (KEY_NAMES[key]) button.setAttribute('aria-label', KEY_NAMES[key]);
-      button.append(element('span', 'digit', key), ' ', element('span', 'letters', letters));
-      button.addEventListener('click', () => this.press(key));
-      this.part('keypad').append(button);
-    }
-    this.busy = this.part('busy').querySelector('input');
-    this.ending = this.part('ending').querySelector('select');
-    this.part('pick-up').addEventListener('click', () => this.pickUp());
-    this.part('hang-up').addEventListener('click', () => this.hangUp());
-    this.busy.addEventListener('change', () => this.act({ action: 'set_busy', busy: this.busy.checked }));
-    this.ending.addEventListener('change', () => this.act({ action: 'set_ending', ending: this.ending.value }));
-    this.device.addEventListener('keydown', (event) => this.onKey(event));
-    byId('telephones').append(this.root);
-  }
-
-  act(action) {
-    return post(`/telephones/${encodeURIComponent(this.number)}/actions`, action);
-  }
-
-  pickUp() {
-    if (this.state === 'ringing') this.act({ action: 'pick_up' });
-    // The button is about to be disabled, which would lose the focus.
-    this.device.focus();
-  }
-
-  hangUp() {
-    if (this.state === 'ringing') this.act({ action: 'decline' });
-    if (this.state === 'in_call') this.act({ action: 'hang_up' });
-    this.device.focus();
-  }
-
-  press(key) {
-    if (this.state !== 'in_call') return;
-    sound.key(key);
-    const button = this.root.querySelector(`[data-key="${key}"]`);
-    button.classList.add('pressed');
-    setTimeout(() => button.classList.remove('pressed'), 150);
-    this.act({ action: 'press', key });
-  }
-
-  onKey(event) {
-    if (event.ctrlKey || event.altKey || event.metaKey || event.target === this.ending) return;
-    if (/^[0-9*#]$/.test(event.key)) this.press(event.key);
-    else if (event.key === 'Escape') this.hangUp();
-    else if (event.key === 'Enter' && event.target === this.device) this.pickUp();
-    else return;
-    event.preventDefault();
-  }
-
-  show({ state, call, is_busy: isBusy, ending }) {
-    const began = state !== this.state || call !== this.call;
-    this.state = state;
-    this.call = call;
-    this.busy.checked = isBusy;
-    this.ending.value = ending;
-    this.root.dataset.state = state;
-    this.part('state').textContent = isBusy && state === 'idle' ? 'Busy' : STATES[state];
-    this.part('pick-up').disabled = state !== 'ringing';
-    this.part('hang-up').disabled = state === 'idle';
-    this.part('hang-up').querySelector('span').textContent = state === 'in_call' ? 'Hang up' : 'Decline';
-    for (const button of this.part('keypad').children) button.disabled = state !== 'in_call';
-    this.busy.disabled = false;
-    this.ending.disabled = false;
-    if (!began) return;
-    this.showCaller();
-    if (state !== 'in_call') {
-      this.part('caption').textContent = '';
-      this.loudspeaker.stop();
-    }
-    if (state === 'ringing') {
-      announce(`Telephone ${readable(this.number)} rings.`);
-      if (document.activeElement === document.body) this.device.focus();
-    }
-  }
-
-  /** Shows 'No connection' and disables the controls until the next snapshot. */
-  showDisconnected() {
-    this.state = 'lost';
-    this.root.dataset.state = 'lost';
-    this.part('state').textContent = 'No connection';
-    for (const control of this.device.querySelectorAll('button, input, select')) control.disabled = true;
-    this.loudspeaker.stop();
-  }
-
-  /** Shows who calls, and the keys pressed in this call. */
-  showCaller() {
-    const call = calls.get(this.call);
-    this.part('caller').textContent = call ? `From ${readable(call.caller) || 'a hidden number'}` : '';
-    this.part('keys').textContent = call ? call.keys : '';
-  }
-
-  caption(language, text) {
-    this.part('caption').textContent = text;
-    this.part('caption').lang = language;
-  }
-
-  speak(language, text) {
-    this.caption(language, text);
-    this.loudspeaker.speak(language, text);
-  }
-
-  showLevel() {
-    this.part('level').hidden = !(sound.isOn && this.state === 'in_call');
-    this.part('level').value = this.loudspeaker.level();
   }
 }
 
@@ -297,7 +179,12 @@ const UPDATES = {
   },
   telephone: showTelephone,
   call: showCall,
-  call_ended: ({ call, result }) => calls.get(call)?.end(result),
+  call_ended({ call, result }) {
+    const ended = calls.get(call);
+    if (!ended) return;
+    ended.end(result);
+    announce(`Call to ${readable(ended.number)}: ${result}`);
+  },
   problem: showCallProblem,
   step: ({ call, step }) => calls.get(call)?.add(step),
   audio: ({ call, pcmu }) => telephoneOf(call)?.loudspeaker.play(pcmu),

@@ -153,6 +153,7 @@ async fn each_file_of_the_page_needs_the_token() {
         ("/", "text/html"),
         ("/style.css", "text/css"),
         ("/sound.js", "text/javascript"),
+        ("/telephone.js", "text/javascript"),
         ("/page.js", "text/javascript"),
         ("/updates", "text/event-stream"),
     ];

@@ -30,6 +30,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const HTML: &str = include_str!("../../page/index.html");
 const STYLE: &str = include_str!("../../page/style.css");
 const SOUND: &str = include_str!("../../page/sound.js");
+const TELEPHONE: &str = include_str!("../../page/telephone.js");
 const SCRIPT: &str = include_str!("../../page/page.js");
 
 /// What the handlers share.
@@ -60,6 +61,10 @@ pub(super) async fn style() -> Response {
 
 pub(super) async fn sound() -> Response {
     ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], SOUND).into_response()
+}
+
+pub(super) async fn telephone() -> Response {
+    ([(CONTENT_TYPE, "text/javascript; charset=utf-8")], TELEPHONE).into_response()
 }
 
 pub(super) async fn script() -> Response {

@@ -2,7 +2,7 @@
 //!
 //! | request | what it does |
 //! |---|---|
-//! | `GET /`, `/style.css`, `/sound.js`, `/page.js` | the page |
+//! | `GET /`, `/style.css`, `/sound.js`, `/telephone.js`, `/page.js` | the page |
 //! | `GET /updates` | each [`Update`](crate::view::Update) as a server-sent event, first a snapshot |
 //! | `POST /telephones` | adds a telephone: `{"number":"+1 4255551212"}` |
 //! | `POST /telephones/{number}/actions` | a [`TelephoneAction`](crate::view::TelephoneAction) |
@@ -62,6 +62,7 @@ impl WebServer {
             .route("/", get(api::page))
             .route("/style.css", get(api::style))
             .route("/sound.js", get(api::sound))
+            .route("/telephone.js", get(api::telephone))
             .route("/page.js", get(api::script))
             .route("/updates", get(api::updates))
             .route("/telephones", post(api::add_telephone))
