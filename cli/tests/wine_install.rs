@@ -57,7 +57,8 @@ fn install_a_second_install_and_revert_do_what_they_say() {
     assert_eq!(site.event_source(), None);
     assert!(!site.names().iter().any(|name| name.ends_with("phonegate.dll") || name == "CustomPhoneGate.dll"));
     assert!(site.service().join("phonegate.json").exists() && site.state().exists());
-    assert_eq!(site.run(&["revert", "--purge"]).code, Some(0));
+    let ran = site.run(&["revert", "--purge"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(!site.service().join("phonegate.json").exists() && !site.state().exists());
 }
 
@@ -84,7 +85,8 @@ fn an_install_killed_at_any_step_is_completed_by_the_next() {
         let ran = site.install_with(&["--skip-check"], &format!("install.end=make {step}"));
         assert_eq!(ran.code, Some(99), "{step}: {ran:?}");
         assert_eq!(site.settings(), SETTINGS, "{step}");
-        assert_eq!(site.install(&[]).code, Some(0), "{step}");
+        let ran = site.install(&[]);
+        assert_eq!(ran.code, Some(0), "{step}: {ran:?}");
         site.is_installed();
     }
 }
@@ -92,7 +94,8 @@ fn an_install_killed_at_any_step_is_completed_by_the_next() {
 #[test]
 fn an_upgrade_killed_at_any_step_leaves_no_file_missing() {
     let site = WineSite::new(&windows_debug_build());
-    assert_eq!(site.install(&[]).code, Some(0));
+    let ran = site.install(&[]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
     for step in ["schema", "tool", "library", "shim"] {
         for name in ["CustomPhoneGate.dll", "phonegate.dll", "phonegate.exe", "phonegate.schema.json"] {
             fs::write(site.service().join(name), "an older version").unwrap();
@@ -102,7 +105,8 @@ fn an_upgrade_killed_at_any_step_leaves_no_file_missing() {
         assert_eq!(ran.code, Some(99), "{step}: {ran:?}");
         let after = site.names();
         assert!(before.iter().all(|name| after.contains(name)), "{step}: {after:?}");
-        assert_eq!(site.install(&[]).code, Some(0), "{step}");
+        let ran = site.install(&[]);
+        assert_eq!(ran.code, Some(0), "{step}: {ran:?}");
         site.is_installed();
     }
 }
@@ -246,7 +250,8 @@ fn folders_that_others_can_write_to_are_refused() {
         assert!(words.iter().all(|words| ran.stderr.contains(words)), "{}", ran.stderr);
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
     }
-    assert_eq!(site.install(&[]).code, Some(0));
+    let ran = site.install(&[]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
 }
 
 #[test]
