@@ -2,9 +2,9 @@
 
 mod support;
 
-use phonegate::call::{CallStatus, FailureReason};
+use phonegate::call::{CallLimit, CallStatus, FailureReason};
 use serde_json::{Value, json};
-use support::gate::TestGate;
+use support::gate::{TestGate, id};
 use support::twilio::flow::{Act, Callee};
 use support::twilio::gate::{call, gate};
 use support::twilio::{About, EditBody, FLOW, Fault, Scenario, Twilio};
@@ -57,42 +57,57 @@ fn a_result_of_an_earlier_flow_does_not_count() {
     }
 }
 
+/// The flow says that the user made an entry, in a call that was answered and has ended. Otherwise the entry is right: the
+/// key `#`, without digits.
 #[test]
-fn a_malformed_entry_never_verifies() {
-    let right = Scenario::writes(json!({ "attempt": 1 }));
-    let cases = [
-        json!({ "result": true }),
-        json!({ "result": ["PRESSED"] }),
-        json!({ "attempt": null }),
-        json!({ "attempt": "one" }),
-        json!({ "attempt": 1.5 }),
-        json!({ "attempt": 257 }),
-        json!({ "digits": null }),
-        json!({ "digits": 0 }),
-        json!({ "ended_by": null }),
-        json!({ "ended_by": "#" }),
-        json!({ "ended_by": "Pound" }),
-        json!({ "nonce": null }),
-        json!({ "nonce": "" }),
-        json!({ "nonce": "0".repeat(32) }),
-    ];
-    for (scenario, expected) in std::iter::once((right, None))
-        .chain(cases.into_iter().map(|variables| (Scenario::writes(variables), Some(FailureReason::CannotPlace))))
-    {
-        let twilio = Twilio::start();
-        twilio.play(scenario.clone());
-        assert_eq!(call(&gate(&twilio)).1, expected, "{:?}", scenario.variables);
-    }
+fn a_malformed_entry_is_a_denial() {
+    use FailureReason::{CannotPlace, FraudReported, NoKeyPressed, WrongKey};
     for (variables, expected) in [
-        (json!({ "attempt": "3" }), FailureReason::WrongKey),
-        (json!({ "attempt": 0 }), FailureReason::WrongKey),
-        (json!({ "ended_by": "full", "digits": "1" }), FailureReason::WrongKey),
-        (json!({ "ended_by": "pause" }), FailureReason::NoKeyPressed),
+        (json!({ "attempt": 1 }), None),
+        (json!({ "attempt": null }), Some(WrongKey)),
+        (json!({ "attempt": "one" }), Some(WrongKey)),
+        (json!({ "attempt": 1.5 }), Some(WrongKey)),
+        (json!({ "attempt": 257 }), Some(WrongKey)),
+        (json!({ "attempt": "3" }), Some(WrongKey)),
+        (json!({ "attempt": 0 }), Some(WrongKey)),
+        (json!({ "attempt": null, "digits": "0" }), Some(FraudReported)),
+        (json!({ "attempt": "3", "digits": "0" }), Some(FraudReported)),
+        (json!({ "digits": null }), Some(WrongKey)),
+        (json!({ "digits": null, "ended_by": "pause" }), Some(NoKeyPressed)),
+        (json!({ "digits": 0 }), Some(WrongKey)),
+        (json!({ "ended_by": null }), Some(NoKeyPressed)),
+        (json!({ "ended_by": null, "digits": "0" }), Some(WrongKey)),
+        (json!({ "ended_by": "#" }), Some(NoKeyPressed)),
+        (json!({ "ended_by": "Pound" }), Some(NoKeyPressed)),
+        (json!({ "ended_by": "full", "digits": "1" }), Some(WrongKey)),
+        (json!({ "ended_by": "pause" }), Some(NoKeyPressed)),
+        // Not known to be an entry of this call.
+        (json!({ "nonce": null }), Some(CannotPlace)),
+        (json!({ "nonce": "" }), Some(CannotPlace)),
+        (json!({ "nonce": "0".repeat(32) }), Some(CannotPlace)),
+        (json!({ "result": true }), Some(CannotPlace)),
+        (json!({ "result": ["PRESSED"] }), Some(CannotPlace)),
     ] {
         let twilio = Twilio::start();
         twilio.play(Scenario::writes(variables.clone()));
-        assert_eq!(call(&gate(&twilio)).1, Some(expected), "{variables}");
+        assert_eq!(call(&gate(&twilio)).1, expected, "{variables}");
     }
+}
+
+/// So a flow that others have changed does not ring a user again and again.
+#[test]
+fn malformed_entries_lock_the_number() {
+    let twilio = Twilio::start();
+    twilio.play(Scenario::writes(json!({ "attempt": null })));
+    let settings = json!({ "approval": { "method": "pound" }, "limits": { "denials": { "count": 1 } } });
+    let gate = TestGate::start(twilio.configuration(&settings));
+    let (_, reason, text) = call(&gate);
+    assert_eq!(reason, Some(FailureReason::WrongKey));
+    assert!(text.contains("install it again: phonegate twilio install-flow"), "{text}");
+    gate.initiate(id(2), "+1 4255551212");
+    gate.ends(id(2));
+    assert_eq!(gate.snapshot(id(2)).failure.and_then(|failure| failure.limit()), Some(CallLimit::Denials));
+    assert_eq!(twilio.seen(About::Start).len(), 1);
 }
 
 /// The Execution, its flow, its number and its nonce must be those of the call.

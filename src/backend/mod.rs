@@ -10,6 +10,7 @@ mod file;
 mod http;
 mod random_id;
 mod replies;
+mod reported;
 mod simulated;
 pub mod sip;
 mod start_queue;

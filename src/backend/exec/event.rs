@@ -7,6 +7,7 @@ use serde_json::Value;
 use zeroize::Zeroize;
 
 use super::cleaner::Cleaner;
+use crate::backend::reported::NO_ATTEMPT;
 use crate::call::{Failure, FailureReason};
 use crate::no_duplicate_keys::Json;
 
@@ -20,7 +21,13 @@ pub(super) enum Event {
     /// A person or a machine answered.
     Answered,
     /// The verdict: what the user pressed.
-    Pressed { attempt: u8, digits: Entry, ended_by: EndedBy },
+    Pressed {
+        attempt: u8,
+        digits: Entry,
+        ended_by: EndedBy,
+        /// What is wrong with the line, as a part of a sentence. The entry then approves nothing.
+        problem: Option<String>,
+    },
     /// The verdict: there is no entry.
     Failed {
         failure: Failure,
@@ -38,7 +45,7 @@ enum Line {
     Ringing {},
     Answered {},
     Pressed {
-        attempt: u8,
+        attempt: u64,
         digits: String,
         ended_by: End,
     },
@@ -92,17 +99,20 @@ impl Event {
             Line::Ringing {} => Ok(Self::Ringing),
             Line::Answered {} => Ok(Self::Answered),
             Line::Pressed { attempt, mut digits, ended_by } => {
-                let entry = entry(&digits);
+                let of_call = u8::try_from(attempt).ok().filter(|attempt| (1..=attempts).contains(attempt));
+                let problem = match of_call {
+                    Some(_) => digits_problem(&digits),
+                    None => Some(format!("(pressed) is about attempt {attempt}, but there are {attempts}")),
+                };
+                let attempt = of_call.filter(|_| problem.is_none()).unwrap_or(NO_ATTEMPT);
+                let entry = Entry::from_text(&digits);
                 digits.zeroize();
-                if !(1..=attempts).contains(&attempt) {
-                    return Err(format!("(pressed) is about attempt {attempt}, but there are {attempts}"));
-                }
                 let ended_by = match ended_by {
                     End::Pound => EndedBy::Pound,
                     End::Pause => EndedBy::Pause,
                     End::Full => EndedBy::Full,
                 };
-                Ok(Self::Pressed { attempt, digits: entry?, ended_by })
+                Ok(Self::Pressed { attempt, digits: entry, ended_by, problem })
             }
             Line::Failed { reason, text, may_ring } => {
                 let known = known_reason(&reason).ok_or_else(|| {
@@ -118,12 +128,11 @@ impl Event {
     }
 }
 
-/// Reads the keys of an entry: digits and `*`, which a user can press and which makes the entry wrong.
-fn entry(digits: &str) -> Result<Entry, String> {
-    match digits.bytes().all(|key| key.is_ascii_digit() || key == b'*') && digits.len() <= MAX_DIGITS {
-        true => Ok(Entry::from_text(digits)),
-        false => Err(format!("(pressed) has `digits` that are not 0 to 9 or *, or more than {MAX_DIGITS}")),
-    }
+/// Returns what is wrong with the keys of an entry. They must be digits and `*`, which a user can press and which makes the
+/// entry wrong.
+fn digits_problem(digits: &str) -> Option<String> {
+    let are_keys = digits.bytes().all(|key| key.is_ascii_digit() || key == b'*') && digits.len() <= MAX_DIGITS;
+    (!are_keys).then(|| format!("(pressed) has `digits` that are not 0 to 9 or *, or more than {MAX_DIGITS}"))
 }
 
 /// Returns the reason with this name, and what it means. The other reasons are PhoneGate's to decide.
@@ -163,9 +172,12 @@ mod tests {
 
     /// Returns how an event ends the call: `none`, `entry`, or the reason of the failure. If it is refused, the problem.
     fn parse(line: &str) -> Result<String, String> {
-        Event::parse(line.as_bytes(), 2, &Cleaner::without_codes()).map(|event| match event {
+        Ok(match Event::parse(line.as_bytes(), 2, &Cleaner::without_codes())? {
             Event::Ringing | Event::Answered | Event::Ready(_) => "none".to_owned(),
-            Event::Pressed { .. } => "entry".to_owned(),
+            Event::Pressed { attempt, problem, .. } => {
+                assert_eq!(attempt == NO_ATTEMPT, problem.is_some(), "{line}");
+                problem.map_or(Ok("entry".to_owned()), Err)?
+            }
             Event::Failed { failure, may_ring } => format!("{} {may_ring}", failure.reason().name()),
         })
     }

@@ -239,8 +239,11 @@ impl Session {
             }
             Ok(Event::Ringing) if !is_check => return self.progress = Some(Progress::Ringing),
             Ok(Event::Answered) if !is_check => return self.progress = Some(Progress::Answered),
-            Ok(Event::Pressed { attempt, digits, ended_by }) if !is_check => {
+            Ok(Event::Pressed { attempt, digits, ended_by, problem }) if !is_check => {
                 self.progress = Some(Progress::Answered);
+                if let Some(problem) = problem {
+                    self.fail(format!("Line {} of the program {problem}.", self.lines));
+                }
                 Verdict::Entry { attempt, digits, ended_by }
             }
             Ok(_) => {

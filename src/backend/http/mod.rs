@@ -24,6 +24,7 @@ use async_trait::async_trait;
 use super::backoff::{PollSchedule, retry};
 use super::random_id::random_id;
 use super::replies::{is_outage, with_proxy};
+use super::reported::Reported;
 use super::start_queue::{StartQueue, may_ring_after};
 use super::{BackendContext, CallRef, CallStep, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend, abandon};
 use crate::approval::Approver;
@@ -167,7 +168,7 @@ impl TelephonyBackend for HttpBackend {
         on_step(CallStep::Progress(Progress::Ringing));
         let failure = match self.service.poll.render(&self.values(call.call_id, call.reference)) {
             Ok(request) => match self.follow_by(&call, &request, on_step).await {
-                Ok(answer) => return approver.judge(answer).await,
+                Ok(reported) => return reported.judge(approver).await,
                 Err(Unapproved::Ended(failure)) => return Outcome::Failed(failure),
                 Err(Unapproved::MayRing(failure)) => failure,
             },
@@ -229,13 +230,13 @@ impl HttpBackend {
         call: &HttpRef<'_>,
         request: &Request,
         on_step: StepSink<'_>,
-    ) -> Result<phonegate_approval::verdict::Answer, Unapproved> {
+    ) -> Result<Reported, Unapproved> {
         let every = self.service.poll_every;
         let mut schedule = PollSchedule::new(every, every);
         loop {
             tokio::time::sleep(schedule.next_pause()).await;
             let error = match self.poll(call, request).await {
-                Ok(Report::Answered(answer)) => return Ok(answer),
+                Ok(Report::Answered(reported)) => return Ok(reported),
                 Ok(Report::Failed(failure)) => return Err(Unapproved::Ended(failure)),
                 Ok(Report::Unusable(failure)) => return Err(Unapproved::MayRing(failure)),
                 Ok(Report::Pending(progress)) => {

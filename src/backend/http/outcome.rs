@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::call_ref::HttpRef;
 use super::config::{EndedByConfig, HttpConfig, PollConfig, PressedConfig};
 use super::redaction::Redactor;
+use crate::backend::reported::{NO_ATTEMPT, Reported};
 use crate::call::{Failure, FailureReason, Progress};
 use crate::config::ConfigError;
 
@@ -38,7 +39,7 @@ pub(super) enum Report {
     /// The call goes on. The progress, if the reply says it.
     Pending(Option<Progress>),
     /// The user's answer.
-    Answered(Answer),
+    Answered(Reported),
     /// The call failed, and its phone no longer rings.
     Failed(Failure),
     /// The reply cannot be used, so the call fails. Its phone may still ring.
@@ -165,7 +166,7 @@ impl Rules {
         match &self.success {
             Success::Pressed { state: ended, digits, attempt, ended_by } if state == ended => {
                 match entry(reply, digits, attempt.as_deref(), ended_by.as_ref(), redactor) {
-                    Ok(answer) => Report::Answered(answer),
+                    Ok(reported) => Report::Answered(reported),
                     Err(denial) => Report::Failed(denial),
                 }
             }
@@ -186,7 +187,7 @@ impl Rules {
     fn verdict(&self, reply: &Value, pointer: &str, approval: &str, redactor: Redactor<'_>) -> Report {
         let (reason, sentence) = match find(reply, pointer) {
             Found::Value(Value::String(verdict)) if verdict == approval => {
-                return Report::Answered(Answer::ProviderApproved);
+                return Report::Answered(Answer::ProviderApproved.into());
             }
             Found::Value(Value::String(verdict)) => {
                 let quoted = redactor.quote(verdict);
@@ -277,7 +278,7 @@ fn entry(
     attempt: Option<&str>,
     ended_by: Option<&EndedByConfig>,
     redactor: Redactor<'_>,
-) -> Result<Answer, Failure> {
+) -> Result<Reported, Failure> {
     let no_keys = |reason| {
         let sentence =
             format!("The call was answered, but the provider's reply does not have the keys as a text at {digits}.");
@@ -285,20 +286,19 @@ fn entry(
     };
     let keys = match find(reply, digits) {
         Found::Value(Value::String(keys)) => keys.as_str(),
-        Found::Null => return Ok(Answer::Entry { attempt: 1, digits: Entry::default(), ended_by: EndedBy::Pause }),
+        Found::Null => {
+            return Ok(Answer::Entry { attempt: 1, digits: Entry::default(), ended_by: EndedBy::Pause }.into());
+        }
         Found::Missing => return no_keys(FailureReason::NoKeyPressed),
         Found::Value(_) => return no_keys(FailureReason::WrongKey),
     };
     let reason = if keys.is_empty() { FailureReason::NoKeyPressed } else { FailureReason::WrongKey };
     let denied = |sentence: String| Failure::new(reason, format_args!("The call was answered, but {sentence}."));
-    let attempt = match attempt.map(|pointer| (pointer, find(reply, pointer))) {
-        None => 1,
-        Some((pointer, found)) => {
-            let number = if let Found::Value(value) = found { id_text(value) } else { None };
-            let number = number.and_then(|number| number.parse().ok());
-            number.ok_or_else(|| denied(format!("the provider's reply has no entry attempt at {pointer}")))?
-        }
+    let number_at = |pointer| match find(reply, pointer) {
+        Found::Value(value) => id_text(value)?.parse().ok(),
+        Found::Null | Found::Missing => None,
     };
+    let attempt = attempt.map_or(Ok(1), |pointer| number_at(pointer).ok_or(pointer));
     let (keys, ended_by) = match ended_by {
         None => match keys.strip_suffix('#') {
             Some(keys) => (keys, EndedBy::Pound),
@@ -325,7 +325,14 @@ fn entry(
             (keys, ended_by)
         }
     };
-    Ok(Answer::Entry { attempt, digits: Entry::from_text(keys), ended_by })
+    let entry = |attempt| Answer::Entry { attempt, digits: Entry::from_text(keys), ended_by };
+    Ok(match attempt {
+        Ok(attempt) => entry(attempt).into(),
+        Err(pointer) => {
+            let problem = format!("The provider's reply has no entry attempt at {pointer}.");
+            Reported::incomplete(entry(NO_ATTEMPT), problem)
+        }
+    })
 }
 
 fn unusable(sentence: String) -> Report {

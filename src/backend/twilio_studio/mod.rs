@@ -14,13 +14,13 @@ mod parameters;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
-use phonegate_approval::verdict::Answer;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::backoff::{PollSchedule, retry};
 use super::random_id::random_bytes;
 use super::replies::with_proxy;
+use super::reported::Reported;
 use super::start_queue::{StartQueue, may_ring_after};
 use super::{
     BackendContext, CallRef, CallStep, HANG_UP_LIMIT, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend,
@@ -288,9 +288,9 @@ impl TelephonyBackend for TwilioStudio {
     }
 }
 
-async fn judge(answer: Result<Answer, Failure>, approver: &Approver) -> Outcome {
-    match answer {
-        Ok(answer) => approver.judge(answer).await,
+async fn judge(reported: Result<Reported, Failure>, approver: &Approver) -> Outcome {
+    match reported {
+        Ok(reported) => reported.judge(approver).await,
         Err(failure) => Outcome::Failed(failure),
     }
 }

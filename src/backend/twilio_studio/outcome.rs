@@ -1,16 +1,25 @@
 //! Reads the result that the flow reports, and checks that it belongs to the call.
+//!
+//! It does not matter for which `approval.method` the installed flow was generated. The flow decides what the user hears, and
+//! the entry approves by the configured method alone, as if the right flow had reported it. So a flow for another method
+//! approves nothing that is not right by the configured one, and mostly makes entries wrong. A call does not ask for the
+//! flow's description, which would cost a request; `check` does.
 
 use phonegate_approval::secret::Entry;
 use phonegate_approval::verdict::{Answer, EndedBy};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::backend::reported::{NO_ATTEMPT, Reported};
 use crate::call::{Failure, FailureReason};
 use crate::redact::sanitize_untrusted;
 
 /// The status of a call that was answered and has ended:
 /// <https://www.twilio.com/docs/voice/api/call-resource#call-status-values>.
 const COMPLETED: &str = "completed";
+
+/// The digits of an entry whose report has no text there: another key than a digit, which makes the entry wrong.
+const NO_DIGITS: &str = "?";
 
 /// The results of earlier flows, which judged the entry themselves.
 const EARLIER_RESULTS: [&str; 3] = ["APPROVED", "WRONG_KEY", "FRAUD"];
@@ -86,7 +95,7 @@ impl Context {
     ///
     /// # Errors
     /// Nothing was pressed, or the result is not one that this flow writes for this call.
-    pub(super) fn answer(&self, expected: &Expected<'_>, is_answered: bool) -> Result<Answer, Failure> {
+    pub(super) fn answer(&self, expected: &Expected<'_>, is_answered: bool) -> Result<Reported, Failure> {
         let (reason, sentence) = match self.variable("result") {
             Some(Value::String(result)) => match result.as_str() {
                 "PRESSED" => return self.entry(expected),
@@ -116,7 +125,10 @@ impl Context {
     }
 
     /// Returns the entry that the flow reports.
-    fn entry(&self, expected: &Expected<'_>) -> Result<Answer, Failure> {
+    ///
+    /// # Errors
+    /// It is not known to be one of this call.
+    fn entry(&self, expected: &Expected<'_>) -> Result<Reported, Failure> {
         let foreign = |what: &str| {
             let sentence = format_args!("The result at Twilio does not belong to this call: it has another {what}.");
             Err(Failure::new(FailureReason::CannotPlace, sentence))
@@ -133,22 +145,20 @@ impl Context {
             Some(attempt) => attempt.as_u64().and_then(|attempt| u8::try_from(attempt).ok()),
             None => None,
         };
-        let digits = self.variable("digits").and_then(Value::as_str);
+        let digits = self.variable("digits");
         let ended_by = match self.variable("ended_by").and_then(Value::as_str) {
             Some("pound") => Some(EndedBy::Pound),
             Some("pause") => Some(EndedBy::Pause),
             Some("full") => Some(EndedBy::Full),
             _ => None,
         };
-        match (attempt, digits, ended_by) {
-            (Some(attempt), Some(digits), Some(ended_by)) => {
-                Ok(Answer::Entry { attempt, digits: Entry::from_text(digits), ended_by })
-            }
-            _ => {
-                let sentence = "The flow does not say how the entry was made; install it again: \
-                                phonegate twilio install-flow.";
-                Err(Failure::new(FailureReason::CannotPlace, sentence))
-            }
+        if let (Some(attempt), Some(Value::String(digits)), Some(ended_by)) = (attempt, digits, ended_by) {
+            return Ok(Answer::Entry { attempt, digits: Entry::from_text(digits), ended_by }.into());
         }
+        // The flow says that the user made an entry, so this counts for `limits.denials`.
+        let digits = Entry::from_text(digits.map_or("", |digits| digits.as_str().unwrap_or(NO_DIGITS)));
+        let answer = Answer::Entry { attempt: NO_ATTEMPT, digits, ended_by: ended_by.unwrap_or(EndedBy::Pause) };
+        let problem = "The flow does not say how the entry was made; install it again: phonegate twilio install-flow.";
+        Ok(Reported::incomplete(answer, problem))
     }
 }

@@ -36,8 +36,9 @@ fn read(rules: &Rules, reply: Value) -> String {
     match read_of(rules, &reply, "r1") {
         Report::Pending(Some(Progress::Answered)) => "answered".to_owned(),
         Report::Pending(_) => "pending".to_owned(),
-        Report::Answered(Answer::ProviderApproved) => "approved".to_owned(),
-        Report::Answered(Answer::Entry { attempt, digits, ended_by }) => {
+        Report::Answered(Reported { answer: Answer::ProviderApproved, .. }) => "approved".to_owned(),
+        Report::Answered(Reported { answer: Answer::Entry { attempt, digits, ended_by }, problem }) => {
+            assert_eq!(problem.is_some(), attempt == NO_ATTEMPT, "{problem:?}");
             let none = if digits.is_empty() { " none" } else { "" };
             format!("entry {attempt}{none} {ended_by:?}")
         }
@@ -104,11 +105,6 @@ fn an_unusable_entry_of_an_ended_call_is_a_denial() {
         json!({ "digits": 71 }),
         json!({ "digits": ["0", "7", "1"] }),
         json!({ "digits": true }),
-        json!({ "attempt": null }),
-        json!({ "attempt": "one" }),
-        json!({ "attempt": 1.5 }),
-        json!({ "attempt": 257 }),
-        json!({ "attempt": -1 }),
         json!({ "end": null }),
         json!({ "end": "#" }),
         json!({ "end": "Pound" }),
@@ -116,13 +112,28 @@ fn an_unusable_entry_of_an_ended_call_is_a_denial() {
         assert_eq!(read(&rules, reply(others.clone())), "failed WrongKey", "{others}");
     }
     for (missing, expected) in
-        [("digits", "failed NoKeyPressed"), ("attempt", "failed WrongKey"), ("end", "failed WrongKey")]
+        [("digits", "failed NoKeyPressed"), ("attempt", "entry 0 Pound"), ("end", "failed WrongKey")]
     {
         let mut reply = reply(json!({}));
         reply.as_object_mut().unwrap().remove(missing);
         assert_eq!(read(&rules, reply), expected, "without {missing}");
     }
     assert_eq!(read(&rules, reply(json!({ "digits": "", "end": "odd" }))), "failed NoKeyPressed");
+}
+
+/// It may be a fraud report, which counts in any attempt.
+#[test]
+fn an_entry_without_its_attempt_has_one_that_no_call_has() {
+    let rules = rules(json!({})).unwrap();
+    for attempt in [json!(null), json!("one"), json!(1.5), json!(257), json!(-1)] {
+        let with = |others: Value| {
+            let mut reply = reply(others);
+            reply["attempt"] = attempt.clone();
+            read(&rules, reply)
+        };
+        assert_eq!(with(json!({})), "entry 0 Pound", "{attempt}");
+        assert_eq!(with(json!({ "digits": "", "end": "pause" })), "entry 0 none Pause", "{attempt}");
+    }
 }
 
 #[test]
