@@ -4,18 +4,13 @@ mod support;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use phonegate::backend::MayRing;
 use phonegate::call::{CallLimit, CallStatus, FailureReason};
 use serde_json::{Value, json};
 use support::backend::TestBackend;
 use support::gate::{TestGate, id};
-use support::http_provider::{About, Auth, EditBody, Fault, Provider, Script};
+use support::http_provider::{About, Auth, Fault, Provider, Script};
 
 const NUMBER: &str = "+1 4255551212";
-
-fn reply(status: u16, body: &str) -> Fault {
-    Fault::Reply(status, body.to_owned(), None)
-}
 
 /// Settings with a verdict of the service at `/verdict`, in the state `done`.
 fn judged_by_service(provider: &Provider) -> Value {
@@ -28,125 +23,66 @@ fn judged_by_service(provider: &Provider) -> Value {
     settings
 }
 
-#[test]
-fn a_refused_start_may_ring_if_its_reason_says_so() {
-    use FailureReason::*;
-    for (name, reason, may_ring) in [
-        ("NoKeyPressed", NoKeyPressed, MayRing::Yes),
-        ("WrongKey", WrongKey, MayRing::Yes),
-        ("CallEnded", CallEnded, MayRing::Yes),
-        ("Voicemail", Voicemail, MayRing::Yes),
-        ("Unreachable", Unreachable, MayRing::Yes),
-        ("AlreadyInProgress", AlreadyInProgress, MayRing::Yes),
-        // No user reports a call that was not started.
-        ("FraudReported", CannotPlace, MayRing::Yes),
-        ("InvalidNumber", InvalidNumber, MayRing::No),
-        ("CountryNotAllowed", CountryNotAllowed, MayRing::No),
-        ("CannotPlace", CannotPlace, MayRing::No),
-        ("Throttled", Throttled, MayRing::No),
-        ("NotConfigured", NotConfigured, MayRing::No),
-    ] {
+/// The fields that a report has, and one that it lacks; then a part of the text and the reason with which the call fails.
+type Case = (Value, Option<&'static str>, &'static str, FailureReason);
+
+/// Checks calls whose reports about an answered and ended call are changed so.
+fn each_fails(settings: fn(&Provider) -> Value, cases: impl IntoIterator<Item = Case>) {
+    for (with, without, text, reason) in cases {
+        let case = format!("with {with}, without {without:?}");
         let provider = Provider::start(Auth::Bearer);
-        let mut settings = provider.settings();
-        settings["failed"]["why"] = json!(name);
-        provider.fail(About::Start, reply(422, r#"{"error":"why"}"#));
-        let refused = TestBackend::new(&settings).refused(NUMBER);
-        assert_eq!((refused.failure.reason(), refused.may_ring), (reason, may_ring), "{name}");
-        assert!(refused.failure.text().contains("It reports \"why\"."), "{name}: {}", refused.failure);
+        let backend = TestBackend::new(&settings(&provider));
+        provider.fail(About::Poll, Fault::Report(with, without));
+        let failure = backend.fails(&backend.place(1, 1, NUMBER).unwrap());
+        assert_eq!((failure.reason(), provider.ended()), (reason, 0), "{case}: {failure}");
+        assert!(failure.text().contains(text), "{case}: {failure}");
     }
 }
 
-/// 429 alone is a start that was not processed, and is sent again.
-#[test]
-fn a_busy_line_that_a_start_reports_is_not_called_again() {
-    let (first, second) = (Provider::start(Auth::Bearer), Provider::start(Auth::Bearer));
-    first.fail(About::Start, reply(429, r#"{"error":"busy"}"#));
-    let backends = json!({ "first": first.settings(), "second": second.settings() });
-    let gate = TestGate::start(json!({ "use": ["first", "second"], "backends": backends }));
-    gate.initiate(id(1), NUMBER);
-    gate.ends(id(1));
-    let reason = gate.snapshot(id(1)).failure.map(|failure| failure.reason());
-    assert_eq!(reason, Some(FailureReason::Unreachable));
-    assert_eq!((first.seen(About::Start).len(), second.placed()), (1, 0));
-}
-
-/// The service says that the call was answered and has ended, and reports no usable entry.
+/// The service says that the call was answered and has ended, and reports no usable entry. Otherwise it is right: the key
+/// `#`, without digits.
 #[test]
 fn an_unusable_entry_is_a_denial() {
-    let cases: [(EditBody, &str, FailureReason); 8] = [
-        (|body| body.replace("\"digits\":\"\"", "\"digits\":0"), "/digits", FailureReason::WrongKey),
-        (|body| body.replace("\"digits\"", "\"keys\""), "/digits", FailureReason::NoKeyPressed),
-        (|body| body.replace("\"attempt\":\"1\"", "\"attempt\":null"), "/attempt", FailureReason::NoKeyPressed),
-        (
-            |body| body.replace("\"digits\":\"\"", "\"digits\":\"4\"").replace("\"attempt\":\"1\"", "\"attempt\":257"),
-            "/attempt",
-            FailureReason::WrongKey,
-        ),
-        (
-            |body| body.replace("\"ended_by\":\"pound\"", "\"ended_by\":\"odd\""),
-            "/ended_by",
-            FailureReason::NoKeyPressed,
-        ),
-        (
-            |body| {
-                body.replace("\"digits\":\"\"", "\"digits\":\"4\"")
-                    .replace("\"ended_by\":\"pound\"", "\"ended_by\":\"odd\"")
-            },
-            "/ended_by that \"odd\"",
-            FailureReason::WrongKey,
-        ),
-        (|body| body.replace("\"ended_by\":\"pound\"", "\"ended_by\":7"), "/ended_by", FailureReason::NoKeyPressed),
-        (|body| body.replace("\"ended_by\"", "\"by\""), "/ended_by", FailureReason::NoKeyPressed),
-    ];
-    for (n, (edit, named, reason)) in cases.into_iter().enumerate() {
-        let provider = Provider::start(Auth::Bearer);
-        provider.fail(About::Poll, Fault::Edit(edit));
-        let backend = TestBackend::new(&provider.settings());
-        let reference = backend.place(1, 1, NUMBER).unwrap();
-        let failure = backend.fails(&reference);
-        assert_eq!((failure.reason(), provider.ended()), (reason, 0), "{n}: {failure}");
-        assert!(failure.text().contains(named), "{n}: {failure}");
-    }
+    use FailureReason::{FraudReported, NoKeyPressed, WrongKey};
+    each_fails(
+        Provider::settings,
+        [
+            (json!({ "digits": 0 }), None, "/digits", WrongKey),
+            (json!({}), Some("digits"), "/digits", NoKeyPressed),
+            (json!({ "attempt": null }), None, "/attempt", WrongKey),
+            (json!({ "attempt": null, "ended_by": "pause" }), None, "/attempt", NoKeyPressed),
+            (json!({ "attempt": 257, "digits": "4" }), None, "/attempt", WrongKey),
+            (json!({ "attempt": 257, "digits": "0" }), None, "/attempt", FraudReported),
+            (json!({ "digits": "0" }), Some("attempt"), "/attempt", FraudReported),
+            (json!({ "ended_by": "odd" }), None, "/ended_by", NoKeyPressed),
+            (json!({ "ended_by": "odd", "digits": "4" }), None, "/ended_by that \"odd\"", WrongKey),
+            (json!({ "ended_by": 7 }), None, "/ended_by", NoKeyPressed),
+            (json!({}), Some("ended_by"), "/ended_by", NoKeyPressed),
+        ],
+    );
 }
 
 #[test]
 fn a_verdict_that_is_no_approval_is_a_denial() {
-    let cases: [(EditBody, &str, FailureReason); 6] = [
-        (
-            |body| body.replace("\"done\"", "\"done\",\"verdict\":\"denied\""),
-            "/verdict is \"denied\"",
-            FailureReason::WrongKey,
-        ),
-        (
-            |body| body.replace("\"done\"", "\"done\",\"verdict\":\"Yes\""),
-            "/verdict is \"Yes\"",
-            FailureReason::WrongKey,
-        ),
-        (|body| body.replace("\"done\"", "\"done\",\"verdict\":true"), "/verdict", FailureReason::WrongKey),
-        (|body| body.replace("\"done\"", "\"done\",\"verdict\":null"), "/verdict", FailureReason::NoKeyPressed),
-        (|body| body, "/verdict", FailureReason::NoKeyPressed),
-        (
-            |body| body.replace("\"done\"", "\"done\",\"verdict\":\"fraud\""),
-            "/verdict is \"fraud\"",
-            FailureReason::FraudReported,
-        ),
-    ];
-    for (n, (edit, named, reason)) in cases.into_iter().enumerate() {
-        let provider = Provider::start(Auth::Bearer);
-        let backend = TestBackend::new(&judged_by_service(&provider));
-        provider.fail(About::Poll, Fault::Edit(edit));
-        let reference = backend.place(1, 1, NUMBER).unwrap();
-        let failure = backend.fails(&reference);
-        assert_eq!((failure.reason(), provider.ended()), (reason, 0), "{n}: {failure}");
-        assert!(failure.text().contains(named), "{n}: {failure}");
-    }
+    use FailureReason::{FraudReported, NoKeyPressed, WrongKey};
+    each_fails(
+        judged_by_service,
+        [
+            (json!({ "verdict": "denied" }), None, "/verdict is \"denied\"", WrongKey),
+            (json!({ "verdict": "Yes" }), None, "/verdict is \"Yes\"", WrongKey),
+            (json!({ "verdict": true }), None, "/verdict", WrongKey),
+            (json!({ "verdict": null }), None, "/verdict", NoKeyPressed),
+            (json!({}), None, "/verdict", NoKeyPressed),
+            (json!({ "verdict": "fraud" }), None, "/verdict is \"fraud\"", FraudReported),
+        ],
+    );
 }
 
 #[test]
 fn denials_by_the_service_lock_the_number() {
     let provider = Provider::start(Auth::Bearer);
     let settings = judged_by_service(&provider);
-    provider.fail(About::Poll, Fault::Edit(|body| body.replace("\"done\"", "\"done\",\"verdict\":\"denied\"")));
+    provider.fail(About::Poll, Fault::Report(json!({ "verdict": "denied" }), None));
     let gate = TestGate::start(json!({
         "use": ["web"], "backends": { "web": settings }, "limits": { "denials": { "count": 1 } }
     }));
@@ -166,44 +102,30 @@ fn quoted_secrets() -> [String; 4] {
     ["tenant-secret".to_owned(), "hush-hush-secret".to_owned(), basic, "token-abc".to_owned()]
 }
 
-fn with_secrets(text: &str) -> String {
-    format!("{text} {}", quoted_secrets().join(" "))
-}
-
 #[test]
 fn no_text_of_a_service_shows_a_secret() {
     let token = Auth::Oauth2 { token: "token-abc", lifetime: 3600 };
+    let odd = format!("odd {}", quoted_secrets().join(" "));
     for auth in [Auth::Basic, Auth::Bearer, Auth::Header, token, Auth::Hmac] {
-        let provider = Provider::start(auth);
-        let is_oauth = matches!(auth, Auth::Oauth2 { .. });
-        let mut hidden = vec!["tenant-secret", "hush-hush-secret"];
-        hidden.extend(is_oauth.then_some("token-abc"));
-        let basic = quoted_secrets()[2].clone();
-        hidden.extend((auth == Auth::Basic).then_some(basic.as_str()));
-        let mut texts = Vec::new();
+        let [tenant, secret, basic, token] = quoted_secrets();
+        let mut hidden = vec![tenant, secret];
+        hidden.extend((auth == Auth::Basic).then_some(basic));
+        hidden.extend(matches!(auth, Auth::Oauth2 { .. }).then_some(token));
 
-        let backend = TestBackend::new(&provider.settings());
-        let edits: [EditBody; 2] = [
-            |body| body.replace("\"pressed\"", &json!(with_secrets("odd")).to_string()),
-            |body| body.replace("\"pound\"", &json!(with_secrets("odd")).to_string()),
-        ];
-        for edit in edits {
-            let reference = backend.place(1, 1, NUMBER).unwrap();
-            provider.fail(About::Poll, Fault::Edit(edit));
-            texts.push(backend.fails(&reference));
+        let mut failures = Vec::new();
+        let settings: [(fn(&Provider) -> Value, &str); 3] =
+            [(Provider::settings, "state"), (Provider::settings, "ended_by"), (judged_by_service, "verdict")];
+        for (settings, field) in settings {
+            let provider = Provider::start(auth);
+            let backend = TestBackend::new(&settings(&provider));
+            provider.fail(About::Poll, Fault::Report(json!({ field: odd }), None));
+            failures.push(backend.fails(&backend.place(1, 1, NUMBER).unwrap()));
         }
-        provider.fail(About::Start, reply(400, &json!({ "error": with_secrets("odd") }).to_string()));
-        texts.push(backend.refused(NUMBER).failure);
+        let provider = Provider::start(auth);
+        provider.fail(About::Start, Fault::Reply(400, json!({ "error": odd }).to_string(), None));
+        failures.push(TestBackend::new(&provider.settings()).refused(NUMBER).failure);
 
-        let backend = TestBackend::new(&judged_by_service(&provider));
-        let reference = backend.place(1, 1, NUMBER).unwrap();
-        let verdict: EditBody =
-            |body| body.replace("\"done\"", &format!("\"done\",\"verdict\":{}", json!(with_secrets("odd"))));
-        provider.fail(About::Poll, Fault::Edit(verdict));
-        texts.push(backend.fails(&reference));
-
-        assert_eq!(texts.len(), 4);
-        for failure in texts {
+        for failure in failures {
             assert!(failure.text().contains("\"odd …"), "it is quoted: {failure}");
             for secret in &hidden {
                 assert!(!failure.text().contains(secret), "{auth:?}: {failure}");
@@ -218,7 +140,8 @@ fn a_secret_is_hidden_as_a_url_encodes_it() {
     let provider = Provider::start(Auth::Bearer);
     let mut settings = provider.settings();
     settings["secrets"]["account"] = json!("a/b c-account");
-    provider.fail(About::Start, reply(400, r#"{"error":"no /v1/a%2Fb%20c-account here"}"#));
+    let refusal = r#"{"error":"no /v1/a%2Fb%20c-account here"}"#;
+    provider.fail(About::Start, Fault::Reply(400, refusal.to_owned(), None));
     let refused = TestBackend::new(&settings).refused(NUMBER);
     assert!(refused.failure.text().contains("It reports \"no /v*/… here\"."), "{}", refused.failure);
 }

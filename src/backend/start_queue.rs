@@ -69,10 +69,7 @@ impl StartQueue {
     async fn acquire(&self, deadline: &Deadline) -> Result<SemaphorePermit<'_>, Failure> {
         match tokio::time::timeout(QUEUE_LIMIT, self.0.acquire()).await {
             Ok(Ok(permit)) if !deadline.passed(Moment::now()) => Ok(permit),
-            Ok(Ok(_)) => {
-                let sentence = "The call's deadline passed before it could be started.";
-                Err(Failure::new(FailureReason::DeadlinePassed, sentence))
-            }
+            Ok(Ok(_)) => Err(deadline_passed()),
             Ok(Err(_)) => Err(Failure::new(FailureReason::Interrupted, "PhoneGate is being shut down.")),
             Err(_) => {
                 let sentence = "Too many calls are being started at the provider at once. Try again later.";
@@ -86,6 +83,11 @@ impl StartQueue {
         let _close = CloseOnDrop(&self.0);
         std::future::pending().await
     }
+}
+
+/// Returns the failure of a call that was not started in time.
+pub(super) fn deadline_passed() -> Failure {
+    Failure::new(FailureReason::DeadlinePassed, "The call's deadline passed before it could be started.")
 }
 
 /// Returns whether the phone may ring although the provider refused the start with this HTTP status, for this reason.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use phonegate_net::https_client::{self, BodyError};
 use phonegate_net::lookup;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, Response, StatusCode};
 use secrecy::SecretString;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -14,11 +14,14 @@ use url::Url;
 use super::super::BackendContext;
 use super::super::backoff::RequestError;
 use super::super::replies;
+use super::super::start_queue::deadline_passed;
 use super::auth::Auth;
 use super::config::HttpConfig;
 use super::request::Request;
+use super::start::Stated;
 use super::template::RenderError;
 use crate::call::{Failure, FailureReason};
+use crate::clock::{Deadline, Moment};
 use crate::config::{ConfigError, build_https_client};
 use crate::no_duplicate_keys::Json;
 use crate::redact::diagnostic_text;
@@ -45,8 +48,6 @@ pub(super) struct Api {
 /// Which queue a request waits in.
 #[derive(Clone, Copy)]
 pub(super) enum Queue {
-    /// None: the caller holds a permit of its own.
-    None,
     Polls,
     Commands,
 }
@@ -57,6 +58,8 @@ pub(super) enum ApiError {
     NotWritten(RenderError),
     /// There is no token, so the request was not sent. The duration is the time until a token is requested again.
     NoToken(Failure, Duration),
+    /// The deadline passed before the request could be sent.
+    NotInTime,
     /// The request certainly did not reach the service. Text: the cause.
     NotSent(String),
     /// The request may have reached the service, but there is no reply. Text: the cause.
@@ -77,8 +80,8 @@ pub(super) struct Reply {
 /// A reply with a status of 400 or more.
 pub(super) struct Refusal {
     pub(super) status: u16,
-    /// The body, if it is JSON.
-    pub(super) body: Option<Value>,
+    /// What a refused start says. `None` for other requests.
+    pub(super) stated: Option<Stated>,
     /// The token that the request had.
     pub(super) token: Option<SecretString>,
     pub(super) retry_after: Option<Duration>,
@@ -111,21 +114,18 @@ impl Api {
         diagnostic_text(&format!("{}{port}", self.origin.host_str().unwrap_or_default()))
     }
 
-    /// Sends a request, and returns a reply with one of the statuses `expected`.
+    /// Sends a request, and returns a reply with one of the statuses `expected`. It may be sent twice, so it must not start
+    /// a call.
     pub(super) async fn send(&self, queue: Queue, request: &Request, expected: &[u16]) -> Result<Reply, ApiError> {
         let queue = match queue {
-            Queue::None => None,
-            Queue::Polls => Some(&self.polls),
-            Queue::Commands => Some(&self.commands),
+            Queue::Polls => &self.polls,
+            Queue::Commands => &self.commands,
         };
-        let _permit = match queue {
-            // The queue is never closed.
-            Some(queue) => queue.acquire().await.ok(),
-            None => None,
-        };
+        // The queue is never closed.
+        let _permit = queue.acquire().await.ok();
         let sent = self.send_once(request, expected).await;
         if let Err(ApiError::Refused(Refusal { status: 401, token: Some(token), .. })) = &sent {
-            // A token may be withdrawn before it expires. The service did not process a request that it refuses so.
+            // A token may be withdrawn before it expires.
             self.auth.forget(token);
             return self.send_once(request, expected).await;
         }
@@ -133,6 +133,17 @@ impl Api {
     }
 
     async fn send_once(&self, request: &Request, expected: &[u16]) -> Result<Reply, ApiError> {
+        let (response, token) = self.respond(request, None).await?;
+        accept(response, token, expected).await
+    }
+
+    /// Sends a request once, before `deadline`, and returns the begin of the reply. Also returns the token that the request had,
+    /// if any.
+    pub(super) async fn respond(
+        &self,
+        request: &Request,
+        deadline: Option<&Deadline>,
+    ) -> Result<(Response, Option<SecretString>), ApiError> {
         let mut builder = self.client.request(request.method.clone(), request.url.clone());
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
@@ -141,21 +152,34 @@ impl Api {
             builder = builder.header(CONTENT_TYPE, content_type).body(request.body.to_vec());
         }
         let (builder, token) = self.auth.apply(builder, &request.body).await?;
+        // The token may have been waited for.
+        if deadline.is_some_and(|deadline| deadline.passed(Moment::now())) {
+            return Err(ApiError::NotInTime);
+        }
         let response = builder.send().await.map_err(ApiError::of_request)?;
-        let status = response.status();
-        if expected.contains(&status.as_u16()) {
-            let body = https_client::body(response).await.map_err(ApiError::of_body)?;
-            return Ok(Reply { body, token });
-        }
-        if status.is_client_error() || status.is_server_error() {
-            let retry_after = replies::retry_after(response.headers());
-            let body = https_client::body(response).await.unwrap_or_default();
-            let body = replies::parse(&body).map(|Json(body)| body);
-            return Err(ApiError::Refused(Refusal { status: status.as_u16(), body, token, retry_after }));
-        }
-        let redirects = if status.is_redirection() { ", a redirect, which is not followed" } else { "" };
-        Err(ApiError::Malformed(format!("has the status {}{redirects}", status.as_u16())))
+        Ok((response, token))
     }
+}
+
+/// Reads a reply with one of the statuses `expected`. `token`: the one that the request had.
+pub(super) async fn accept(
+    response: Response,
+    token: Option<SecretString>,
+    expected: &[u16],
+) -> Result<Reply, ApiError> {
+    let status = response.status();
+    if expected.contains(&status.as_u16()) {
+        let body = https_client::body(response).await.map_err(ApiError::of_body)?;
+        return Ok(Reply { body, token });
+    }
+    if status.is_client_error() || status.is_server_error() {
+        let retry_after = replies::retry_after(response.headers());
+        // Read whole, the connection can be used again.
+        let _ = https_client::body(response).await;
+        return Err(ApiError::Refused(Refusal { status: status.as_u16(), stated: None, token, retry_after }));
+    }
+    let redirects = if status.is_redirection() { ", a redirect, which is not followed" } else { "" };
+    Err(ApiError::Malformed(format!("has the status {}{redirects}", status.as_u16())))
 }
 
 /// Reads a reply as JSON.
@@ -190,6 +214,7 @@ impl ApiError {
             Self::NotWritten(error) => failed(format!("The request to the provider cannot be written: {error}.")),
             // No number is part of the request for a token.
             Self::NoToken(failure, _) => failure.clone().of_backend(),
+            Self::NotInTime => deadline_passed(),
             Self::NotSent(cause) | Self::Lost(cause) => {
                 failed(format!("The provider cannot be reached: {}.", diagnostic_text(cause))).of_backend()
             }
@@ -203,7 +228,7 @@ impl RequestError for ApiError {
     fn is_transient(&self) -> bool {
         match self {
             Self::NotSent(_) | Self::Lost(_) | Self::Malformed(_) | Self::NoToken(..) => true,
-            Self::NotWritten(_) => false,
+            Self::NotWritten(_) | Self::NotInTime => false,
             Self::Refused(refusal) => refusal.status == 429 || refusal.status >= 500,
         }
     }

@@ -208,7 +208,7 @@ impl Endpoint {
         if status >= 400 {
             // 400 is `invalid_client` and the like (RFC 6749, section 5.2).
             let status = if status == 400 { 401 } else { status };
-            return Err(ApiError::Refused(Refusal { status, body: None, token: None, retry_after: None }));
+            return Err(ApiError::Refused(Refusal { status, stated: None, token: None, retry_after: None }));
         }
         if status != 200 {
             return Err(ApiError::Malformed(format!("has the status {status}")));

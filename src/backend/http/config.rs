@@ -198,6 +198,7 @@ pub(crate) struct RequestConfig {
     pub(super) json: Option<JsonBody>,
 }
 
+// It has the keys of `RequestConfig` and one more. With `serde(flatten)`, an error would lose the path of its key.
 /// The request that starts a call.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

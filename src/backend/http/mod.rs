@@ -13,6 +13,7 @@ mod redaction;
 mod request;
 mod service;
 mod settings;
+mod start;
 mod template;
 mod tokens;
 mod used;
@@ -23,25 +24,23 @@ use async_trait::async_trait;
 
 use super::backoff::{PollSchedule, retry};
 use super::random_id::random_id;
-use super::replies::{is_outage, with_proxy};
+use super::replies::with_proxy;
 use super::reported::Reported;
-use super::start_queue::{StartQueue, may_ring_after};
+use super::start_queue::StartQueue;
 use super::{BackendContext, CallRef, CallStep, HealthSink, MayRing, PlaceError, StepSink, TelephonyBackend, abandon};
 use crate::approval::Approver;
 use crate::call::{Call, Failure, FailureReason, Outcome, Progress};
 use crate::config::ConfigError;
-use api::{ApiError, Queue, Refusal};
+use api::{ApiError, Queue};
 use call_ref::HttpRef;
 use outcome::Report;
 use request::Request;
 use service::Service;
+use start::place_error;
 use template::Values;
 use used::UsedReferences;
 
 pub(super) use config::HttpConfig;
-
-/// The statuses of a successful start. One without content is enough only if the service has no id of its own.
-const STARTED: [u16; 4] = [200, 201, 202, 204];
 
 /// The statuses of a successful request to end a call.
 const ENDED: [u16; 4] = [200, 201, 202, 204];
@@ -61,34 +60,6 @@ impl HttpBackend {
         Ok(Self { service, start_queue: StartQueue::default(), used: UsedReferences::default() })
     }
 
-    /// Returns the error of a call that could not be started.
-    fn start_error(&self, error: &ApiError) -> PlaceError {
-        let may_ring = match error {
-            ApiError::NotWritten(_) | ApiError::NoToken(..) | ApiError::NotSent(_) => MayRing::No,
-            ApiError::Refused(refusal) => return self.refused_start(refusal),
-            ApiError::Lost(_) | ApiError::Malformed(_) => MayRing::Yes,
-        };
-        PlaceError { may_ring, failure: error.failure() }
-    }
-
-    fn refused_start(&self, refusal: &Refusal) -> PlaceError {
-        let status_reason = refusal.reason();
-        let Some((reason, text)) = refusal.body.as_ref().and_then(|body| self.service.rules.refusal(body)) else {
-            return PlaceError { may_ring: may_ring_after(refusal.status, status_reason), failure: refusal.failure() };
-        };
-        let is_of_backend = match reason {
-            Some(reason) => reason == FailureReason::NotConfigured,
-            None => is_outage(refusal.status),
-        };
-        let reason = reason.unwrap_or(status_reason);
-        let may_ring = may_ring_after(refusal.status, reason);
-        // A fraud is reported by the user of an answered call, and this call was not started.
-        let reason = if reason == FailureReason::FraudReported { status_reason } else { reason };
-        let text = self.service.redaction.with_token(refusal.token.as_ref()).quote(text);
-        let failure = Failure::new(reason, format_args!("{refusal} It reports {text}."));
-        PlaceError { may_ring, failure: failure.of_backend_if(is_of_backend) }
-    }
-
     /// Returns the service's id in the reply to a start. `None`: calls have none.
     fn reference_in(&self, reply: &[u8]) -> Result<Option<String>, Failure> {
         if !self.service.rules.has_reference() {
@@ -101,6 +72,15 @@ impl HttpBackend {
     /// Returns the values for a request about a call.
     fn values<'a>(&'a self, call_id: &'a str, reference: Option<&'a str>) -> Values<'a> {
         Values { call: None, language: "", call_id: Some(call_id), reference, secrets: &self.service.secrets }
+    }
+
+    /// Ends a call whose start may have succeeded, if the service knows calls by `{call_id}`.
+    async fn abandon_start(&self, error: PlaceError, call_id: &str) -> PlaceError {
+        let is_unknown = error.may_ring == MayRing::Yes && !error.failure.reason().may_have_rung();
+        if !is_unknown || !self.service.hangs_up_by_call_id {
+            return error;
+        }
+        PlaceError { failure: abandon(self.end(call_id, None), error.failure).await, ..error }
     }
 
     /// Ends a call.
@@ -139,8 +119,11 @@ impl TelephonyBackend for HttpBackend {
         let values = Values { call: Some(call), language, ..self.values(&call_id, None) };
         let request = self.service.start.render(&values);
         let request = request.map_err(|error| not_rung(ApiError::NotWritten(error).failure()))?;
-        let send = || self.service.api.send(Queue::None, &request, &STARTED);
-        let reply = self.start_queue.start(&call.deadline, send, |error| self.start_error(error)).await?;
+        let send = || self.service.start(&request, &call.deadline);
+        let reply = match self.start_queue.start(&call.deadline, send, place_error).await {
+            Ok(reply) => reply,
+            Err(error) => return Err(self.abandon_start(error, &call_id).await),
+        };
         // From here on the phone may ring.
         let rung = |failure| PlaceError { may_ring: MayRing::Yes, failure };
         let reference = match self.reference_in(&reply.body) {

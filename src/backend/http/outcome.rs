@@ -129,6 +129,11 @@ impl Rules {
         })
     }
 
+    /// Returns whether refusals of starts say why, in a text.
+    pub(super) fn has_start_error(&self) -> bool {
+        self.start_error.is_some()
+    }
+
     /// Returns why a start was refused, if the refusal has a text: the reason if it is in the table, and the text.
     pub(super) fn refusal<'a>(&self, reply: &'a Value) -> Option<(Option<FailureReason>, &'a str)> {
         match find(reply, self.start_error.as_ref()?) {

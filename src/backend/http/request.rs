@@ -8,7 +8,7 @@ use serde_json::Value;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
 
-use super::config::{MethodConfig, Text};
+use super::config::{JsonBody, MethodConfig, Text};
 use super::template::{Placeholder, RenderError, Scope, Template, Values, percent_encode};
 use crate::config::{ConfigError, provider_url};
 
@@ -52,6 +52,22 @@ pub(super) struct Declared<'a> {
     pub(super) headers: &'a BTreeMap<String, Text>,
     pub(super) form: Option<&'a BTreeMap<String, Text>>,
     pub(super) json: Option<&'a Value>,
+}
+
+impl<'a> Declared<'a> {
+    /// A GET without a body.
+    pub(super) fn new(path: &'a str, url: &'a Text, headers: &'a BTreeMap<String, Text>) -> Self {
+        Self { path, method: MethodConfig::Get, url, headers, form: None, json: None }
+    }
+
+    pub(super) fn with_body(
+        self,
+        method: MethodConfig,
+        form: &'a Option<BTreeMap<String, Text>>,
+        json: &'a Option<JsonBody>,
+    ) -> Self {
+        Self { method, form: form.as_ref(), json: json.as_ref().map(|json| &json.0), ..self }
+    }
 }
 
 /// A request to send. It may contain the codes of a call and secrets.

@@ -32,6 +32,8 @@ pub(super) struct Service {
     /// Whether the service returns the result of a call only once.
     pub(super) poll_once: bool,
     pub(super) hang_up: Option<RequestTemplate>,
+    /// Whether `hang_up` needs no id of the service.
+    pub(super) hangs_up_by_call_id: bool,
     /// The request that checks the service, and the status of its reply.
     pub(super) check: Option<(RequestTemplate, u16)>,
     /// Whether `start` uses `{extension}`.
@@ -61,15 +63,11 @@ impl Service {
             Scope { starts_call: false, has_call: true, has_reference: rules.has_reference(), secrets: &secrets };
         let parse = |declared: &Declared<'_>, scope| RequestTemplate::parse(declared, scope, &auth.headers());
 
-        let of_start = Declared {
-            path: &at("start"),
-            method: start.method,
-            url: &start.url,
-            headers: &start.headers,
-            form: start.form.as_ref(),
-            json: start.json.as_ref().map(|json| &json.0),
-        };
-        let start = parse(&of_start, Scope { starts_call: true, has_reference: false, ..scope })?;
+        let StartConfig { method, url, headers, form, json, error: _ } = start;
+        let start = parse(
+            &Declared::new(&at("start"), url, headers).with_body(*method, form, json),
+            Scope { starts_call: true, has_reference: false, ..scope },
+        )?;
         if !start.placeholders().contains(&&Placeholder::CallId) {
             // A service that replays the reply to an equal request would report the approval of an earlier call. A reply
             // to `poll` that names the id proves nothing: the service may know it from that request only.
@@ -79,41 +77,23 @@ impl Service {
             return Err(context.invalid("start", problem));
         }
         check_spoken(path, &start, config, context)?;
-        let of_poll = Declared {
-            path: &at("poll"),
-            method: MethodConfig::Get,
-            url: &poll.url,
-            headers: &poll.headers,
-            form: None,
-            json: None,
-        };
-        let poll_request = parse(&of_poll, scope)?;
-        let hang_up = match &config.hang_up {
-            Some(RequestConfig { method, url, headers, form, json }) => {
-                let json = json.as_ref().map(|json| &json.0);
-                let path = at("hang_up");
-                Some(parse(&Declared { path: &path, method: *method, url, headers, form: form.as_ref(), json }, scope)?)
-            }
-            None => None,
-        };
-        let check = match &config.check {
-            Some(check) => {
-                let declared = Declared {
-                    path: &at("check"),
-                    method: match check.method {
-                        CheckMethodConfig::Get => MethodConfig::Get,
-                        CheckMethodConfig::Head => MethodConfig::Head,
-                    },
-                    url: &check.url,
-                    headers: &check.headers,
-                    form: None,
-                    json: None,
-                };
-                let request = parse(&declared, Scope { has_call: false, has_reference: false, ..scope })?;
-                Some((request, u16::try_from(check.status.get()).unwrap_or(200)))
-            }
-            None => None,
-        };
+        let poll_request = parse(&Declared::new(&at("poll"), &poll.url, &poll.headers), scope)?;
+        let hang_up = config.hang_up.as_ref().map(|RequestConfig { method, url, headers, form, json }| {
+            parse(&Declared::new(&at("hang_up"), url, headers).with_body(*method, form, json), scope)
+        });
+        let hang_up = hang_up.transpose()?;
+        let check = config.check.as_ref().map(|check| {
+            let method = match check.method {
+                CheckMethodConfig::Get => MethodConfig::Get,
+                CheckMethodConfig::Head => MethodConfig::Head,
+            };
+            let request = parse(
+                &Declared { method, ..Declared::new(&at("check"), &check.url, &check.headers) },
+                Scope { has_call: false, has_reference: false, ..scope },
+            )?;
+            Ok::<_, ConfigError>((request, u16::try_from(check.status.get()).unwrap_or(200)))
+        });
+        let check = check.transpose()?;
         // The credentials and the codes of calls go to one server only.
         let others = [
             ("poll.url", Some(&poll_request)),
@@ -126,6 +106,8 @@ impl Service {
             }
         }
         let api = Api::new(config, auth, start.origin(), context)?;
+        let uses = |id: &Placeholder| hang_up.as_ref().is_some_and(|request| request.placeholders().contains(&id));
+        let hangs_up_by_call_id = uses(&Placeholder::CallId) && !uses(&Placeholder::Reference);
         let dials_extensions = start.placeholders().contains(&&Placeholder::Extension);
         Ok(Self {
             api,
@@ -135,6 +117,7 @@ impl Service {
             poll_every: poll.every_ms.milliseconds(),
             poll_once: poll.once,
             hang_up,
+            hangs_up_by_call_id,
             check,
             dials_extensions,
             prompts: context.prompts.clone(),

@@ -54,8 +54,12 @@ pub enum Fault {
     Reply(u16, String, Option<(&'static str, String)>),
     /// The service's body, edited.
     Edit(EditBody),
+    /// The service's report with these fields, and without that one.
+    Report(Value, Option<&'static str>),
     /// The service's body with this status.
     Status(u16),
+    /// This status, and only the begin of a body.
+    Cut(u16, String),
 }
 
 /// A request that was read.
@@ -201,10 +205,20 @@ fn receive(state: &mut State, received: Received) -> Reply {
         Some(Fault::Close) => return Reply::Close,
         Some(Fault::Hang) => return Reply::Hang,
         Some(Fault::Reply(status, body, header)) => return Reply::Now { status, body, header },
+        Some(Fault::Cut(status, body)) => return Reply::Cut { status, body },
         _ => answer(state, about, id.as_deref(), &received),
     };
     match (fault, &mut reply) {
         (Some(Fault::Edit(edit)), Reply::Now { body, .. }) => *body = edit(std::mem::take(body)),
+        (Some(Fault::Report(with, without)), Reply::Now { body, .. }) => {
+            let mut report: Value = serde_json::from_str(body).unwrap();
+            let fields = report.as_object_mut().unwrap();
+            fields.extend(with.as_object().unwrap().clone());
+            if let Some(field) = without {
+                fields.remove(field);
+            }
+            *body = report.to_string();
+        }
         (Some(Fault::Status(other)), Reply::Now { status, .. }) => *status = other,
         (Some(Fault::Slow(pause)), _) => return Reply::Late(pause, Box::new(reply)),
         _ => {}

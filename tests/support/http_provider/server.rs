@@ -8,6 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
 /// A request that was read whole.
@@ -28,6 +29,11 @@ pub enum Reply {
     },
     /// The same later.
     Late(Duration, Box<Reply>),
+    /// The connection is closed in the middle of this reply.
+    Cut {
+        status: u16,
+        body: String,
+    },
     /// The connection is closed without a reply.
     Close,
     /// There is never a reply.
@@ -72,6 +78,15 @@ async fn answer(State(handler): State<Handler>, request: Request) -> Response {
             // The connection's task ends, and with it the connection.
             Reply::Close => std::panic::resume_unwind(Box::new(())),
             Reply::Hang => std::future::pending::<()>().await,
+            Reply::Cut { status, body } => {
+                // The pause lets the first part be sent.
+                let end = async {
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    Err(std::io::Error::other("the reply is cut"))
+                };
+                let body = stream::once(async { Ok(body) }).chain(stream::once(end));
+                return (StatusCode::from_u16(status).unwrap(), Body::from_stream(body)).into_response();
+            }
             Reply::Now { status, body, header } => {
                 let mut response = (StatusCode::from_u16(status).unwrap(), Body::from(body)).into_response();
                 if let Some((name, value)) = header {
