@@ -2,6 +2,7 @@
 
 mod support;
 
+use hickory_resolver::proto::rr::Record;
 use phonegate::call::FailureReason;
 use serde_json::{Value, json};
 use support::certificate::for_host;
@@ -16,20 +17,71 @@ fn trunk(uri: &str) -> Value {
     json!({ "type": "sip", "trunk": uri })
 }
 
-#[test]
-fn a_silent_srv_target_is_skipped() {
-    let _dns = NameServer::start(vec![
-        srv("_sip._udp.pbx.example.", 20, 5082, "two.pbx.example."),
-        srv("_sip._udp.pbx.example.", 10, 5081, "one.pbx.example."),
-        a("one.pbx.example.", "127.0.0.11"),
-        a("two.pbx.example.", "127.0.0.12"),
-    ]);
-    let silent = SipServer::start("udp", at("127.0.0.11:5081"), verify());
-    silent.answer_options(false);
-    let works = SipServer::start("udp", at("127.0.0.12:5082"), verify());
-    let gate = gate(trunk("sip:pbx.example"));
+/// The same with further settings.
+fn trunk_with(uri: &str, more: &Value) -> Value {
+    let mut trunk = trunk(uri);
+    trunk.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    trunk
+}
+
+fn registers() -> Value {
+    json!({ "username": "mim", "password": "secret", "register": true })
+}
+
+/// The address of the trunk's host.
+fn host() -> Record {
+    a("pbx.example.", "127.0.0.11")
+}
+
+/// A name server with two SRV targets of this service, and these addresses: first port 5081 of one host, then port 5082 of
+/// the other.
+fn two_targets<const N: usize>(service: &str, [first, second]: [&str; 2], addresses: [Record; N]) -> NameServer {
+    // The order of the records is not that of the priorities.
+    let targets = [srv(service, 20, 5082, second), srv(service, 10, 5081, first)];
+    NameServer::start(targets.into_iter().chain(addresses).collect())
+}
+
+/// The same over UDP, with a host of its own for each target.
+fn two_hosts() -> NameServer {
+    let addresses = [a("one.pbx.example.", "127.0.0.11"), a("two.pbx.example.", "127.0.0.12")];
+    two_targets("_sip._udp.pbx.example.", ["one.pbx.example.", "two.pbx.example."], addresses)
+}
+
+/// Servers whose users approve calls.
+fn verifying<const N: usize>(transport: &'static str, addresses: [&str; N]) -> [SipServer; N] {
+    addresses.map(|address| SipServer::start(transport, at(address), verify()))
+}
+
+/// Checks that a call over this trunk is approved.
+fn approves(trunk: Value) {
+    let gate = gate(trunk);
     assert_eq!(ending(&gate), None);
     gate.end();
+}
+
+/// Checks that a call over this trunk fails, with these parts of a text.
+fn cannot_place(trunk: Value, parts: &[&str]) {
+    let shown = trunk.to_string();
+    let gate = gate(trunk);
+    let (reason, text) = ending(&gate).unwrap();
+    gate.end();
+    assert_eq!(reason, FailureReason::CannotPlace, "{shown}");
+    for part in parts {
+        assert!(text.contains(part), "{shown}: {part} in {text}");
+    }
+}
+
+/// The numbers of requests of each method that a server received.
+fn sent(server: &SipServer) -> [usize; 3] {
+    ["OPTIONS", "REGISTER", "INVITE"].map(|method| server.requests(method).len())
+}
+
+#[test]
+fn a_silent_srv_target_is_skipped() {
+    let _dns = two_hosts();
+    let [silent, works] = verifying("udp", ["127.0.0.11:5081", "127.0.0.12:5082"]);
+    silent.answer_options(false);
+    approves(trunk("sip:pbx.example"));
     assert!(!silent.requests("OPTIONS").is_empty(), "the first target is asked first");
     assert_eq!(silent.rings(), 0, "no phone rings at a server that does not respond");
     assert_eq!((works.rings(), works.requests("BYE").len()), (1, 1));
@@ -38,17 +90,10 @@ fn a_silent_srv_target_is_skipped() {
 
 #[test]
 fn registration_goes_to_the_srv_target_that_responds() {
-    let _dns = NameServer::start(vec![
-        srv("_sip._udp.pbx.example.", 10, 5081, "pbx.example."),
-        srv("_sip._udp.pbx.example.", 20, 5082, "pbx.example."),
-        a("pbx.example.", "127.0.0.11"),
-    ]);
-    let silent = SipServer::start("udp", at("127.0.0.11:5081"), verify());
+    let _dns = two_targets("_sip._udp.pbx.example.", ["pbx.example."; 2], [host()]);
+    let [silent, works] = verifying("udp", ["127.0.0.11:5081", "127.0.0.11:5082"]);
     silent.answer_options(false);
-    let works = SipServer::start("udp", at("127.0.0.11:5082"), verify());
-    let mut trunk = trunk("sip:pbx.example");
-    (trunk["username"], trunk["password"], trunk["register"]) = (json!("mim"), json!("secret"), json!(true));
-    let gate = gate(trunk);
+    let gate = gate(trunk_with("sip:pbx.example", &registers()));
     works.receives("REGISTER", 1);
     gate.end();
     assert!(silent.requests("REGISTER").is_empty());
@@ -57,28 +102,15 @@ fn registration_goes_to_the_srv_target_that_responds() {
 /// Any user of this machine could listen there. The name itself does not say what it resolves to.
 #[test]
 fn a_name_that_resolves_to_loopback_needs_local_peer() {
-    let _dns = NameServer::start(vec![
-        srv("_sip._udp.pbx.example.", 10, 5081, "one.pbx.example."),
-        srv("_sip._udp.pbx.example.", 20, 5082, "two.pbx.example."),
-        a("one.pbx.example.", "127.0.0.11"),
-        a("two.pbx.example.", "127.0.0.12"),
-    ]);
-    let servers = ["127.0.0.11:5081", "127.0.0.12:5082"].map(|to| SipServer::start("udp", at(to), verify()));
-    let mut trunk = trunk("sip:pbx.example");
-    (trunk["username"], trunk["password"], trunk["register"]) = (json!("mim"), json!("secret"), json!(true));
+    let _dns = two_hosts();
+    let servers = verifying("udp", ["127.0.0.11:5081", "127.0.0.12:5082"]);
+    let mut trunk = trunk_with("sip:pbx.example", &registers());
     trunk["local_peer"] = json!(false);
-    let refused = gate(trunk.clone());
-    let (reason, text) = ending(&refused).unwrap();
-    refused.end();
-    assert_eq!(reason, FailureReason::CannotPlace);
-    for words in
-        ["pbx.example is at 127.0.0.1", "this machine", "\"local_peer\": true", "\"allow_test_backends\": true"]
-    {
-        assert!(text.contains(words), "{words} in {text}");
-    }
+    let parts =
+        ["pbx.example is at 127.0.0.1", "this machine", "\"local_peer\": true", "\"allow_test_backends\": true"];
+    cannot_place(trunk.clone(), &parts);
     for server in &servers {
-        let sent = ["OPTIONS", "REGISTER", "INVITE"].map(|method| server.requests(method).len());
-        assert_eq!(sent, [0; 3], "nothing is sent to {}", server.address);
+        assert_eq!(sent(server), [0; 3], "nothing is sent to {}", server.address);
     }
 
     let mut of_tests = config(trunk.clone(), 60);
@@ -93,35 +125,25 @@ fn a_name_that_resolves_to_loopback_needs_local_peer() {
 
 #[test]
 fn an_srv_target_that_refuses_connections_is_skipped() {
-    let _dns = NameServer::start(vec![
-        srv("_sip._tcp.pbx.example.", 20, 5082, "pbx.example."),
-        srv("_sip._tcp.pbx.example.", 10, 5081, "pbx.example."),
-        a("pbx.example.", "127.0.0.11"),
-    ]);
+    let _dns = two_targets("_sip._tcp.pbx.example.", ["pbx.example."; 2], [host()]);
     // No server listens on port 5081.
-    let works = SipServer::start("tcp", at("127.0.0.11:5082"), verify());
-    let gate = gate(trunk("sip:pbx.example;transport=tcp"));
-    assert_eq!(ending(&gate), None);
-    gate.end();
+    let [works] = verifying("tcp", ["127.0.0.11:5082"]);
+    approves(trunk("sip:pbx.example;transport=tcp"));
     assert_eq!(works.rings(), 1);
 }
 
 #[test]
 fn cancel_goes_to_the_srv_target_that_rings() {
-    let _dns = NameServer::start(vec![
-        srv("_sip._udp.pbx.example.", 10, 5081, "pbx.example."),
-        srv("_sip._udp.pbx.example.", 20, 5082, "pbx.example."),
-        a("pbx.example.", "127.0.0.11"),
-    ]);
+    let _dns = two_targets("_sip._udp.pbx.example.", ["pbx.example."; 2], [host()]);
     let rings = SipServer::start("udp", at("127.0.0.11:5081"), vec![status(RINGS)]);
-    let other = SipServer::start("udp", at("127.0.0.11:5082"), verify());
-    let usual = SipServer::start("udp", at("127.0.0.11:5060"), verify());
+    let others = verifying("udp", ["127.0.0.11:5082", "127.0.0.11:5060"]);
     let gate = TestGate::start(config(trunk("sip:pbx.example"), 4));
     assert_eq!(ending(&gate).unwrap().0, FailureReason::DeadlinePassed);
     gate.end();
     rings.receives("CANCEL", 1);
-    assert_eq!((other.requests("CANCEL").len(), other.rings()), (0, 0));
-    assert_eq!((usual.requests("CANCEL").len(), usual.rings()), (0, 0));
+    for other in others {
+        assert_eq!((other.requests("CANCEL").len(), other.rings()), (0, 0), "{}", other.address);
+    }
 }
 
 /// NAPTR names TLS first and UDP second. UDP is not used when TLS fails, which an attacker could bring about.
@@ -133,47 +155,32 @@ fn naptr_chooses_tls_and_never_falls_back_to_udp() {
         srv("_sips._tcp.pbx.example.", 10, 5071, "one.pbx.example."),
         srv("_sip._udp.pbx.example.", 10, 5070, "one.pbx.example."),
         a("one.pbx.example.", "127.0.0.11"),
-        a("pbx.example.", "127.0.0.11"),
+        host(),
     ]);
     let issued = for_host("pbx.example");
     let tls = SipServer::tls(at("127.0.0.11:5071"), verify(), &issued);
-    let plain = [5060, 5070].map(|port| SipServer::start("udp", ([127, 0, 0, 11], port).into(), verify()));
+    let plain = verifying("udp", ["127.0.0.11:5060", "127.0.0.11:5070"]);
     let folder = tempfile::tempdir().unwrap();
     let ca_file = folder.path().join("ca.pem");
     std::fs::write(&ca_file, &issued.authority).unwrap();
     // The server's audio is not encrypted.
-    let mut trunk = trunk("sip:pbx.example");
-    trunk["ca_file"] = json!(ca_file);
-    trunk["media_encryption"] = json!("off");
-    let gate_over_tls = gate(trunk.clone());
-    assert_eq!(ending(&gate_over_tls), None);
-    gate_over_tls.end();
+    let trunk = trunk_with("sip:pbx.example", &json!({ "ca_file": ca_file, "media_encryption": "off" }));
+    approves(trunk.clone());
     assert_eq!((tls.rings(), tls.requests("BYE").len()), (1, 1));
 
     tls.stop_listening();
     tls.disconnect(false);
-    let gate_without_tls = gate(trunk);
-    let (reason, text) = ending(&gate_without_tls).unwrap();
-    gate_without_tls.end();
-    assert_eq!(reason, FailureReason::CannotPlace);
-    assert!(text.contains("127.0.0.11:5071: "), "{text}");
+    cannot_place(trunk, &["127.0.0.11:5071: "]);
     assert_eq!(plain.map(|server| server.rings()), [0, 0], "no INVITE goes over UDP");
 }
 
 /// A NAPTR record for TLS without a target still leads to no other transport.
 #[test]
 fn naptr_for_tls_without_a_target_leads_to_port_5061() {
-    let _dns = NameServer::start(vec![
-        naptr("pbx.example.", 10, "SIPS+D2T", "_sips._tcp.pbx.example."),
-        a("pbx.example.", "127.0.0.11"),
-    ]);
-    let plain = SipServer::start("udp", at("127.0.0.11:5060"), verify());
-    let gate = gate(trunk("sip:pbx.example"));
-    let (reason, text) = ending(&gate).unwrap();
-    gate.end();
-    assert_eq!(reason, FailureReason::CannotPlace);
-    assert!(text.contains("127.0.0.11:5061: "), "{text}");
-    assert_eq!(plain.requests("OPTIONS").len() + plain.rings(), 0);
+    let _dns = NameServer::start(vec![naptr("pbx.example.", 10, "SIPS+D2T", "_sips._tcp.pbx.example."), host()]);
+    let [plain] = verifying("udp", ["127.0.0.11:5060"]);
+    cannot_place(trunk("sip:pbx.example"), &["127.0.0.11:5061: "]);
+    assert_eq!(sent(&plain), [0; 3]);
 }
 
 #[test]
@@ -183,37 +190,29 @@ fn tls_in_the_uri_ignores_srv_records_for_udp_and_tcp() {
         naptr("pbx.example.", 20, "SIP+D2T", "_sip._tcp.pbx.example."),
         srv("_sip._udp.pbx.example.", 10, 5060, "pbx.example."),
         srv("_sip._tcp.pbx.example.", 10, 5060, "pbx.example."),
-        a("pbx.example.", "127.0.0.11"),
+        host(),
     ]);
     let plain = ["udp", "tcp"].map(|transport| SipServer::start(transport, at("127.0.0.11:5060"), verify()));
-    for (uri, encryption) in
-        [("sips:pbx.example", None), ("sip:pbx.example;transport=tls", None), ("sips:pbx.example", Some("required"))]
-    {
-        let mut trunk = trunk(uri);
-        if let Some(encryption) = encryption {
-            trunk["media_encryption"] = json!(encryption);
-        }
-        let gate = gate(trunk);
-        let (reason, text) = ending(&gate).unwrap();
-        gate.end();
-        assert_eq!(reason, FailureReason::CannotPlace);
-        assert!(text.contains("127.0.0.11:5061: "), "{uri}: {text}");
+    for trunk in [
+        trunk("sips:pbx.example"),
+        trunk("sip:pbx.example;transport=tls"),
+        trunk_with("sips:pbx.example", &json!({ "media_encryption": "required" })),
+    ] {
+        cannot_place(trunk, &["127.0.0.11:5061: "]);
     }
     for server in plain {
-        assert_eq!(server.requests("OPTIONS").len() + server.rings(), 0, "nothing goes to {}", server.uri());
+        assert_eq!(sent(&server), [0; 3], "nothing goes to {}", server.uri());
     }
 }
 
 #[test]
 fn second_address_of_a_host_is_used_if_the_first_is_dead() {
-    let _dns = NameServer::start(vec![a("pbx.example.", "127.0.0.11"), a("pbx.example.", "127.0.0.12")]);
-    let servers = ["127.0.0.11:5060", "127.0.0.12:5060"].map(|address| SipServer::start("tcp", at(address), verify()));
-    for dead in [0, 1] {
-        servers[dead].stop_listening();
-        let gate = gate(trunk("sip:pbx.example;transport=tcp"));
-        assert_eq!(ending(&gate), None);
-        gate.end();
-        servers[dead].listen();
+    let _dns = NameServer::start(vec![host(), a("pbx.example.", "127.0.0.12")]);
+    let servers = verifying("tcp", ["127.0.0.11:5060", "127.0.0.12:5060"]);
+    for dead in &servers {
+        dead.stop_listening();
+        approves(trunk("sip:pbx.example;transport=tcp"));
+        dead.listen();
     }
     assert_eq!(servers.map(|server| server.rings()), [1, 1], "each is used while the other one is dead");
 }
@@ -221,9 +220,9 @@ fn second_address_of_a_host_is_used_if_the_first_is_dead() {
 /// The name no longer has the first call's address when the next call is placed.
 #[test]
 fn a_call_continues_at_its_server_when_the_name_moves() {
-    let dns = NameServer::start(vec![a("pbx.example.", "127.0.0.11")]);
+    let dns = NameServer::start(vec![host()]);
     let before = SipServer::start("udp", at("127.0.0.11:5060"), vec![status(RINGS), Reply::PickUp]);
-    let after = SipServer::start("udp", at("127.0.0.12:5060"), verify());
+    let [after] = verifying("udp", ["127.0.0.12:5060"]);
     let gate = gate(trunk("sip:pbx.example"));
     gate.initiate(id(2), "+1 4255551313");
     before.receives("ACK", 1);
@@ -241,35 +240,23 @@ fn a_silent_name_server_is_named_as_the_cause() {
     let dns = NameServer::start(Vec::new());
     dns.fall_silent();
     for uri in ["sip:pbx.example", "sip:pbx.example:5060"] {
-        let gate = gate(trunk(uri));
-        let (reason, text) = ending(&gate).unwrap();
-        assert_eq!(reason, FailureReason::CannotPlace);
-        assert!(text.contains("took longer than 4 s; check the DNS servers of this machine"), "{text}");
+        cannot_place(trunk(uri), &["took longer than 4 s; check the DNS servers of this machine"]);
     }
 }
 
 #[test]
 fn unknown_name_is_reported() {
     let _dns = NameServer::start(Vec::new());
-    let gate = gate(trunk("sip:pbx.example"));
-    let (reason, text) = ending(&gate).unwrap();
-    gate.end();
-    assert_eq!(reason, FailureReason::CannotPlace);
-    assert!(text.contains("The trunk cannot be found: pbx.example: "), "{text}");
+    cannot_place(trunk("sip:pbx.example"), &["The trunk cannot be found: pbx.example: "]);
 }
 
 #[test]
 fn srv_target_without_an_address_is_skipped_or_reported() {
-    let dns = NameServer::start(vec![
-        srv("_sip._tcp.pbx.example.", 10, 5081, "gone.pbx.example."),
-        srv("_sip._tcp.pbx.example.", 20, 5082, "pbx.example."),
-        a("pbx.example.", "127.0.0.11"),
-    ]);
-    let works = SipServer::start("tcp", at("127.0.0.11:5082"), verify());
-    let usual = SipServer::start("tcp", at("127.0.0.11:5060"), verify());
+    let dns = two_targets("_sip._tcp.pbx.example.", ["gone.pbx.example.", "pbx.example."], [host()]);
+    let [works, usual] = verifying("tcp", ["127.0.0.11:5082", "127.0.0.11:5060"]);
     let gate = gate(trunk("sip:pbx.example;transport=tcp"));
     assert_eq!(ending(&gate), None);
-    dns.change(vec![srv("_sip._tcp.pbx.example.", 10, 5081, "gone.pbx.example."), a("pbx.example.", "127.0.0.11")]);
+    dns.change(vec![srv("_sip._tcp.pbx.example.", 10, 5081, "gone.pbx.example."), host()]);
     gate.initiate(id(2), NUMBER);
     let text = gate.ends(id(2)).1;
     gate.end();
@@ -286,7 +273,7 @@ fn cname_loops_and_huge_responses_are_bounded() {
         srv("_sip._tcp.pbx.example.", 0, 5060, "left.pbx.example."),
         cname("left.pbx.example.", "right.pbx.example."),
         cname("right.pbx.example.", "left.pbx.example."),
-        a("pbx.example.", "127.0.0.11"),
+        host(),
     ];
     let _dns = NameServer::start(many.chain(circle).collect());
     let gate = gate(trunk("sip:pbx.example;transport=tcp"));
