@@ -7,12 +7,14 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use futures_util::future::join_all;
 use phonegate::backend::MayRing;
 use phonegate::call::FailureReason;
 use serde_json::{Value, json};
 use support::approval::verified;
-use support::backend::TestBackend;
+use support::backend::{TestBackend, call};
 use support::certificate::for_localhost;
+use support::dns::NameServer;
 use support::ports::unused_address;
 use support::twilio::{ACCOUNT, About, FLOW, KEY, SECRET, TOKEN, Twilio, tls};
 use tempfile::NamedTempFile;
@@ -119,6 +121,25 @@ fn an_unreachable_host_is_reported_without_personal_data() {
             assert!(!text.contains(hidden), "{text}");
         }
     }
+}
+
+/// A look-up keeps a thread until the name server answers, and the process has few threads for all that blocks.
+#[test]
+fn a_silent_name_server_keeps_few_threads_busy() {
+    let dns = NameServer::start(Vec::new());
+    dns.fall_silent();
+    with_environment("", "");
+    let twilio = Twilio::start();
+    let hosts = (0..20).map(|n| format!("https://studio-{n}.example"));
+    let backends: Vec<_> = hosts.map(|host| TestBackend::new(&at(&twilio, host))).collect();
+    let calls: Vec<_> = (1..=20).map(|n| call(n, 1, NUMBER)).collect();
+    let placed = backends.iter().zip(&calls).map(|(backend, call)| backend.backend.place(call, &|_| {}));
+    for placed in backends[0].runtime.block_on(join_all(placed)) {
+        assert_eq!(placed.unwrap_err().may_ring, MayRing::No);
+    }
+    let asked: Vec<_> = dns.asked().into_iter().filter(|name| name.starts_with("studio-")).collect();
+    // One that ends may let another one begin.
+    assert!((1..=6).contains(&asked.len()), "two look-ups at once: {asked:?}");
 }
 
 /// A proxy that connects every tunnel to one port, and records the hosts that were requested.

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use phonegate_net::{https_client, lookup};
+use phonegate_net::https_client;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
 use ring::hmac;
@@ -50,7 +50,7 @@ impl Webhook {
         let at = format!("{path}.url");
         let url = check_url(&at, config.url.resolve(base, &at)?.expose_secret().trim())?;
         let (client, _) = network.https_client_builder((path, config.ca_file.as_deref()), &url, base)?;
-        let client = build_https_client(client.dns_resolver(lookup::Resolver))?;
+        let client = build_https_client(client)?;
         let format = match (config.format, &config.key) {
             (WebhookFormat::Json, Some(key)) => Format::Json(signing_key(&format!("{path}.key"), key, base)?),
             (WebhookFormat::Json, None) => return Err(ConfigError::invalid(format!("{path}.key"), "is missing")),

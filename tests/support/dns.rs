@@ -1,5 +1,6 @@
 //! A name server with the records that a test gives it. It needs a network of its own: see [`network`](super::network).
 
+use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::str::FromStr;
@@ -20,6 +21,7 @@ const MAX_DATAGRAM: usize = 512;
 pub struct NameServer {
     is_silent: Arc<AtomicBool>,
     records: Arc<Mutex<Vec<Record>>>,
+    asked: Arc<Mutex<HashSet<String>>>,
 }
 
 impl NameServer {
@@ -30,11 +32,14 @@ impl NameServer {
         let is_silent = Arc::new(AtomicBool::new(false));
         let socket = UdpSocket::bind((ADDRESS, 53)).unwrap();
         let listener = TcpListener::bind((ADDRESS, 53)).unwrap();
-        let (known, silent) = (Arc::clone(&records), Arc::clone(&is_silent));
+        let asked = Arc::new(Mutex::new(HashSet::new()));
+        let (known, silent, names) = (Arc::clone(&records), Arc::clone(&is_silent), Arc::clone(&asked));
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             loop {
                 let (length, from) = socket.recv_from(&mut buffer).unwrap();
+                let query = Message::from_vec(&buffer[..length]).unwrap();
+                names.lock().unwrap().insert(query.queries[0].name().to_string());
                 if !silent.load(Ordering::Relaxed) {
                     let answer = answer(&buffer[..length], &known.lock().unwrap(), MAX_DATAGRAM);
                     let _ = socket.send_to(&answer, from);
@@ -57,12 +62,17 @@ impl NameServer {
                 });
             }
         });
-        Self { is_silent, records }
+        Self { is_silent, records, asked }
     }
 
     /// Replaces the records.
     pub fn change(&self, records: Vec<Record>) {
         *self.records.lock().unwrap() = records;
+    }
+
+    /// The names that it was asked for over UDP.
+    pub fn asked(&self) -> HashSet<String> {
+        self.asked.lock().unwrap().clone()
     }
 
     /// Stops responding.

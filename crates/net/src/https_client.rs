@@ -6,6 +6,8 @@ use reqwest::header::DATE;
 use reqwest::{Proxy, redirect};
 use url::Url;
 
+use crate::lookup::Resolver;
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Timeout of a whole request, the reply's body included.
@@ -27,11 +29,12 @@ pub enum BodyError {
 }
 
 /// Returns the builder of a client with these TLS settings. It uses `proxy` for every request by
-/// https, and no other proxy.
+/// https, and no other proxy. All clients together use few threads for look-ups of names.
 pub fn builder(tls: rustls::ClientConfig, proxy: Option<Proxy>, user_agent: &str) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(redirect::Policy::none())
+        .dns_resolver(Resolver)
         .no_proxy()
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(REQUEST_TIMEOUT)

@@ -3,7 +3,6 @@
 use std::time::{Duration, SystemTime};
 
 use phonegate_net::https_client::{self, BodyError};
-use phonegate_net::lookup;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Response, StatusCode};
 use secrecy::SecretString;
@@ -98,7 +97,7 @@ impl Api {
     ) -> Result<Self, ConfigError> {
         let section = (context.path.as_str(), config.ca_file.as_deref());
         let (builder, proxy) = context.network.https_client_builder(section, origin, context.base)?;
-        let client = build_https_client(builder.dns_resolver(lookup::Resolver))?;
+        let client = build_https_client(builder)?;
         let (polls, commands) = (Semaphore::new(MAX_POLLS), Semaphore::new(MAX_COMMANDS));
         Ok(Self { client, proxy, origin: origin.clone(), auth, polls, commands })
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use phonegate_net::{https_client, lookup};
+use phonegate_net::https_client;
 use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use reqwest::{Client, RequestBuilder};
 use ring::hmac;
@@ -190,7 +190,7 @@ impl Endpoint {
         let value = basic_value(&encode(&oauth2.client_id), &encode(secret.expose_secret()).into());
         let section = (context.path.as_str(), config.ca_file.as_deref());
         let (builder, _) = context.network.https_client_builder(section, &url, context.base)?;
-        let client = build_https_client(builder.dns_resolver(lookup::Resolver))?;
+        let client = build_https_client(builder)?;
         let authorization = header_value(&format!("{path}.client_secret"), &value)?;
         Ok(Self { client, url, authorization, scope: oauth2.scope.clone() })
     }
