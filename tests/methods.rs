@@ -88,10 +88,15 @@ fn right_at_studio(method: &str) -> Callee {
     })
 }
 
-/// A service whose calls go through Studio, by the flow that is installed.
+/// A service whose calls go through Studio, by a flow for this method.
 fn by_studio(twilio: &Twilio, method: &str, callee: Callee) -> Service {
-    let pin = if has_pin(method) { json!({ "pepper": PEPPER, "allow_provider": true }) } else { json!({}) };
-    twilio.install(&json!({ "approval": { "method": method, "code_digits": 4, "pin": pin } }));
+    by_flow_for(method, twilio, method, callee)
+}
+
+/// The same with a flow that was installed for another method.
+fn by_flow_for(installed: &str, twilio: &Twilio, method: &str, callee: Callee) -> Service {
+    let pin = if has_pin(installed) { json!({ "pepper": PEPPER, "allow_provider": true }) } else { json!({}) };
+    twilio.install(&json!({ "approval": { "method": installed, "code_digits": 4, "pin": pin } }));
     twilio.play(Scenario::walks(callee));
     service(twilio.configuration(&json!({})), method)
 }
@@ -114,6 +119,37 @@ fn a_studio_call_is_denied_by_a_wrong_entry_of_each_method() {
         let service = by_studio(&twilio, method, wrong);
         let reason = service.ending(NUMBER).map(|(reason, _)| reason);
         assert_eq!(reason, Some(FailureReason::WrongKey), "{method}");
+        service.end();
+    }
+}
+
+/// The flow asks for what was configured before. What approves is what is configured now, and never less.
+#[test]
+fn a_studio_flow_for_another_method_approves_by_no_less() {
+    use FailureReason::{NoKeyPressed, WrongKey};
+    const CODE: &[Act] = &[Act::Heard("", "#"), Act::Heard("", "#")];
+    const POUND: &[Act] = &[Act::Keys("#"), Act::Keys("#")];
+    const PIN_ONLY: &[Act] = &[Act::Keys("739104862057#"), Act::Keys("739104862057#")];
+    const PIN_AND_CODE: &[Act] = &[Act::Heard("739104862057", "#"), Act::Heard("739104862057", "#")];
+    for (installed, configured, acts, expected) in [
+        ("pin", "pound", POUND, Some(NoKeyPressed)),
+        ("pin", "pound", PIN_ONLY, Some(WrongKey)),
+        ("pin", "pin_and_code", PIN_ONLY, Some(WrongKey)),
+        ("pound", "pin", POUND, Some(WrongKey)),
+        ("pound", "pin_and_code", POUND, Some(WrongKey)),
+        ("pound", "code", POUND, Some(WrongKey)),
+        ("code", "pin", POUND, Some(NoKeyPressed)),
+        ("code", "pin", PIN_ONLY, None),
+        ("code", "pin_and_code", CODE, Some(WrongKey)),
+        ("pin_and_code", "code", PIN_AND_CODE, Some(WrongKey)),
+        ("pin_and_code", "code", CODE, None),
+        ("pin_and_code", "pin", PIN_ONLY, None),
+    ] {
+        let twilio = Twilio::start();
+        let service = by_flow_for(installed, &twilio, configured, Callee::Answers(acts));
+        let ending = service.ending(NUMBER);
+        let reason = ending.as_ref().map(|(reason, _)| *reason);
+        assert_eq!(reason, expected, "a flow for {installed} with {configured} and {acts:?}: {ending:?}");
         service.end();
     }
 }
