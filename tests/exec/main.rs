@@ -10,6 +10,7 @@ mod support;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 use phonegate::call::{CallStatus, FailureReason};
 use serde_json::{Value, json};
@@ -287,6 +288,19 @@ fn no_program_is_left_when_the_gate_ends() {
     gate.end();
     assert_eq!(program.lines("hung_up").len(), 1, "it was asked to hang up");
     wait_until("the program and its child are gone", || program.is_gone());
+}
+
+/// A program that has written no line yet may ring a phone all the same.
+#[test]
+fn a_silent_program_hangs_up_when_the_gate_ends() {
+    let program = Program::new(&json!([{ "sleep": 600 }]));
+    let gate = gate_of(&program);
+    gate.initiate(id(1), NUMBER);
+    wait_until("it runs", || program.lines("started").len() == 1);
+    // Shorter than the time for the first line.
+    assert!(gate.gate().shut_down(Duration::from_secs(9)), "the gate ends in time");
+    assert_eq!(program.lines("hung_up").len(), 1, "it was asked to hang up");
+    wait_until("the program is gone", || program.is_gone());
 }
 
 #[test]

@@ -20,6 +20,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -55,6 +56,8 @@ struct Exec {
     prompts: Prompts,
     /// One permit for each program that may run.
     programs: Arc<Semaphore>,
+    /// Cancelled at shutdown.
+    closing: CancellationToken,
     calls: Mutex<HashMap<Uuid, Arc<ProgramCall>>>,
 }
 
@@ -75,6 +78,7 @@ impl Exec {
             fraud_key: context.fraud_key,
             prompts: context.recordings.clone(),
             programs: Arc::new(Semaphore::new(programs)),
+            closing: CancellationToken::new(),
             calls: Mutex::default(),
         })
     }
@@ -148,7 +152,9 @@ impl TelephonyBackend for Exec {
         let started = self.start(input, permit, task, Cleaner::new(&call.attempts)).await.map_err(not_started)?;
         // From here on, a dropped future kills the program.
         let limit = FIRST_LINE_LIMIT.min(call.deadline.left(Moment::now()));
-        if let Some(failure) = started.session.lock().await.refusal(limit, on_step).await {
+        let refusal = async { started.session.lock().await.refusal(limit, on_step).await };
+        // At shutdown the call is placed, whatever its first line would say: only then it is hung up.
+        if let Some(Some(failure)) = self.closing.run_until_cancelled(refusal).await {
             return Err(PlaceError { may_ring: MayRing::No, failure });
         }
         self.calls.lock().insert(id, Arc::new(started));
@@ -184,6 +190,7 @@ impl TelephonyBackend for Exec {
     /// Lets every program hang up, and kills those that do not.
     async fn close(&self) {
         self.programs.close();
+        self.closing.cancel();
         let calls: Vec<_> = self.calls.lock().values().map(Arc::clone).collect();
         join_all(calls.iter().map(|call| call.process.end())).await;
     }
