@@ -136,7 +136,7 @@ impl Api {
         accept(response, token, expected).await
     }
 
-    /// Sends a request once, before `deadline`, and returns the begin of the reply. Also returns the token that the request had,
+    /// Sends a request once, before `deadline`, and returns the reply without its body, and the token that the request had,
     /// if any.
     pub(super) async fn respond(
         &self,

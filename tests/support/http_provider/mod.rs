@@ -58,7 +58,7 @@ pub enum Fault {
     Report(Value, Option<&'static str>),
     /// The service's body with this status.
     Status(u16),
-    /// This status, and only the begin of a body.
+    /// This status, and only the first part of a body.
     Cut(u16, String),
 }
 
