@@ -23,11 +23,14 @@ fn judged_by_service(provider: &Provider) -> Value {
     settings
 }
 
+/// Makes the settings of a backend that uses the service.
+type Settings = fn(&Provider) -> Value;
+
 /// The fields that a report has, and one that it lacks; then a part of the text and the reason with which the call fails.
 type Case = (Value, Option<&'static str>, &'static str, FailureReason);
 
 /// Checks calls whose reports about an answered and ended call are changed so.
-fn each_fails(settings: fn(&Provider) -> Value, cases: impl IntoIterator<Item = Case>) {
+fn each_fails(settings: Settings, cases: impl IntoIterator<Item = Case>) {
     for (with, without, text, reason) in cases {
         let case = format!("with {with}, without {without:?}");
         let provider = Provider::start(Auth::Bearer);
@@ -113,7 +116,7 @@ fn no_text_of_a_service_shows_a_secret() {
         hidden.extend(matches!(auth, Auth::Oauth2 { .. }).then_some(token));
 
         let mut failures = Vec::new();
-        let settings: [(fn(&Provider) -> Value, &str); 3] =
+        let settings: [(Settings, &str); 3] =
             [(Provider::settings, "state"), (Provider::settings, "ended_by"), (judged_by_service, "verdict")];
         for (settings, field) in settings {
             let provider = Provider::start(auth);
