@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use phonegate::call::FailureReason;
+use phonegate_media::rtp::RtpHeader;
 use serde_json::json;
 use support::handset::{EVENTS, Handset, SSRC, event};
 use support::ports::free_ports;
@@ -98,4 +99,44 @@ fn the_callees_own_key_counts_in_a_spray_long() {
         });
         assert_eq!(ending, None, "from {from}");
     }
+}
+
+/// Packets of 8 KB a second, from the port of the callee's own audio.
+const LARGE_RATE: u32 = 12_000;
+
+#[test]
+fn the_callees_own_key_counts_in_a_flood_from_its_port_long() {
+    let (trunk, handset) = (Trunk::over("udp"), Handset::on("127.0.0.1"));
+    let service = Service::start(config(trunk.settings(), 60));
+    let id = service.initiate(NUMBER);
+    trunk.rings(NUMBER).pick_up(&handset);
+    let to = handset.hear_prompt().from;
+    let (is_over, began, has_begun) = (AtomicBool::new(false), Instant::now(), std::sync::Barrier::new(2));
+    std::thread::scope(|scope| {
+        let flooding = scope.spawn(|| {
+            let header = RtpHeader { marker: false, payload_type: 0, sequence: 0, timestamp: 0, ssrc: SSRC + 1 };
+            let mut sent = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                for _ in 0..12 {
+                    handset.send_packet(to, &header, &[0xff; 8_180]);
+                }
+                sent += 12;
+                if sent == 600 {
+                    has_begun.wait();
+                }
+                std::thread::sleep((Duration::from_secs(1) * sent / LARGE_RATE).saturating_sub(began.elapsed()));
+            }
+        });
+        has_begun.wait();
+        // As a telephone paces it.
+        let timestamp = handset.next_event();
+        for n in 1..=11u16 {
+            handset.send(to, EVENTS, timestamp, &event('#', n > 8, n.min(8) * 160));
+            handset.wait(Duration::from_millis(20));
+        }
+        let ending = service.ends(&id);
+        is_over.store(true, Ordering::Relaxed);
+        flooding.join().unwrap();
+        assert_eq!(ending, None);
+    });
 }

@@ -16,7 +16,9 @@
 )]
 
 mod library;
+mod peer_reader;
 mod permissions;
+mod prefetch;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
@@ -46,7 +48,9 @@ pub use windows::{
 };
 
 pub use library::LibraryVersion;
+pub use peer_reader::{Arrival, PeerReader};
 pub use permissions::{Exposure, Grant, HOST_SERVICE};
+pub use prefetch::prefetch;
 
 /// Returns the machine's name, which identifies a node of a farm.
 pub fn machine_name() -> String {

@@ -1,9 +1,9 @@
 //! The sockets of audio, on the loopback interface.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use phonegate_os::MediaSocket;
+use phonegate_os::{MediaSocket, PeerReader};
 
 fn open() -> UdpSocket {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -23,10 +23,40 @@ fn read(socket: &UdpSocket) -> (Vec<u8>, SocketAddr) {
     (buffer[..length].to_vec(), from)
 }
 
+/// Waits for one packet, as a call does: its task and a reader of many streams wait for it.
 async fn receive(socket: &MediaSocket) -> (Vec<u8>, SocketAddr) {
+    let mut reader = PeerReader::new(16);
+    let read = async {
+        loop {
+            let mut received = None;
+            reader.read([socket].into_iter(), |index, arrival| {
+                assert_eq!((index, received.is_some()), (0, false));
+                received = Some((arrival.packet.to_vec(), arrival.from));
+            });
+            match received {
+                Some(received) => break received,
+                None => tokio::time::sleep(Duration::from_millis(1)).await,
+            }
+        }
+    };
     let mut buffer = [0; 16];
-    let (length, from) = socket.recv_from(&mut buffer).await.unwrap();
-    (buffer[..length].to_vec(), from)
+    tokio::select! {
+        received = read => received,
+        received = socket.recv_from(&mut buffer) => {
+            let (length, from) = received.unwrap();
+            (buffer[..length].to_vec(), from)
+        }
+    }
+}
+
+/// Streams that have sent a packet to their peer, with their addresses.
+fn streams_to(peer: &UdpSocket, count: usize) -> Vec<(MediaSocket, SocketAddr)> {
+    let streams: Vec<_> = (0..count).map(|_| stream()).collect();
+    for (stream, address) in &streams {
+        stream.try_send_to(b"abc", peer.local_addr().unwrap()).unwrap();
+        assert_eq!(read(peer).1, *address);
+    }
+    streams
 }
 
 #[tokio::test]
@@ -98,4 +128,95 @@ async fn no_other_socket_can_bind_the_port_of_a_stream() {
         let refused = another.bind(&address.into()).unwrap_err();
         assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse, "also to a program that shares its ports");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn one_reader_reads_what_arrived_for_all_streams() {
+    let peer = open();
+    let source = peer.local_addr().unwrap();
+    let streams = streams_to(&peer, 300);
+    let mut reader = PeerReader::new(16);
+    for round in 0..3u8 {
+        // Some peers send nothing, others up to three packets.
+        let sent = |index: usize| index % 4;
+        for (index, (_, address)) in streams.iter().enumerate() {
+            (0..sent(index)).for_each(|n| _ = peer.send_to(&[round, index as u8, n as u8], address).unwrap());
+        }
+        let mut received = vec![Vec::new(); streams.len()];
+        reader.read(streams.iter().map(|(stream, _)| stream), |index, arrival| {
+            assert_eq!(arrival.from, source);
+            received[index].push(arrival.packet.to_vec());
+        });
+        for (index, packets) in received.into_iter().enumerate() {
+            let expected: Vec<_> = (0..sent(index)).map(|n| vec![round, index as u8, n as u8]).collect();
+            assert_eq!(packets, expected, "stream {index}");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_arrival_has_the_time_when_it_came() {
+    let peer = open();
+    let streams = streams_to(&peer, 1);
+    peer.send_to(b"abc", streams[0].1).unwrap();
+    let sent = Instant::now();
+    std::thread::sleep(Duration::from_millis(500));
+    let mut times = Vec::new();
+    PeerReader::new(16).read([&streams[0].0].into_iter(), |_, arrival| times.push(arrival.at));
+    // The kernel's wall clock and the clock of this test are not read at the same instant.
+    assert!(times.len() == 1 && times[0] < sent + Duration::from_millis(250), "{times:?} after {sent:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_task_receives_from_a_peer_that_sends_too_much() {
+    let peer = open();
+    let streams = streams_to(&peer, 2);
+    let mut reader = PeerReader::new(16);
+    let send = |packets: u8, to: SocketAddr| (0..packets).for_each(|n| _ = peer.send_to(&[n], to).unwrap());
+    send(200, streams[0].1);
+    let mut counts = [0u8; 2];
+    reader.read(streams.iter().map(|(stream, _)| stream), |index, _| counts[index] += 1);
+    assert!((1..200).contains(&counts[0]), "the rest is not for the reader: {counts:?}");
+    send(1, streams[1].1);
+    let mut buffer = [0; 16];
+    for n in counts[0]..200 {
+        let (length, _) = streams[0].0.recv_from(&mut buffer).await.unwrap();
+        assert_eq!(buffer[..length], [n]);
+    }
+    // The waiting task is woken by the next one.
+    let next = async {
+        tokio::task::yield_now().await;
+        send(1, streams[0].1);
+    };
+    assert_eq!(tokio::join!(streams[0].0.recv_from(&mut buffer), next).0.unwrap().0, 1);
+    reader.read(streams.iter().map(|(stream, _)| stream), |index, _| counts[index] += 1);
+    assert_eq!(counts[1], 1, "other streams are still the reader's");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_task_that_waits_learns_that_its_peer_sends_too_much() {
+    let peer = open();
+    let streams = streams_to(&peer, 1);
+    let (stream, address) = &streams[0];
+    let mut buffer = [0; 16];
+    let flood = async {
+        (0..100).for_each(|n| _ = peer.send_to(&[n], address).unwrap());
+        PeerReader::new(16).read([stream].into_iter(), |_, _| ());
+    };
+    assert_eq!(tokio::join!(stream.recv_from(&mut buffer), flood).0.unwrap().0, 1);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_long_packet_is_cut() {
+    let peer = open();
+    let streams = streams_to(&peer, 1);
+    peer.send_to(&[7; 40], streams[0].1).unwrap();
+    let mut packets = Vec::new();
+    PeerReader::new(16).read([&streams[0].0].into_iter(), |_, arrival| packets.push(arrival.packet.to_vec()));
+    assert_eq!(packets, [vec![7; 16]]);
 }

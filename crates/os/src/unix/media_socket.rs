@@ -1,16 +1,17 @@
 //! The socket of a call's audio.
 //!
 //! The sockets of tokio also wait to become writable. The kernel then reports each packet that has left, which costs a
-//! third as much as sending it.
+//! third as much as sending it. Even a socket that waits only to become readable costs a part of that.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::task::Poll;
+use std::os::fd::{AsRawFd, RawFd};
 
 use parking_lot::Mutex;
 use socket2::{Domain, SockRef, Socket, Type};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::SetOnce;
 
 /// A UDP socket that wakes its task only when a packet has arrived, and sends without waiting.
 pub struct MediaSocket {
@@ -22,7 +23,10 @@ pub struct MediaSocket {
 /// once, and not for each packet. Once connected, it receives what its peer sends, and the unconnected one the rest. Before
 /// that, either socket may receive.
 struct Connected {
-    socket: AsyncFd<UdpSocket>,
+    /// Wakes the task of the socket, once its peer sends more than a [`PeerReader`](crate::PeerReader) reads. Dropped
+    /// before the socket.
+    watched: SetOnce<AsyncFd<RawFd>>,
+    socket: UdpSocket,
     /// `None` before the first packet, and after it could not be connected.
     peer: Mutex<Option<SocketAddr>>,
 }
@@ -36,11 +40,15 @@ impl MediaSocket {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn new(socket: UdpSocket) -> io::Result<Self> {
-        Ok(Self { unconnected: register(socket)?, connected: None })
+        socket.set_nonblocking(true)?;
+        // SAFETY: the registration owns the socket, and nothing takes the socket out of it or replaces it.
+        Ok(Self { unconnected: unsafe { register(socket) }?, connected: None })
     }
 
-    /// As [`MediaSocket::new`], for a socket that sends a stream: many packets to one address. On Linux, it uses two file
-    /// descriptors, or one if the system refuses a second socket at the port. `configure` sets the options of each.
+    /// As [`MediaSocket::new`], for a socket that sends a stream: many packets to one address. A
+    /// [`PeerReader`](crate::PeerReader) must read what its peer sends, besides [`MediaSocket::recv_from`]. On Linux, it
+    /// uses two file descriptors, or one if the system refuses a second socket at the port. `configure` sets the options of
+    /// each.
     ///
     /// # Errors
     /// Those of the operating system.
@@ -49,11 +57,12 @@ impl MediaSocket {
     /// Outside of a tokio runtime.
     pub fn for_stream(socket: UdpSocket, configure: impl Fn(&UdpSocket)) -> io::Result<Self> {
         configure(&socket);
-        let second = if cfg!(target_os = "linux") { bind_same_port(&socket).ok() } else { None };
-        second.iter().for_each(configure);
-        let connected = second.and_then(|second| register(second).ok());
-        let connected = connected.map(|socket| Connected { socket, peer: Mutex::new(None) });
-        Ok(Self { unconnected: register(socket)?, connected })
+        #[cfg(target_os = "linux")]
+        let connected = Connected::new(&socket).ok();
+        #[cfg(not(target_os = "linux"))]
+        let connected: Option<Connected> = None;
+        connected.iter().for_each(|connected| configure(&connected.socket));
+        Ok(Self { connected, ..Self::new(socket)? })
     }
 
     /// Returns its own address.
@@ -64,25 +73,53 @@ impl MediaSocket {
         self.unconnected.get_ref().local_addr()
     }
 
-    /// Waits for a packet. Returns its length and source. The rest of a packet that is longer than the buffer is lost. May
-    /// be cancelled. Only one task may wait.
+    /// Waits for a packet that no [`PeerReader`](crate::PeerReader) reads. Returns its length and source. The rest of a
+    /// packet that is longer than the buffer is lost. May be cancelled. Only one task may wait.
     ///
     /// # Errors
     /// Those of the operating system. An error may report an earlier packet that was not delivered.
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let connected = self.connected.as_ref().map(|connected| &connected.socket);
-        std::future::poll_fn(|context| {
-            // The peer's socket is read first, so that a flood from other addresses does not delay its packets.
-            for socket in connected.into_iter().chain([&self.unconnected]) {
-                while let Poll::Ready(mut ready) = socket.poll_read_ready(context)? {
-                    if let Ok(received) = ready.try_io(|socket| socket.get_ref().recv_from(buffer)) {
-                        return Poll::Ready(received);
+        loop {
+            let from_peer = async {
+                match &self.connected {
+                    Some(Connected { watched, socket, .. }) => (watched.wait().await.readable().await, socket),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                // First, so that a flood from other addresses does not delay the packets of the peer.
+                biased;
+                (ready, socket) = from_peer => {
+                    if let Ok(received) = ready?.try_io(|_| socket.recv_from(buffer)) {
+                        return received;
+                    }
+                }
+                ready = self.unconnected.readable() => {
+                    if let Ok(received) = ready?.try_io(|socket| socket.get_ref().recv_from(buffer)) {
+                        return received;
                     }
                 }
             }
-            Poll::Pending
-        })
-        .await
+        }
+    }
+
+    /// Returns the socket that only a [`PeerReader`](crate::PeerReader) reads.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn unwatched(&self) -> Option<&UdpSocket> {
+        self.connected.as_ref().filter(|connected| !connected.watched.initialized()).map(|connected| &connected.socket)
+    }
+
+    /// Has the task of the socket read what the peer sends.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn watch_peer(&self) {
+        if let Some(connected) = &self.connected
+            // SAFETY: the socket stays open until after the registration, which is dropped first and never leaves its
+            // place.
+            && let Ok(watched) = unsafe { register(connected.socket.as_raw_fd()) }
+        {
+            // Only the reader sets it, once.
+            _ = connected.watched.set(watched);
+        }
     }
 
     /// Sends a packet, or fails at once.
@@ -90,34 +127,48 @@ impl MediaSocket {
     /// # Errors
     /// Those of the operating system, and [`io::ErrorKind::WouldBlock`] if it takes no packet now.
     pub fn try_send_to(&self, packet: &[u8], to: SocketAddr) -> io::Result<usize> {
-        let Some(Connected { socket, peer }) = &self.connected else {
+        let Some(Connected { socket, peer, .. }) = &self.connected else {
             return self.unconnected.get_ref().send_to(packet, to);
         };
         let mut peer = peer.lock();
         if *peer != Some(to) {
             // After a failure, the kernel may have kept the old peer: the next packet tries again.
             *peer = None;
-            socket.get_ref().connect(to)?;
+            socket.connect(to)?;
             *peer = Some(to);
         }
-        match socket.get_ref().send(packet) {
+        match socket.send(packet) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
             // The error is of an earlier packet: anyone can send an ICMP message that causes it. This packet was not sent.
-            Err(_) => socket.get_ref().send(packet),
+            Err(_) => socket.send(packet),
             sent => sent,
         }
     }
 }
 
-fn register(socket: UdpSocket) -> io::Result<AsyncFd<UdpSocket>> {
-    socket.set_nonblocking(true)?;
-    // SAFETY: the registration owns the socket, and nothing takes the socket out of it or replaces it. So its file
-    // descriptor stays open and the same for as long as the registration exists.
+#[cfg(target_os = "linux")]
+impl Connected {
+    /// Creates the second socket at the port of the first one.
+    fn new(first: &UdpSocket) -> io::Result<Self> {
+        let socket = bind_same_port(first)?;
+        socket.set_nonblocking(true)?;
+        crate::peer_reader::report_arrival_times(&socket)?;
+        Ok(Self { watched: SetOnce::new(), socket, peer: Mutex::new(None) })
+    }
+}
+
+/// Registers a socket, which must not block, with the runtime of the current task.
+///
+/// # Safety
+/// The file descriptor must stay open, and the same, until the registration is dropped.
+unsafe fn register<T: AsRawFd>(socket: T) -> io::Result<AsyncFd<T>> {
+    // SAFETY: the caller promises it.
     Ok(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?)
 }
 
 /// Binds a second socket to the address of this one. The port is shared only during the bind: afterwards no other program
 /// can bind it, and the kernel does not spread packets over both.
+#[cfg(target_os = "linux")]
 fn bind_same_port(socket: &UdpSocket) -> io::Result<UdpSocket> {
     let address = socket.local_addr()?;
     let second = Socket::new(Domain::for_address(address), Type::DGRAM, None)?;

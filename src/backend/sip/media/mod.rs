@@ -1,7 +1,8 @@
 //! The audio of one call: plays recordings, and receives digits.
 //!
-//! One [`ticker::Ticker`] makes each call send a packet every 20 ms. One task for each call reads its sockets.
-//! [`MediaSession`] decides which packets are accepted, and drops and counts the others.
+//! One [`ticker::Ticker`] makes each call send a packet every 20 ms, and reads what its peer has sent since the tick before.
+//! One task for each call reads what others send. [`MediaSession`] decides which packets are accepted, and drops and counts
+//! the others.
 
 mod dtmf;
 mod playback;
@@ -13,6 +14,7 @@ mod summary;
 mod ticker;
 
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +25,7 @@ use phonegate_media::rtp::{CLOCK_RATE, MAX_PACKET, PACKET_MILLISECONDS};
 use phonegate_media::sdp::{Encryption, LocalKeys, LocalSession, MasterKey, RemoteMedia, SdpError};
 use phonegate_media::session::MediaSession;
 use phonegate_media::srtp::SrtpError;
-use phonegate_os::MediaSocket;
+use phonegate_os::{MediaSocket, PeerReader};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -99,6 +101,7 @@ struct State {
     until_report: u32,
     /// Digits count if their press began at or after this time. `None`: no digits count.
     digits_since: Option<Duration>,
+    digits: DigitSender,
     negotiation: Box<Negotiation>,
 }
 
@@ -123,18 +126,19 @@ impl Media {
         let session = MediaSession::new(&encryption, sender.ssrc(), learns_port).map_err(|error| error.to_string())?;
         let id = u64::from_be_bytes(random::bytes()?);
         let local = LocalSession::new(SocketAddr::new(address, ports.rtp()), id, encryption);
+        let (digits, receiver) = DigitSender::new();
         let state = Mutex::new(State {
             sender,
             until_report: until_next_report() / 2,
             digits_since: None,
+            digits,
             negotiation: Box::new(Negotiation { local, session, remote: None }),
         });
         let opened = Instant::now();
         let shared = Arc::new(CallMedia { rtp, rtcp, _ports: ports, is_signalling_tls, learns_port, opened, state });
-        let (sender, digits) = DigitSender::new();
         ticker.add(&shared);
-        let task = tokio::spawn(Arc::clone(&shared).receive(sender));
-        Ok((Self { shared, task }, digits))
+        let task = tokio::spawn(Arc::clone(&shared).receive());
+        Ok((Self { shared, task }, receiver))
     }
 
     /// Writes the SDP offer for this side's INVITE, or in response to a re-INVITE without an offer.
@@ -268,18 +272,14 @@ impl CallMedia {
         }
     }
 
-    /// Reads packets from both sockets.
-    async fn receive(self: Arc<Self>, mut digits: DigitSender) {
+    /// Reads the packets that the ticker does not read.
+    async fn receive(self: Arc<Self>) {
         let audio = async {
             let mut buffer = [0; MAX_PACKET];
             loop {
                 // An error may report an earlier packet that was not delivered.
                 let Ok((length, from)) = self.rtp.recv_from(&mut buffer).await else { continue };
-                let packet = buffer.get(..length).unwrap_or_default();
-                let press = self.state.lock().on_packet(self.now(), from, packet);
-                if let Some(press) = press {
-                    digits.send(press);
-                }
+                self.on_packet(self.now(), from, buffer.get(..length).unwrap_or_default());
             }
         };
         let reports = async {
@@ -290,6 +290,14 @@ impl CallMedia {
             }
         };
         tokio::join!(audio, reports);
+    }
+
+    /// Handles a received packet, which arrived at this time of the session.
+    fn on_packet(&self, now: Duration, from: SocketAddr, packet: &[u8]) {
+        let mut state = self.state.lock();
+        if let Some(press) = state.on_packet(now, from, packet) {
+            state.digits.send(press);
+        }
     }
 }
 
@@ -310,6 +318,15 @@ impl Tick for CallMedia {
         if is_report_due {
             self.report(false);
         }
+    }
+
+    fn read(calls: &[Arc<Self>], reader: &mut PeerReader) {
+        reader.read(calls.iter().map(|call| &call.rtp), |index, arrival| {
+            let Some(call) = calls.get(index) else { return };
+            let receive = || call.on_packet(call.at(arrival.at.into()), arrival.from, arrival.packet);
+            // A panic in one call must not stop the others.
+            _ = catch_unwind(AssertUnwindSafe(receive));
+        });
     }
 }
 

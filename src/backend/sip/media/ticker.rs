@@ -1,4 +1,5 @@
-//! Ticks the audio of all calls: one task makes each call send a packet every 20 ms.
+//! Ticks the audio of all calls: one task makes each call send a packet every 20 ms, and reads what its peer has sent every
+//! 40 ms. So a received packet wakes no task.
 //!
 //! The schedule is absolute, so that no call drifts. Each call has one of 4 slots of 5 ms, so that calls do not send all
 //! at once. Shorter slots wake the processor more often without benefit.
@@ -8,13 +9,17 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use phonegate_media::rtp::PACKET_MILLISECONDS;
+use phonegate_media::rtp::{MAX_PACKET, PACKET_MILLISECONDS};
+use phonegate_os::{PeerReader, prefetch};
 use tokio::time::{Instant, sleep_until};
 
 /// A call's audio, which sends a packet at each tick.
 pub(super) trait Tick: Send + Sync + 'static {
     /// Sends the packet that is due. `is_late`: the machine stalled, so the packet is skipped.
     fn tick(&self, now: Instant, is_late: bool);
+
+    /// Reads the packets that have arrived for these calls.
+    fn read(calls: &[Arc<Self>], reader: &mut PeerReader);
 }
 
 /// Slots between two packets of a call.
@@ -60,6 +65,7 @@ impl<T: Tick> Ticker<T> {
     async fn run(self: Arc<Self>) {
         let mut due = Instant::now();
         let mut slot = 0;
+        let (mut reader, mut is_read) = (PeerReader::new(MAX_PACKET), [false; SLOTS]);
         let sleep = sleep_until(due);
         tokio::pin!(sleep);
         while let Some(step) = self.until_next(slot) {
@@ -71,7 +77,14 @@ impl<T: Tick> Ticker<T> {
             // Awaited even if it is in the past, so that other tasks run while this one catches up.
             sleep.as_mut().reset(due);
             sleep.as_mut().await;
-            self.tick(slot, due.elapsed() > STALL);
+            let ticked = self.tick(slot, due.elapsed() > STALL);
+            if let Some(is_read) = is_read.get_mut(slot) {
+                // At every second tick.
+                *is_read = !*is_read;
+                if *is_read {
+                    T::read(&ticked, &mut reader);
+                }
+            }
         }
     }
 
@@ -84,25 +97,36 @@ impl<T: Tick> Ticker<T> {
         step
     }
 
-    fn tick(&self, slot: usize, is_late: bool) {
-        let take = |calls: &mut Vec<Weak<T>>| {
+    /// Makes the calls of a slot send their packets, and returns these calls.
+    fn tick(&self, slot: usize, is_late: bool) -> Vec<Arc<T>> {
+        let swap = |calls: &mut Vec<Weak<T>>| {
             let mut state = self.state.lock();
             if let Some(slot) = state.slots.get_mut(slot) {
                 std::mem::swap(slot, calls);
             }
         };
         let mut calls = Vec::new();
-        take(&mut calls);
+        swap(&mut calls);
         let now = Instant::now();
-        calls.retain(|call| {
+        let (mut kept, mut ticked) = (Vec::with_capacity(calls.len()), Vec::with_capacity(calls.len()));
+        let mut rest = calls.into_iter();
+        while let Some(call) = rest.next() {
+            // With many calls, waiting for memory takes longer than anything but sending.
+            rest.as_slice().first().into_iter().for_each(prefetch);
             // A panic in one call must not stop the others.
-            call.upgrade().is_some_and(|call| catch_unwind(AssertUnwindSafe(|| call.tick(now, is_late))).is_ok())
-        });
-        // Put the calls back, and append those that were added meanwhile.
-        take(&mut calls);
-        if let Some(slot) = self.state.lock().slots.get_mut(slot) {
-            slot.append(&mut calls);
+            if let Some(shared) = call.upgrade()
+                && catch_unwind(AssertUnwindSafe(|| shared.tick(now, is_late))).is_ok()
+            {
+                ticked.push(shared);
+                kept.push(call);
+            }
         }
+        // Put the calls back, and append those that were added meanwhile.
+        swap(&mut kept);
+        if let Some(slot) = self.state.lock().slots.get_mut(slot) {
+            slot.append(&mut kept);
+        }
+        ticked
     }
 }
 
@@ -124,6 +148,8 @@ mod tests {
             let count = if is_late { &self.late } else { &self.in_time };
             count.fetch_add(1, Ordering::Relaxed);
         }
+
+        fn read(_: &[Arc<Self>], _: &mut PeerReader) {}
     }
 
     impl Counter {

@@ -1,0 +1,22 @@
+//! Where no system call reads many sockets, the task of each stream reads all that arrives.
+
+use super::Arrival;
+use crate::MediaSocket;
+
+/// Reads nothing: see [`MediaSocket::recv_from`].
+pub struct PeerReader;
+
+impl PeerReader {
+    /// Creates a reader.
+    pub fn new(_longest: usize) -> Self {
+        Self
+    }
+
+    /// Does nothing.
+    pub fn read<'a>(
+        &mut self,
+        _sockets: impl Iterator<Item = &'a MediaSocket> + Clone,
+        _receive: impl FnMut(usize, Arrival<'_>),
+    ) {
+    }
+}
