@@ -189,3 +189,44 @@ fn a_second_2xx_never_takes_the_call() {
     service.end();
     assert!(!theirs.has_heard(), "no audio went to the second phone");
 }
+
+/// A datagram with the address of a trunk over UDP never belongs to a call over a connection, whatever its sender knows:
+/// sources of datagrams can be forged.
+#[test]
+fn a_datagram_never_belongs_to_a_call_over_a_connection() {
+    let (trunk, second, handset) = (Trunk::over("tcp"), Attacker::on(TRUNK), Handset::on(TRUNK));
+    let mut settings = trunk.settings();
+    let first = settings["trunk"].take();
+    settings["trunk"] = json!([first, format!("sip:{};transport=udp", second.address())]);
+    let mut config = config(settings, 60);
+    config["prompts"]["repeat"] = json!(10);
+    let service = Service::start(config);
+    let id = service.initiate(NUMBER);
+    let call = trunk.rings(NUMBER);
+    let (theirs, sdp) = diverted();
+    call.pick_up_with(&handset.sdp("0"));
+    handset.hear_prompt();
+    // The second trunk is probed, so PhoneGate has a socket for datagrams.
+    let options =
+        std::iter::repeat_with(|| second.receives()).flatten().find(|request| request.starts_with("OPTIONS "));
+    let dialog = call.dialog();
+    let forged = dialog.at_sender_of(&options.expect("a probe"));
+    for (method, kind, body) in [
+        ("INFO", "application/dtmf-relay", "Signal=0\r\n"),
+        ("BYE", "", ""),
+        ("INVITE", "application/sdp", &*sdp),
+        ("UPDATE", "application/sdp", &*sdp),
+    ] {
+        second.requests(&forged, method, kind, body);
+        // OPTIONS may come in between.
+        let mut received = std::iter::repeat_with(|| second.receives().expect("a response"));
+        let response = received.find(|message| message.starts_with("SIP/2.0 ")).unwrap();
+        assert!(response.starts_with("SIP/2.0 481 "), "{method}: {response}");
+    }
+    let info = dialog.request(("TCP", second.address()), 1, "INFO");
+    let info = format!("{info}Content-Type: application/dtmf-relay\r\nContent-Length: 10\r\n\r\nSignal=#\r\n");
+    trunk.connection().write(info.as_bytes()).unwrap();
+    assert_eq!(service.ends(&id), None);
+    service.end();
+    assert!(!theirs.has_heard(), "no audio went to the attacker");
+}

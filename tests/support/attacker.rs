@@ -37,10 +37,7 @@ impl Dialog {
             let found = text.lines().find_map(|line| line.strip_prefix(name));
             found.unwrap_or_else(|| panic!("no {name} in {text}")).trim().to_owned()
         };
-        let contact = value(invite, "Contact:");
-        let gate = contact.trim_matches(['<', '>']).rsplit(['@', ':']).take(2).collect::<Vec<_>>();
-        let gate = gate[0].split(';').next().map(|port| format!("{}:{port}", gate[1]));
-        let gate = gate.and_then(|gate| gate.parse().ok()).unwrap_or_else(|| panic!("no address in {contact}"));
+        let gate = gate_of(&value(invite, "Contact:"));
         Self {
             call_id: value(answer, "Call-ID:"),
             caller: value(answer, "From:"),
@@ -49,6 +46,12 @@ impl Dialog {
             cseq: value(answer, "CSeq:"),
             gate,
         }
+    }
+
+    /// The same call, as PhoneGate could receive it at the address from which it sent another request.
+    pub fn at_sender_of(&self, request: &str) -> Self {
+        let contact = request.lines().find(|line| line.starts_with("Contact:")).expect("a Contact");
+        Self { gate: gate_of(contact), ..self.clone() }
     }
 
     /// Returns a request as the callee would send it, from `source`, without Content-Length and the empty line.
@@ -77,6 +80,13 @@ impl Dialog {
         let after = branch.find(';').map_or("", |end| &branch[end..]);
         Self { via: format!("{before}branch=z9hG4bKforged{after}"), ..self.clone() }
     }
+}
+
+/// Reads PhoneGate's address from a Contact.
+fn gate_of(contact: &str) -> SocketAddr {
+    let gate = contact.trim_end_matches('>').rsplit(['@', ':']).take(2).collect::<Vec<_>>();
+    let gate = gate[0].split([';', '>']).next().map(|port| format!("{}:{port}", gate[1]));
+    gate.and_then(|gate| gate.parse().ok()).unwrap_or_else(|| panic!("no address in {contact}"))
 }
 
 fn another_tag(party: &str) -> String {

@@ -226,8 +226,12 @@ impl Core {
         Some(id)
     }
 
-    pub(crate) fn server_id(&self, key: &ServerKey) -> Option<RequestId> {
-        self.server_keys.get(key).copied()
+    /// Returns the transaction of a request that arrived before, if a message on this flow may belong to it.
+    pub(crate) fn server_id(&self, key: &ServerKey, flow: FlowId) -> Option<RequestId> {
+        let id = *self.server_keys.get(key)?;
+        let (first, flow) = (self.flow(self.servers.get(&id)?.flow), self.flow(flow)?);
+        // On a flow that has closed, nothing is sent again.
+        first.is_none_or(|first| first.has_peer_of(&flow)).then_some(id)
     }
 
     pub(crate) fn server(&mut self, id: RequestId) -> Option<&mut ServerTransaction> {

@@ -46,6 +46,15 @@ pub struct Flow {
     pub remote: SocketAddr,
 }
 
+impl Flow {
+    /// Returns whether a message that arrives on the other flow may come from the peer of this one: over UDP, from any
+    /// server that the caller accepts datagrams from; on a stream, from the same server by the same transport. Sources of
+    /// datagrams can be forged, so none belongs to what goes over a stream.
+    pub(crate) fn has_peer_of(&self, other: &Self) -> bool {
+        self.transport == other.transport && (!self.transport.is_reliable() || self.remote == other.remote)
+    }
+}
+
 /// An open flow.
 pub(crate) struct FlowState {
     pub(crate) flow: Flow,

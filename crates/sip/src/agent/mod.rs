@@ -154,6 +154,12 @@ impl UserAgent {
         self.core.now = self.core.now.max(now);
     }
 
+    /// Returns the call of a message with this Call-ID, if the message may have arrived on this flow.
+    fn call_on(&self, flow: FlowId, call_id: &str) -> Option<CallId> {
+        let (id, flow) = (self.call_ids.get(call_id)?, self.core.flow(flow)?);
+        self.calls.get(id).filter(|call| call.is_reached_by(&flow)).map(|_| *id)
+    }
+
     fn end_probe(&mut self, id: ProbeId, result: ProbeResult) {
         if self.probes.remove(&id).is_some() {
             self.core.push_event(Event::Probe(id, result));

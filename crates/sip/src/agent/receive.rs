@@ -87,7 +87,7 @@ fn read_chunk(agent: &mut UserAgent, flow: FlowId, chunk: &[u8]) -> bool {
 fn handle_message(agent: &mut UserAgent, flow: FlowId, source: SocketAddr, message: Message) {
     match message.essentials() {
         Ok(essentials) if message.is_request() => handle_request(agent, (flow, source), &message, &essentials),
-        Ok(essentials) => handle_response(agent, &message, &essentials),
+        Ok(essentials) => handle_response(agent, flow, &message, &essentials),
         Err(_) => {
             count(&mut agent.core.drops.malformed);
             let is_answerable = message.method().is_some_and(|method| *method != Method::Ack);
@@ -98,20 +98,23 @@ fn handle_message(agent: &mut UserAgent, flow: FlowId, source: SocketAddr, messa
     }
 }
 
-fn handle_response(agent: &mut UserAgent, response: &Message, essentials: &Essentials<'_>) {
+fn handle_response(agent: &mut UserAgent, flow: FlowId, response: &Message, essentials: &Essentials<'_>) {
     let status = response.status().unwrap_or_default();
     let is_cancel = essentials.cseq.method == Method::Cancel;
     let key = essentials.via.branch().and_then(|branch| ClientKey::from_branch(branch, is_cancel));
-    let known = key.and_then(|key| agent.core.client(key).map(|(owner, _)| (key, *owner)));
+    let known = key.and_then(|key| agent.core.client(key).map(|(owner, sent)| (key, *owner, sent.flow)));
     // Checked first, because a flood may have long lists of Via.
-    let is_foreign = known.is_none() && !agent.call_ids.contains_key(essentials.call_id);
+    let is_foreign = match known {
+        Some((_, owner, sent_on)) => !is_from_peer(agent, flow, sent_on, owner),
+        None => agent.call_on(flow, essentials.call_id).is_none(),
+    };
     // RFC 3261, 8.1.3.3
     if is_foreign || !response.vias().is_ok_and(|vias| vias.len() == 1) {
         count(&mut agent.core.drops.unmatched);
         return;
     }
-    let Some((key, owner)) = known else {
-        handle_stray_response(agent, key, response, essentials);
+    let Some((key, owner, _)) = known else {
+        handle_stray_response(agent, (flow, key), response, essentials);
         return;
     };
     let (now, timers) = (agent.core.now, agent.core.config.timers);
@@ -150,6 +153,15 @@ fn handle_response(agent: &mut UserAgent, response: &Message, essentials: &Essen
     }
 }
 
+/// Returns whether a response that arrived on a flow may come from the server of its request: on the flow of the request,
+/// or on the one that the call has moved to since.
+fn is_from_peer(agent: &UserAgent, flow: FlowId, sent_on: FlowId, owner: Owner) -> bool {
+    let Some(flow) = agent.core.flow(flow) else { return false };
+    let is_of_call = |id| agent.calls.get(&id).is_some_and(|call| call.is_reached_by(&flow));
+    agent.core.flow(sent_on).is_some_and(|sent_on| sent_on.has_peer_of(&flow))
+        || matches!(owner, Owner::Call(id) if is_of_call(id))
+}
+
 /// Returns whether a response matches the request of its branch in Call-ID, CSeq and From tag, and in To tag if the
 /// request has one.
 fn is_response_to(request: &Message, essentials: &Essentials<'_>) -> bool {
@@ -166,11 +178,11 @@ fn is_response_to(request: &Message, essentials: &Essentials<'_>) -> bool {
 /// A response with another branch is dropped, even if it has the Call-ID and the tags of the call (RFC 3261, 17.1.3).
 fn handle_stray_response(
     agent: &mut UserAgent,
-    key: Option<ClientKey>,
+    (flow, key): (FlowId, Option<ClientKey>),
     response: &Message,
     essentials: &Essentials<'_>,
 ) {
-    let call = agent.call_ids.get(essentials.call_id).copied();
+    let call = agent.call_on(flow, essentials.call_id);
     let call = call.filter(|id| {
         agent
             .calls

@@ -18,21 +18,22 @@ pub(super) fn handle_request(
 ) {
     let server_key = ServerKey::new(essentials);
     let method = &essentials.cseq.method;
-    let call = agent.call_ids.get(essentials.call_id).copied();
+    let call = agent.call_on(flow, essentials.call_id);
+    let known = agent.core.server_id(&server_key, flow);
     if *method == Method::Ack {
-        match (agent.core.server_id(&server_key), call.and_then(|call| agent.calls.get_mut(&call))) {
+        match (known, call.and_then(|call| agent.calls.get_mut(&call))) {
             (_, Some(call)) if call.acknowledges(essentials) => call.handle_ack(&mut agent.core, request, essentials),
             (Some(id), _) => agent.core.acknowledge_server(id),
             (None, _) => count(&mut agent.core.drops.unmatched),
         }
         return;
     }
-    if let Some(id) = agent.core.server_id(&server_key) {
+    if let Some(id) = known {
         agent.core.respond_again(id);
         return;
     }
     if *method == Method::Cancel {
-        let invite = agent.core.server_id(&server_key.cancelled_invite());
+        let invite = agent.core.server_id(&server_key.cancelled_invite(), flow);
         let status = if invite.is_some() { 200 } else { 481 };
         respond(agent, (flow, source), request, status, |response| response);
         if let (Some(invite), Some(call)) = (invite, call.and_then(|call| agent.calls.get_mut(&call))) {

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use crate::agent::core::{Core, Owner};
 use crate::agent::event::{CallEvent, CallId, EndCause, Event, OutboundCall, RequestId, RetryReason};
-use crate::agent::flow::{FlowId, Transport};
+use crate::agent::flow::{Flow, FlowId, Transport};
 use crate::agent::timers::TimerKey;
 use crate::auth::{Authenticator, RequestAuth};
 use crate::message::{Essentials, Message};
@@ -45,6 +45,8 @@ const MAX_RETRIES: u32 = 12;
 pub(crate) struct Call {
     id: CallId,
     pub(crate) flow: FlowId,
+    /// Where the flow leads. `None` if it was never open.
+    path: Option<Flow>,
     setup: OutboundCall,
     /// The Call-ID, one for the whole call.
     pub(crate) sip_call_id: String,
@@ -165,6 +167,7 @@ impl Call {
         let mut call = Self {
             id,
             flow,
+            path: core.flow(flow),
             sip_call_id: core.random_token(),
             from_tag: core.random_token(),
             cseq: 0,
@@ -222,6 +225,11 @@ impl Call {
         tag == Some(&self.from_tag)
     }
 
+    /// Returns whether a message that arrived on this flow may come from the call's server.
+    pub(crate) fn is_reached_by(&self, flow: &Flow) -> bool {
+        self.path.is_some_and(|path| path.has_peer_of(flow))
+    }
+
     /// Handles a response. `key` is its transaction; `None` if that has ended.
     pub(crate) fn handle_response(
         &mut self,
@@ -271,6 +279,7 @@ impl Call {
         {
             invite.destination = flow.remote;
         }
+        self.path = core.flow(flow).or(self.path);
         // The connection of the INVITE is closed, but the server may have received it, so it is cancelled.
         if self.invite_is_open() && self.stage == Stage::Over {
             // A CANCEL on the old connection was lost, or its response was.

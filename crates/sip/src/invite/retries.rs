@@ -103,6 +103,7 @@ impl Call {
             return Err(AgentError::WeakerTransport);
         }
         self.flow = flow;
+        self.path = core.flow(flow).or(self.path);
         if let Some(auth) = &mut self.auth {
             auth.forget_challenges();
         }

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use phonegate_sip::agent::{CallEvent, EndCause};
+use phonegate_sip::agent::{CallEvent, EndCause, Reply, Transport};
 use phonegate_sip::auth::{Algorithm, AuthError};
 
-use crate::net::scenario::{Scenario, UDP, both, remote};
-use crate::net::text::{Text, header};
+use crate::net::scenario::{Path, Scenario, TCP, UDP, both, remote};
+use crate::net::text::{Text, header, sdp};
 
 const FOREIGN: &str = "203.0.113.66";
 
@@ -263,5 +263,86 @@ fn a_response_with_a_wrong_branch_changes_nothing() {
         scenario.quiet(Duration::from_millis(300));
         scenario.answer(&invite, "callee");
         scenario.finish(call);
+    });
+}
+
+/// Plays a scenario with another flow of the agent, by another transport or to another server.
+fn with_another_flow(play: impl Fn(&mut Scenario, usize)) {
+    let tls = Path { transport: Transport::Tls, ..UDP };
+    let (server, other): (SocketAddr, SocketAddr) = (remote(UDP), "192.0.2.8:5060".parse().expect("an address"));
+    for (path, transport, remote) in [
+        (TCP, Transport::Udp, server),
+        (tls, Transport::Udp, server),
+        (tls, Transport::Tcp, server),
+        (tls, Transport::Tls, other),
+        (TCP, Transport::Tcp, other),
+        (UDP, Transport::Tcp, server),
+    ] {
+        let mut scenario = Scenario::new(path);
+        let other = scenario.net.open(transport, "192.0.2.1:5062".parse().expect("an address"), remote);
+        play(&mut scenario, other);
+    }
+}
+
+/// Anyone can forge the source of a datagram, so a datagram never belongs to a call over a connection, whatever it knows.
+#[test]
+fn a_request_on_another_flow_never_belongs_to_a_call() {
+    with_another_flow(|scenario, other| {
+        let (call, dialog) = scenario.answered_call();
+        for method in ["BYE", "INVITE", "UPDATE", "INFO", "OPTIONS"] {
+            let request = dialog.clone().request(method);
+            let request = if matches!(method, "INVITE" | "UPDATE") { request.sdp("evil") } else { request };
+            scenario.net.send(other, request.build());
+            let status = if method == "OPTIONS" { "200" } else { "481" };
+            assert_eq!(
+                scenario.receive_at(&format!("{status} {method}")).link,
+                other,
+                "it is rejected where it came from"
+            );
+        }
+        scenario.quiet(Duration::from_secs(5));
+        scenario.finish(call);
+    });
+}
+
+#[test]
+fn an_ack_on_another_flow_never_answers_an_offer() {
+    with_another_flow(|scenario, other| {
+        let (call, mut dialog) = scenario.answered_call();
+        let reinvite = dialog.request("INVITE");
+        let ack = dialog.repeated("ACK", dialog.cseq);
+        scenario.send(&reinvite);
+        let (request, offer) = scenario.offer();
+        assert_eq!(offer, None, "the peer asks for an offer");
+        scenario.respond(request, Reply::Accept(Some(b"v=0\r\n".to_vec())));
+        scenario.receive("200 INVITE");
+        scenario.net.send(other, ack.clone().sdp("evil").build());
+        scenario.wait(Duration::from_millis(100));
+        scenario.send(&ack.sdp("callee"));
+        let CallEvent::SdpAnswer(Some(answer)) = scenario.call_event() else { panic!("the ACK has the answer") };
+        assert_eq!(answer, sdp("callee"), "that of the call's own flow");
+        scenario.finish(call);
+    });
+}
+
+#[test]
+fn a_response_on_another_flow_never_belongs_to_a_call() {
+    with_another_flow(|scenario, other| {
+        let (call, invite) = scenario.invite();
+        for status in ["180 Ringing", "200 OK", "302 Moved", "401 Unauthorized", "486 Busy Here"] {
+            let forged = scenario.in_dialog(&invite, status, "evil").sdp("evil");
+            scenario.net.send(other, forged.build());
+        }
+        scenario.quiet(Duration::from_millis(300));
+        scenario.answer(&invite, "callee");
+        scenario.net.send(other, scenario.in_dialog(&invite, "200 OK", "evil").sdp("evil").build());
+        scenario.quiet(Duration::from_secs(1));
+        scenario.hang_up(call);
+        let bye = scenario.receive("BYE");
+        scenario.net.send(other, Text::reply(&bye, "200 OK").build());
+        scenario.quiet(Duration::from_millis(300));
+        scenario.reply(&bye, "200 OK");
+        assert!(!scenario.ended().may_still_ring, "the peer has confirmed the end");
+        scenario.nothing_left();
     });
 }
