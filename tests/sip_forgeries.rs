@@ -190,6 +190,29 @@ fn a_second_2xx_never_takes_the_call() {
     assert!(!theirs.has_heard(), "no audio went to the second phone");
 }
 
+/// A phone that rang but did not get the call knows the whole identity of the call, except the tag of the phone that has
+/// it. Its keys do not count.
+#[test]
+fn an_info_of_another_ringing_phone_never_counts() {
+    let (trunk, handset) = (Trunk::over("udp"), Handset::on(TRUNK));
+    let service = service(&trunk);
+    let id = service.initiate(NUMBER);
+    let call = trunk.rings(NUMBER);
+    let (phone, other, dialog) = (Attacker::on(TRUNK), Attacker::on(TRUNK), call.dialog());
+    let others = dialog.with_another_callee();
+    other.responds(&others, "180 Ringing", "");
+    // Without key events, keys come by INFO.
+    call.pick_up_with(&handset.sdp("0"));
+    handset.hear_prompt();
+    // If it counted, the entry would report a fraud.
+    let response = other.sends(&others, "INFO", "application/dtmf-relay", "Signal=0\r\n").unwrap_or_default();
+    assert!(response.starts_with("SIP/2.0 481 "), "{response}");
+    let response = phone.sends(&dialog, "INFO", "application/dtmf-relay", "Signal=#\r\n").unwrap_or_default();
+    assert!(response.starts_with("SIP/2.0 200 "), "{response}");
+    assert_eq!(service.ends(&id), None);
+    service.end();
+}
+
 /// A datagram with the address of a trunk over UDP never belongs to a call over a connection, whatever its sender knows:
 /// sources of datagrams can be forged.
 #[test]

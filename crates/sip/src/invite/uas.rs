@@ -61,7 +61,7 @@ impl Call {
         match method {
             Method::Bye => self.handle_bye(core, id, fork, request),
             Method::Invite | Method::Update => self.handle_offer(core, id, fork, request, essentials),
-            Method::Info => self.handle_info(core, id, request),
+            Method::Info => self.handle_info(core, id, fork, request),
             Method::Options => respond_with_capabilities(core, id, 200),
             Method::Prack | Method::Cancel | Method::Ack => respond(core, id, 481),
             Method::Other(_) => respond_with_capabilities(core, id, 501),
@@ -174,15 +174,15 @@ impl Call {
         }
     }
 
-    fn handle_info(&mut self, core: &mut Core, id: RequestId, request: &Message) {
-        let is_live = matches!(self.stage, Stage::Established(_) | Stage::Inviting);
-        if !is_live {
+    /// Reports an INFO. One of another phone than the one that has the call is rejected: it could press keys.
+    fn handle_info(&mut self, core: &mut Core, id: RequestId, fork: u32, request: &Message) {
+        if !self.is_established(fork) && self.stage != Stage::Inviting {
             respond(core, id, 481);
             return;
         }
         let content_type = request.content_type().ok().flatten();
         let content_type = content_type.map(|found| found.media_type().to_owned()).unwrap_or_default();
-        self.peer_requests.push(PeerRequest { id, fork: 0, kind: PeerRequestKind::Info });
+        self.peer_requests.push(PeerRequest { id, fork, kind: PeerRequestKind::Info });
         self.emit(core, CallEvent::Info { request: id, content_type, body: request.body().to_vec() });
     }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use phonegate_sip::agent::EndCause;
+use phonegate_sip::agent::{CallEvent, EndCause, Reply};
 
 use crate::net::network::Health;
 use crate::net::scenario::{Scenario, TCP, both, each, tag_of};
-use crate::net::text::sdp;
+use crate::net::text::{Text, sdp};
 
 #[test]
 fn the_first_2xx_establishes_the_call() {
@@ -214,6 +214,29 @@ fn an_evicted_fork_is_hung_up_with_the_next_cseq() {
         assert_eq!(tag_of(&bye, "To"), "one", "the second phone is hung up");
         assert!(bye.cseq().unwrap().number > prack.cseq().unwrap().number, "with the next CSeq");
         scenario.reply(&bye, "200 OK");
+        scenario.finish(call);
+    });
+}
+
+/// A phone that rang but did not get the call knows its Call-ID and its own tags. It must not press keys in it.
+#[test]
+fn an_info_of_another_phone_is_no_key_of_the_call() {
+    both(|scenario| {
+        let (call, invite) = scenario.invite();
+        for tag in ["one", "two"] {
+            scenario.send(&scenario.in_dialog(&invite, "180 Ringing", tag));
+            scenario.progress();
+        }
+        let mut established = scenario.answer(&invite, "one");
+        let mut other = scenario.dialog(&invite, "two");
+        let info = |text: Text| text.body("application/dtmf-relay", "Signal=#\r\n");
+        scenario.send(&info(other.request("INFO")));
+        scenario.receive("481 INFO");
+        scenario.quiet(Duration::from_secs(5));
+        scenario.send(&info(established.request("INFO")));
+        let CallEvent::Info { request, .. } = scenario.call_event() else { panic!("the phone that has the call may") };
+        scenario.respond(request, Reply::Accept(None));
+        scenario.receive("200 INFO");
         scenario.finish(call);
     });
 }
