@@ -10,7 +10,7 @@ mod description;
 mod local;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 pub use check::PeerOffer;
 pub use crypto::{CryptoSuite, Encryption, LocalKeys, MasterKey, PeerKey};
@@ -180,6 +180,10 @@ pub enum SdpError {
     /// more than one port.
     #[error("it has no usable IP address or port for the audio")]
     Address,
+    /// The address of the audio is valid only on one machine (loopback) or network link (link-local), and the own one is
+    /// not.
+    #[error("its address for the audio, {0}, is valid only on one machine or network link")]
+    Reach(IpAddr),
     /// Neither PCMU nor PCMA is among its formats.
     #[error("it has no codec in common (PCMU, PCMA)")]
     Codec,

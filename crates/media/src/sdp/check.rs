@@ -35,8 +35,8 @@ enum Role {
 /// The requirements of this side on a description.
 #[derive(Clone, Copy)]
 pub(super) struct Requirements<'a> {
-    /// Local address. That of the peer must be of the same family.
-    pub(super) family: IpAddr,
+    /// Local address. That of the peer must be of the same family, and its scope must not be narrower.
+    pub(super) own: IpAddr,
     pub(super) encryption: &'a Encryption,
     /// Whether the call was encrypted before, and must stay so.
     pub(super) was_encrypted: bool,
@@ -87,7 +87,7 @@ fn check(
     if key.is_none() && requirements.was_encrypted {
         return Err(SdpError::Unencrypted);
     }
-    let address = address(session, media, requirements.family)?;
+    let address = address(session, media, requirements.own)?;
     let direction = match address.is_unspecified() {
         true => Direction { sends: false, receives: false },
         false => direction(session, media),
@@ -105,18 +105,48 @@ fn check(
 
 /// Returns the only address of the audio: a unicast IP address of our family. `0.0.0.0` and `::` mean hold (RFC 3264,
 /// section 8.4; RFC 6157).
-fn address(session: &Section, media: &Media, family: IpAddr) -> Result<IpAddr, SdpError> {
-    let own = &media.lines.connections;
-    let lines = if own.is_empty() { &session.connections } else { own };
+fn address(session: &Section, media: &Media, own: IpAddr) -> Result<IpAddr, SdpError> {
+    let of_media = &media.lines.connections;
+    let lines = if of_media.is_empty() { &session.connections } else { of_media };
     let mut addresses = lines.iter().map(|line| connection(line));
     let address = addresses.next().flatten().ok_or(SdpError::Address)?;
     let is_machine = match address {
         IpAddr::V4(address) => !address.is_multicast() && !address.is_broadcast(),
         IpAddr::V6(address) => !address.is_multicast() && address.to_ipv4_mapped().is_none(),
     };
-    let is_of_family = address.is_ipv4() == family.is_ipv4() || address.is_unspecified();
+    let is_of_family = address.is_ipv4() == own.is_ipv4() || address.is_unspecified();
     let is_only = addresses.all(|other| other == Some(address)) && media.port_count == 1;
-    if is_machine && is_of_family && is_only { Ok(address) } else { Err(SdpError::Address) }
+    if !is_machine || !is_of_family || !is_only {
+        return Err(SdpError::Address);
+    }
+    match Scope::of(address) {
+        Scope::Network => Ok(address),
+        scope if scope == Scope::of(own) => Ok(address),
+        Scope::Machine | Scope::Link => Err(SdpError::Reach(address)),
+    }
+}
+
+/// Where an address names one machine. Any user of a machine can listen at its loopback addresses, and any machine of a link
+/// can take a link-local address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    Machine,
+    Link,
+    Network,
+}
+
+impl Scope {
+    fn of(address: IpAddr) -> Self {
+        let is_link_local = match address {
+            IpAddr::V4(address) => address.is_link_local(),
+            IpAddr::V6(address) => address.is_unicast_link_local(),
+        };
+        match address.is_loopback() {
+            true => Self::Machine,
+            false if is_link_local => Self::Link,
+            false => Self::Network,
+        }
+    }
 }
 
 /// Reads the value of a `c=` line. Neither a host name nor a suffix such as `/127` is accepted.

@@ -92,7 +92,7 @@ impl LocalSession {
     }
 
     fn requirements(&self) -> Requirements<'_> {
-        Requirements { family: self.rtp.ip(), encryption: &self.encryption, was_encrypted: self.was_encrypted }
+        Requirements { own: self.rtp.ip(), encryption: &self.encryption, was_encrypted: self.was_encrypted }
     }
 
     /// Writes the answer to an offer, with the same transport, the first supported codec, the same payload type for

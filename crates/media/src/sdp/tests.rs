@@ -349,3 +349,37 @@ proptest! {
         }
     }
 }
+
+/// Any user of a machine can listen at its loopback addresses, and any neighbour of a link can take a link-local one.
+#[test]
+fn an_address_of_one_machine_or_link_needs_an_own_one_of_its_kind() {
+    for (own, peer, is_accepted) in [
+        ("192.0.2.1", "127.0.0.1", false),
+        ("192.0.2.1", "127.200.0.1", false),
+        ("192.0.2.1", "169.254.1.2", false),
+        ("192.0.2.1", "10.0.0.1", true),
+        ("192.0.2.1", "0.0.0.0", true),
+        ("127.0.0.1", "127.0.0.2", true),
+        ("127.0.0.1", "192.0.2.9", true),
+        ("127.0.0.1", "169.254.1.2", false),
+        ("169.254.1.1", "169.254.1.2", true),
+        ("169.254.1.1", "127.0.0.1", false),
+        ("2001:db8::1", "::1", false),
+        ("2001:db8::1", "fe80::2", false),
+        ("2001:db8::1", "fd00::2", true),
+        ("2001:db8::1", "::", true),
+        ("::1", "::1", true),
+        ("fe80::1", "fe80::2", true),
+        ("fe80::1", "::1", false),
+    ] {
+        let family = if peer.contains(':') { "IP6" } else { "IP4" };
+        let sdp = format!("v=0\r\nc=IN {family} {peer}\r\n{GOOD}");
+        let own = SocketAddr::new(own.parse().unwrap(), 4002);
+        let mut session = LocalSession::new(own, 5, Encryption::Off);
+        let answer = session.check_answer(sdp.as_bytes()).map(|remote| remote.rtp.ip());
+        let offer = session.check_offer(sdp.as_bytes()).map(|offer| offer.remote().rtp.ip());
+        let peer = peer.parse().unwrap();
+        let expected = if is_accepted { Ok(peer) } else { Err(SdpError::Reach(peer)) };
+        assert_eq!((&answer, &offer), (&expected, &expected), "{peer} for {own}");
+    }
+}
