@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::net::UdpSocket;
+use std::time::Duration;
+
 use hickory_resolver::proto::rr::Record;
 use phonegate::call::FailureReason;
 use serde_json::{Value, json};
@@ -9,7 +12,7 @@ use support::certificate::for_host;
 use support::dns::{NameServer, a, at, cname, naptr, srv};
 use support::gate::{TestGate, id};
 use support::sip::{NUMBER, config, ending, gate};
-use support::sip_server::{Reply, SipServer, status, verify};
+use support::sip_server::{Reply, SipServer, redirect, status, verify};
 
 const RINGS: u16 = 180;
 
@@ -232,6 +235,34 @@ fn a_call_continues_at_its_server_when_the_name_moves() {
     before.hang_up(&before.requests("INVITE")[0]);
     let (_, text) = gate.ends(id(2));
     assert!(text.contains("The user hung up without a key"), "{text}");
+    gate.end();
+}
+
+/// A redirection may name a server by its address. PhoneGate accepts SIP from there only as long as DNS names the address
+/// too, or the call lasts.
+#[test]
+fn a_redirection_makes_no_address_trusted_beyond_its_call() {
+    let dns = NameServer::start(vec![a("pbx.example.", "127.0.0.11")]);
+    let moved = redirect("sip:+14255551212@127.0.0.11:5070;transport=udp");
+    let _first = SipServer::start("udp", at("127.0.0.11:5060"), vec![moved]);
+    let second = SipServer::start("udp", at("127.0.0.11:5070"), verify());
+    let next = SipServer::start("udp", at("127.0.0.12:5060"), verify());
+    let gate = gate(trunk("sip:pbx.example"));
+    assert_eq!(ending(&gate), None);
+    let gate_address = second.requests("INVITE")[0].from;
+    let sender = UdpSocket::bind("127.0.0.11:0").unwrap();
+    sender.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let is_accepted = || {
+        let options = "OPTIONS sip:gate SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.11;branch=z9hG4bKo;rport\r\n\
+                       From: <sip:a@127.0.0.11>;tag=a\r\nTo: <sip:gate>\r\nCall-ID: o\r\nCSeq: 1 OPTIONS\r\n\r\n";
+        sender.send_to(options.as_bytes(), gate_address).unwrap();
+        sender.recv_from(&mut [0; 2048]).is_ok()
+    };
+    assert!(is_accepted(), "DNS names the address");
+    dns.change(vec![a("pbx.example.", "127.0.0.12")]);
+    assert_eq!(ending(&gate), None);
+    assert_eq!((second.rings(), next.rings()), (1, 1), "the next call goes to the new address");
+    support::wait_until("the old address is no longer accepted", || !is_accepted());
     gate.end();
 }
 

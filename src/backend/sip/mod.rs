@@ -149,15 +149,10 @@ impl SipTrunk {
         let behind_proxy = if self.settings.proxy.is_some() { self.settings.trunks.as_slice() } else { &[] };
         let (servers, ()) = tokio::join!(hop.servers(self.settings.loopback), trusted.look_up(behind_proxy));
         let servers = servers?;
-        self.trust_servers(&hop.host(), &servers);
+        // Servers in use stay accepted, even if the name no longer resolves to them, so that their calls continue.
+        let (name, addresses) = (hop.host(), servers.iter().map(|server| server.address.ip()));
+        trusted.record(&name, addresses.chain(self.flows.in_use(&name)));
         Ok(servers)
-    }
-
-    /// Accepts SIP over UDP from the servers of a name. Servers in use stay accepted, even if the name no longer resolves to
-    /// them, so that their calls continue.
-    fn trust_servers(&self, name: &str, servers: &[Server]) {
-        let addresses = servers.iter().map(|server| server.address.ip());
-        self.settings.flow.trusted.record(name, addresses.chain(self.flows.in_use(name)));
     }
 
     fn add_call(&self, id: Uuid, state: CallState) -> CallRef {

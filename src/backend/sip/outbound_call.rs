@@ -1,5 +1,6 @@
 //! A call until it is established: redirections, retries and forwarding.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use phonegate_sip::agent::{CallEvent, EndCause, Ended, RetryReason, Transport};
@@ -19,6 +20,8 @@ pub(super) struct TrunkCall {
     pub(super) call: CallHandle,
     /// Keeps the connection open.
     flow: Arc<OpenFlow>,
+    /// Keeps packets from the servers of the latest redirection accepted.
+    _redirect_addresses: Option<Arc<[IpAddr]>>,
     /// A redirection that was not followed yet.
     redirect: Option<SipUri>,
     /// Why a redirection could not be followed.
@@ -30,7 +33,15 @@ pub(super) struct TrunkCall {
 
 impl TrunkCall {
     pub(super) fn new(call: CallHandle, flow: Arc<OpenFlow>, has_credentials: bool) -> Self {
-        Self { call, flow, redirect: None, redirect_problem: None, is_forwarded: false, has_credentials }
+        Self {
+            call,
+            flow,
+            _redirect_addresses: None,
+            redirect: None,
+            redirect_problem: None,
+            is_forwarded: false,
+            has_credentials,
+        }
     }
 
     /// Returns the failure of a call that has ended, and what may be tried next.
@@ -54,11 +65,12 @@ impl SipTrunk {
         loop {
             if let Some(target) = &outbound.redirect {
                 match self.follow_redirect(outbound, target).await {
-                    Ok(flow) => {
+                    Ok((flow, addresses)) => {
                         let server = &flow.server;
                         let name = format!("{} over {}", server.address, server.transport.name());
                         on_step(CallStep::Redirected(name));
                         outbound.flow = flow;
+                        outbound._redirect_addresses = Some(addresses);
                     }
                     Err(problem) => {
                         outbound.redirect_problem = Some(problem);
@@ -101,15 +113,20 @@ impl SipTrunk {
         Err(Failure::new(FailureReason::Unreachable, sentence))
     }
 
-    /// Sends the call to the server of a redirection, and returns the flow to it.
-    async fn follow_redirect(&self, outbound: &TrunkCall, target: &SipUri) -> Result<Arc<OpenFlow>, String> {
-        let flow = self.flow_to(target, &outbound.flow).await?;
+    /// Sends the call to the server of a redirection. Returns the flow to it, and the addresses of its servers.
+    async fn follow_redirect(
+        &self,
+        outbound: &TrunkCall,
+        target: &SipUri,
+    ) -> Result<(Arc<OpenFlow>, Arc<[IpAddr]>), String> {
+        let (flow, addresses) = self.flow_to(target, &outbound.flow).await?;
         outbound.call.follow_redirect(flow.id).map_err(|error| format!("{}: {error}", flow.server.address))?;
-        Ok(flow)
+        Ok((flow, addresses))
     }
 
-    /// Returns a flow to a responsive server of a redirection. A URI without a transport keeps that of the call so far.
-    async fn flow_to(&self, target: &SipUri, before: &OpenFlow) -> Result<Arc<OpenFlow>, String> {
+    /// Returns a flow to a responsive server of a redirection, and the addresses of its servers. A URI without a transport
+    /// keeps that of the call so far.
+    async fn flow_to(&self, target: &SipUri, before: &OpenFlow) -> Result<(Arc<OpenFlow>, Arc<[IpAddr]>), String> {
         let host = target.host().to_string();
         let transport = match target.transport() {
             Some(transport) => transport,
@@ -125,7 +142,9 @@ impl SipTrunk {
         };
         let target = Target::from_uri(uri).ok_or_else(unusable)?;
         let servers = target.servers(self.settings.loopback).await?;
-        self.trust_servers(&host, &servers);
-        self.first_responsive_flow(&target, &servers).await
+        // Not for longer than the call: DNS may no longer name an address that a redirection names.
+        let addresses = servers.iter().map(|server| server.address.ip());
+        let addresses = self.settings.flow.trusted.admit_for_call(addresses);
+        Ok((self.first_responsive_flow(&target, &servers).await?, addresses))
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -30,6 +31,8 @@ pub(super) struct TrustedAddresses {
     loopback: Loopback,
     /// The addresses that each name last resolved to. If a name cannot be resolved, it keeps its addresses.
     resolved: Mutex<HashMap<String, Vec<IpAddr>>>,
+    /// The addresses that a call accepts, as long as it holds them: those of a redirection.
+    of_calls: Mutex<Vec<Weak<[IpAddr]>>>,
     /// When `hosts` and the trunks behind a proxy were last looked up.
     looked_up: tokio::sync::Mutex<Option<Instant>>,
     ignored: Mutex<Ignored>,
@@ -71,6 +74,7 @@ impl TrustedAddresses {
             hosts,
             loopback,
             resolved: Mutex::default(),
+            of_calls: Mutex::default(),
             looked_up: tokio::sync::Mutex::default(),
             ignored: Mutex::default(),
         })
@@ -82,6 +86,15 @@ impl TrustedAddresses {
         if !addresses.is_empty() {
             self.resolved.lock().insert(name.to_owned(), addresses);
         }
+    }
+
+    /// Accepts packets from these addresses until the returned value is dropped.
+    pub(super) fn admit_for_call(&self, addresses: impl Iterator<Item = IpAddr>) -> Arc<[IpAddr]> {
+        let addresses: Arc<[IpAddr]> = addresses.map(|address| address.to_canonical()).collect();
+        let mut of_calls = self.of_calls.lock();
+        of_calls.retain(|held| held.strong_count() > 0);
+        of_calls.push(Arc::downgrade(&addresses));
+        addresses
     }
 
     /// Resolves the host names of the list and of the trunks behind a proxy, unless that was done less than
@@ -114,7 +127,8 @@ impl TrustedAddresses {
         let may_be_known = self.loopback == Loopback::Allowed || !is_loopback(address);
         let is_known = may_be_known
             && (self.fixed.iter().any(|range| range.contains(&address))
-                || self.resolved.lock().values().flatten().any(|known| *known == address));
+                || self.resolved.lock().values().flatten().any(|known| *known == address)
+                || self.of_calls.lock().iter().filter_map(Weak::upgrade).any(|held| held.contains(&address)));
         if !is_known {
             let mut ignored = self.ignored.lock();
             *ignored = Ignored { packets: ignored.packets.saturating_add(1), last_from: Some(address) };
