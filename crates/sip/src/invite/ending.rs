@@ -40,7 +40,7 @@ impl Call {
         if self.is_hanging_up() {
             return;
         }
-        self.report_end(core, closing.cause(), self.has_failed_bye);
+        self.report_end(core, closing.cause(), self.has_failed_bye || self.invite_is_open());
     }
 
     /// Reports the end now. Phones that may still ring are cancelled when the server responds.

@@ -243,7 +243,7 @@ impl Call {
             Some(index) => self.handle_in_dialog_response(core, index, response, essentials),
             // The response to a CANCEL changes nothing: the INVITE gets its own (RFC 3261, 9.1).
             None if essentials.cseq.method != crate::message::Method::Invite => {}
-            None => self.handle_invite_response(core, key.is_none(), response, essentials),
+            None => self.handle_invite_response(core, key, response, essentials),
         }
         self.update_timer(core);
     }

@@ -7,24 +7,25 @@ use crate::agent::event::{CallEvent, EndCause, Established, PeerText, Provisiona
 use crate::auth::ChallengeKind;
 use crate::dialog::Dialog;
 use crate::message::{Essentials, Message, Method, header};
+use crate::transaction::ClientKey;
 
 impl Call {
-    /// Handles a response to an INVITE. `is_stray`: the INVITE's transaction has ended.
+    /// Handles a response to an INVITE. `key` is its transaction; `None` if that has ended.
     pub(super) fn handle_invite_response(
         &mut self,
         core: &mut Core,
-        is_stray: bool,
+        key: Option<ClientKey>,
         response: &Message,
         essentials: &Essentials<'_>,
     ) {
         let status = response.status().unwrap_or_default();
         let is_current = self.cseq == essentials.cseq.number;
-        if is_stray && is_current && status >= 300 {
+        if key.is_none() && is_current && status >= 300 {
             self.acknowledge_rejection(core, response);
         }
         self.is_forwarded |= reports_forwarding(response, &self.setup.target);
         match status {
-            200..=299 => self.handle_success(core, response, essentials),
+            200..=299 => self.handle_success(core, key, response, essentials),
             // A response to an earlier INVITE, or a provisional or failure response to a re-INVITE, is ignored here.
             _ if !is_current || !self.invite_is_open() => {}
             100..=199 => self.handle_provisional(core, status, response, essentials),
@@ -37,7 +38,7 @@ impl Call {
             invite.is_proceeding = true;
         }
         self.may_have_rung |= (180..=189).contains(&status);
-        if self.is_hang_up_requested || self.stage == Stage::Over {
+        if self.is_hang_up_requested || self.stage != Stage::Inviting {
             self.send_cancel(core);
         }
         if status == 100 {
@@ -119,7 +120,13 @@ impl Call {
         self.last_fork
     }
 
-    fn handle_success(&mut self, core: &mut Core, response: &Message, essentials: &Essentials<'_>) {
+    fn handle_success(
+        &mut self,
+        core: &mut Core,
+        key: Option<ClientKey>,
+        response: &Message,
+        essentials: &Essentials<'_>,
+    ) {
         self.may_have_rung = true;
         let cseq = essentials.cseq.number;
         let Some(fork_id) = self.fork_of(response, essentials) else {
@@ -130,7 +137,8 @@ impl Call {
             self.repeat_bye(core, fork_id);
             return;
         }
-        if let Some(invite) = &mut self.invite {
+        let is_current = cseq == self.cseq;
+        if let Some(invite) = self.invite.as_mut().filter(|_| is_current) {
             invite.is_final = true;
         }
         let new_timer = SessionTimer::from_response(core.now, response);
@@ -145,7 +153,10 @@ impl Call {
         fork.is_agreed = true;
         let (description, is_updated) = (fork.description.clone(), fork.is_updated);
         let is_ended_by_peer = fork.is_ended_by_peer;
-        let invite = self.invite.as_ref().map(|invite| invite.message.clone());
+        let invite = match key {
+            Some(key) => core.client(key).and_then(|(_, client)| client.request()),
+            None => self.invite.as_ref().map(|invite| invite.message.clone()),
+        };
         self.acknowledge_success(core, fork_id, invite.as_ref(), cseq);
         match self.stage {
             Stage::Inviting if is_ended_by_peer => self.finish(core, EndCause::PeerHungUp { q850: None, reason: None }),
@@ -164,6 +175,10 @@ impl Call {
                 }
                 let is_forwarded = self.is_forwarded;
                 self.emit(core, CallEvent::Established(Established { description, is_updated, is_forwarded }));
+                // The answer is to an INVITE that was sent again since. Its successor may ring another phone.
+                if self.invite.as_ref().is_some_and(|invite| invite.is_proceeding) {
+                    self.send_cancel(core);
+                }
             }
             Stage::Redirecting | Stage::Established(_) | Stage::Closing(_) | Stage::Over if is_ended_by_peer => {}
             Stage::Redirecting | Stage::Established(_) | Stage::Closing(_) | Stage::Over => {
