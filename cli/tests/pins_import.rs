@@ -35,16 +35,18 @@ fn import_names_every_bad_row_and_sets_none() {
         format!("{OTHER},862057"),
         format!("+14255551212,{PIN}"),
         "4255551515,".to_owned(),
+        format!("4255551717,{PIN},862057"),
+        format!("4255551818,{PIN}, "),
         "\"4255551616".to_owned(),
     ];
     let text = format!("number,pin\n{}\n", rows.join("\n"));
     let ran = import(&place, &text, &["--json"]).exits(2);
     let refused: Vec<_> = ran.records().into_iter().filter(|record| record["event"] == "refused").collect();
     let lines: Vec<_> = refused.iter().map(|row| row["line"].as_u64().unwrap()).collect();
-    assert_eq!(lines, [3, 4, 6, 7, 8], "{}", ran.stdout);
+    assert_eq!(lines, [3, 4, 6, 7, 8, 10], "{}", ran.stdout);
     assert!(refused[0]["text"].as_str().unwrap().contains("(InvalidNumber)"), "{refused:?}");
     assert_eq!(refused[2]["text"], "the number is in line 2, too; remove one of the lines");
-    assert!(ran.record("error")["text"].as_str().unwrap().contains("5 of 7 rows cannot be used, so no PIN was set"));
+    assert!(ran.record("error")["text"].as_str().unwrap().contains("6 of 9 rows cannot be used, so no PIN was set"));
     let ran = import(&place, &text, &[]).exits(2);
     assert!(ran.stderr.contains("line 6: the number is in line 2"), "{}", ran.stderr);
     assert_eq!(list(&place), Vec::<Value>::new());
@@ -56,6 +58,8 @@ fn a_file_without_the_two_columns_is_refused_unseen() {
     for (text, words) in [
         (format!("{NUMBER},{PIN}\n"), "the first row must name the columns `number` and `pin`"),
         (format!("number;code\n{NUMBER};{PIN}\n"), "the first row must name the columns"),
+        (format!("number,pin,PIN\n{NUMBER},862057,{PIN}\n"), "names the column `pin` more than once"),
+        (format!("Number,number,pin\n{OTHER},{NUMBER},{PIN}\n"), "names the column `number` more than once"),
         (String::new(), "the first row must name the columns"),
         ("number,pin\n\n,\n".to_owned(), "no row below"),
     ] {

@@ -59,12 +59,12 @@ const RECORDS: &str = "\
 A hash identifies the number to anyone who hashes every number: treat it like the number.";
 
 const IMPORT: &str = "\
-The first row of the file names its columns; two of them must be `number` and `pin`. The separator is a comma, semicolon
+The first row of the file names its columns; one must be `number`, and one `pin`. The separator is a comma, semicolon
 or tab; the encoding is UTF-8, UTF-16 with a byte order mark, or Windows-1252. In Excel, format both columns as text
 before you fill them: otherwise it drops the leading zeros of PINs. FILE - is standard input.
 
-Every row is checked before the first PIN is set. If one is refused, no PIN is set. Each PIN takes about 20 ms. If the
-command is interrupted, run it again: it sets all PINs again.
+Every row is checked before the first PIN is set. If one is refused, such as one with more cells than the first row, no
+PIN is set. Each PIN takes about 20 ms. If the command is interrupted, run it again: it sets all PINs again.
 
 --json prints one object a line: refused (line, text) for each row that cannot be used; set (line, number_hash, number,
 set, replaced) for each PIN; imported (pins, replaced, dry_run) at the end.
