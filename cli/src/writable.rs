@@ -27,7 +27,7 @@ pub(crate) fn why_no_metrics(loaded: &Loaded) -> Option<String> {
 }
 
 /// Returns why no file can be created in a folder.
-fn why_not_written(folder: &Path) -> Option<String> {
+pub(crate) fn why_not_written(folder: &Path) -> Option<String> {
     let path = folder.display();
     match std::fs::metadata(folder) {
         Ok(meta) if !meta.is_dir() => Some(format!("{path} is not a folder; name a file in one")),

@@ -16,14 +16,16 @@ fn place() -> Place {
     Place::with_store(&config)
 }
 
-/// Runs `pins set`, types these texts, and returns the exit code and the output.
-fn set(place: &Place, first: &str, second: Option<&str>) -> (Option<i32>, String) {
+/// The prompts for a PIN, after the number.
+const FIRST: &str = " (not shown)";
+const AGAIN: &str = ", once more";
+
+/// Runs `pins set`, types a text at each of these prompts, and returns the exit code and the output.
+fn set(place: &Place, typed: &[(&str, &str)]) -> (Option<i32>, String) {
     let mut terminal = Terminal::run(place.command(&["pins", "set", NUMBER]).env("TERM", "xterm"));
-    terminal.asks(&format!("PIN for {MASKED}: "));
-    terminal.types(&format!("{first}\r"));
-    if let Some(second) = second {
-        terminal.asks("Repeat the PIN: ");
-        terminal.types(&format!("{second}\r"));
+    for (prompt, typed) in typed {
+        terminal.asks(&format!("PIN for {MASKED}{prompt}: "));
+        terminal.types(&format!("{typed}\r"));
     }
     terminal.ends()
 }
@@ -35,7 +37,7 @@ fn pins(place: &Place) -> usize {
 #[test]
 fn a_typed_pin_is_asked_for_twice_and_never_shown() {
     let place = place();
-    let (code, shown) = set(&place, PIN, Some(PIN));
+    let (code, shown) = set(&place, &[(FIRST, PIN), (AGAIN, PIN)]);
     assert_eq!(code, Some(0), "{shown}");
     assert!(shown.contains(&format!("The PIN of {MASKED} is set.")), "{shown}");
     for digits in [PIN, "739", "104"] {
@@ -45,22 +47,39 @@ fn a_typed_pin_is_asked_for_twice_and_never_shown() {
 }
 
 #[test]
-fn two_different_pins_set_none() {
+fn two_different_pins_are_asked_for_again() {
     let place = place();
-    let (code, shown) = set(&place, PIN, Some("739105"));
-    assert_eq!(code, Some(2), "{shown}");
-    assert!(shown.contains("the two PINs differ; no PIN was set"), "{shown}");
+    let (code, shown) = set(&place, &[(FIRST, PIN), (AGAIN, "739105"), (FIRST, PIN), (AGAIN, PIN)]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("the two entries differ; type both again"), "{shown}");
     assert!(!shown.contains("7391"), "{shown}");
-    assert_eq!(pins(&place), 0);
+    assert_eq!(pins(&place), 1);
 }
 
 #[test]
-fn a_refused_pin_is_not_asked_for_again() {
+fn a_refused_pin_is_not_typed_once_more() {
     let place = place();
-    let (code, shown) = set(&place, "2345", None);
-    assert_eq!(code, Some(2), "{shown}");
-    assert!(!shown.contains("2345") && !shown.contains("Repeat"), "{shown}");
-    assert_eq!(pins(&place), 0);
+    let (code, shown) = set(&place, &[(FIRST, "2345"), (FIRST, PIN), (AGAIN, PIN)]);
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("the PIN is a sequence of digits") && !shown.contains("2345"), "{shown}");
+    assert_eq!(pins(&place), 1);
+}
+
+/// The rest of an unknown sequence arrives as characters, so they could become a part of a secret.
+#[test]
+fn keys_that_are_no_characters_are_no_part_of_a_pin() {
+    // Ctrl and the right arrow, F1, F5, Alt-5, a paste, Tab.
+    for key in ["\u{1b}[1;5C", "\u{1b}OP", "\u{1b}[15~", "\u{1b}5", "\u{1b}[200~", "\t"] {
+        let place = place();
+        let (code, shown) = set(&place, &[(FIRST, &format!("739{key}104")), (FIRST, PIN), (AGAIN, PIN)]);
+        assert_eq!(code, Some(0), "{key:?}: {shown}");
+        assert!(shown.contains("a key that is not a character was pressed"), "{key:?}: {shown}");
+        assert_eq!(pins(&place), 1);
+    }
+    // Ctrl-U begins again.
+    let place = place();
+    let (code, shown) = set(&place, &[(FIRST, &format!("739\u{1b}[15~\u{15}{PIN}")), (AGAIN, PIN)]);
+    assert_eq!(code, Some(0), "{shown}");
 }
 
 #[test]
@@ -68,10 +87,10 @@ fn escape_and_ctrl_c_set_no_pin_and_restore_the_terminal() {
     for (key, typed) in [("\u{1b}", &[][..]), ("\u{3}", &[]), ("\u{3}", &[PIN])] {
         let place = place();
         let mut terminal = Terminal::run(place.command(&["pins", "set", NUMBER]).env("TERM", "xterm"));
-        terminal.asks(&format!("PIN for {MASKED}: "));
+        terminal.asks(&format!("PIN for {MASKED}{FIRST}: "));
         for pin in typed {
             terminal.types(&format!("{pin}\r"));
-            terminal.asks("Repeat the PIN: ");
+            terminal.asks(AGAIN);
         }
         terminal.types(key);
         assert!(terminal.is_restored_at_end(), "the terminal is as it was");
@@ -94,7 +113,7 @@ fn a_pin_is_typed_at_the_terminal_of_the_process() {
     let mut terminal = Terminal::run(&mut shell);
     // It holds the terminal open, too.
     drop(shell);
-    for prompt in [&*format!("PIN for {MASKED}: "), "Repeat the PIN: "] {
+    for prompt in [FIRST, AGAIN] {
         terminal.asks(prompt);
         terminal.types(&format!("{PIN}\r"));
     }

@@ -102,7 +102,11 @@ fn a_wrong_answer_about_a_program_is_refused_at_its_question() {
         file(&place, name, "");
     }
     let sh = &["--program", "/bin/sh"][..];
-    let cases: [(Vec<&str>, &str); 8] = [
+    let arguments = ["--argument", "-x"].repeat(65);
+    let names = (0..65).map(|n| format!("V{n}")).collect::<Vec<_>>().join(",");
+    let cases: [(Vec<&str>, &str); 10] = [
+        ([sh, &arguments].concat(), "--argument: has more than 64 texts"),
+        ([sh, &["--environment", &names]].concat(), "--environment: has more than 64 texts"),
         (vec![], "--program is missing"),
         (vec!["--program", "call"], "--program: there is no file /"),
         (vec!["--program", "/bin"], "--program: there is no file /bin"),
@@ -176,7 +180,7 @@ fn a_wrong_service_file_names_the_field() {
         assert!(!place.config().exists());
     }
     let place = Place::empty();
-    for (name, expected) in [("none.json", "cannot be read: No such file"), (".", "is not a file")] {
+    for (name, expected) in [("none.json", "cannot be read: No such file"), (".", "is not a regular file")] {
         let ran = setup(&place, &["--has", "http", "--service-file", name]).exits(2);
         assert!(ran.stderr.contains(expected), "{}", ran.stderr);
     }
@@ -251,7 +255,7 @@ fn every_configuration_gets_another_number_key() {
         assert!(!ran.all().contains(key.trim_end()), "{}", ran.all());
         key
     });
-    assert!(keys.iter().all(|key| key.trim_end().len() == 64 && key.ends_with('\n')), "{keys:?}");
+    assert!(keys.iter().all(|key| key.len() == 64), "{keys:?}");
     assert_ne!(keys[0], keys[1]);
 }
 
@@ -298,6 +302,33 @@ fn a_broken_configuration_is_not_replaced_without_its_number_keys() {
     assert!(ran.stderr.contains("is not JSON") && ran.stderr.contains("--number-key-file"), "{}", ran.all());
     file(&place, "farm-key.txt", "not-a-real-number-key-0123456789abcdef\n");
     setup(&place, &["--has", "exec", "--program", "/bin/sh", "--force", "--number-key-file", "farm-key.txt"]);
+}
+
+#[test]
+fn a_section_that_is_not_valid_is_not_taken_for_no_keys() {
+    let options = ["--has", "exec", "--program", "/bin/sh", "--force"];
+    for privacy in ["[]", "5", r#"{"number_key":5}"#, r#"{"number_key":{"env":"A"}},"privacy":{}"#] {
+        let place = Place::empty();
+        fs::write(place.config(), format!(r#"{{"use":[],"privacy":{privacy}}}"#)).unwrap();
+        let ran = setup(&place, &options).exits(2);
+        let expected = "phonegate.json: privacy is not valid, so the number keys are unknown";
+        assert!(ran.stderr.contains(expected) && ran.stderr.contains("--number-key-file"), "{}", ran.stderr);
+        file(&place, "farm-key.txt", "not-a-real-number-key-0123456789abcdef");
+        setup(&place, &[&options[..], &["--number-key-file", "farm-key.txt"]].concat());
+        assert!(written(&place)["privacy"]["number_key"]["file"].as_str().unwrap().ends_with("farm-key.txt"));
+    }
+}
+
+#[test]
+fn a_key_that_was_there_already_is_named() {
+    let place = Place::empty();
+    let options = ["--has", "exec", "--program", "/bin/sh", "--json"];
+    let key = file(&place, "number-key.txt", "not-a-real-number-key-0123456789abcdef");
+    let ran = setup(&place, &options);
+    assert_eq!(written(&place)["privacy"], json!({ "number_key": { "file": "number-key-2.txt" } }));
+    let warning = ran.record("warning")["text"].as_str().unwrap().to_owned();
+    let expected = format!("--force --number-key-file {}", key.display());
+    assert!(warning.contains("was there already") && warning.ends_with(&expected), "{warning}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod support;
 mod trunk;
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 
 use phonegate_simulator::ending::Ending;
@@ -169,6 +170,62 @@ fn a_secret_can_be_corrected_while_it_is_typed() {
     let (code, shown) = terminal.ends();
     assert_eq!(code, Some(0), "{shown}");
     assert_eq!(fs::read_to_string(place.path().join("trunk-secret.txt")).unwrap().trim_end(), SECRET);
+}
+
+/// The file of a secret can have no more bytes than the library reads.
+#[test]
+fn a_secret_of_the_greatest_length_can_be_read() {
+    let place = Place::empty();
+    let account = ["--base-url", "https://abcde.api.infobip.com", "--scenario-id", "E83E78", "--no-call"];
+    let numbers = ["--caller-id", "+14255550100", "--default-country", "US", "--allowed-countries", "US"];
+    let mut terminal =
+        setup(&place, &[&["--has", "infobip", "--language", "en-US"], &account[..], &numbers[..]].concat());
+    let (longest, longer) = ("s".repeat(4096), "s".repeat(4097));
+    answer(&mut terminal, "API key (not shown)", &longer);
+    terminal.shows("the secret is longer than 4096 bytes");
+    answer(&mut terminal, "API key (not shown)", &longest);
+    answer(&mut terminal, "API key, once more", &longest);
+    answer(&mut terminal, "Write ", "");
+    let (code, shown) = terminal.ends();
+    assert_eq!(code, Some(0), "{shown}");
+    assert_eq!(fs::read_to_string(place.path().join("infobip-secret.txt")).unwrap(), longest);
+}
+
+/// Two administrators: the store may have numbers that were hashed with the other's key.
+#[test]
+fn number_keys_that_change_during_the_questions_are_kept() {
+    let place = Place::with(&json!({ "use": [], "backends": {} }));
+    let options = ["--force", "--has", "sip", "--trunk", "192.0.2.1", "--transport", "udp", "--username", ""];
+    let rest = ["--caller-id", "", "--default-country", "US", "--allowed-countries", "US", "--language", "en-US"];
+    let mut terminal = setup(&place, &[&options[..], &rest[..]].concat());
+    terminal.asks("Write ");
+    let other = json!({ "use": [], "backends": {}, "privacy": { "number_key": { "env": "OTHER" } } });
+    place.configure(&other);
+    terminal.types("y\r");
+    let (code, shown) = terminal.ends();
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("another program has just changed the number keys"), "{shown}");
+    assert_eq!(written(&place), other);
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 1, "nothing else is left");
+}
+
+#[test]
+fn a_flow_that_is_interrupted_leaves_no_secret() {
+    let place = Place::empty();
+    let twilio = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", twilio.local_addr().unwrap());
+    let account = ["--account-sid", ACCOUNT_SID, "--api-key-sid", API_KEY_SID, "--install-flow", "--no-call"];
+    let numbers = ["--caller-id", "+14255550100", "--default-country", "US", "--allowed-countries", "US"];
+    let options = ["--has", "twilio", "--local-peer", "--base-url", &url, "--language", "en-US"];
+    let mut terminal = setup(&place, &[&options[..], &account, &numbers].concat());
+    answer(&mut terminal, "Secret of the API key (not shown)", SECRET);
+    answer(&mut terminal, "Secret of the API key, once more", SECRET);
+    answer(&mut terminal, "Write ", "");
+    // Setup waits for an answer now.
+    let _connection = twilio.accept().unwrap();
+    terminal.types("\u{3}");
+    let (_, shown) = terminal.ends();
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "{shown}");
 }
 
 #[test]

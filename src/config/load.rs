@@ -20,7 +20,7 @@ pub const FILE_NAME: &str = "phonegate.json";
 pub const PATH_VARIABLE: &str = "PHONEGATE_CONFIG";
 
 /// Maximum size of a configuration, in bytes.
-const MAX_BYTES: u64 = 1024 * 1024;
+pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
 /// A checked configuration, and its file.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ pub(super) fn read(path: &Path) -> Result<String, ConfigError> {
         ),
         _ => ConfigError::new(ErrorKind::Unreadable, format_args!("cannot be read: {error}")),
     };
-    let bytes = read_file(path, MAX_BYTES).map_err(failed)?;
+    let bytes = read_file(path, MAX_FILE_BYTES).map_err(failed)?;
     String::from_utf8(bytes)
         .map_err(|_| ConfigError::new(ErrorKind::Unreadable, "is not UTF-8; save it again with the encoding UTF-8"))
 }

@@ -13,10 +13,8 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::error::{ConfigError, ErrorKind};
+use super::file::read_text;
 use crate::platform::dpapi;
-
-/// Maximum length of a secret, in bytes.
-const MAX_BYTES: u64 = 4096;
 
 /// A secret, or where it is: `{"env": NAME}`, `{"file": PATH}`, `{"dpapi": BASE64}`, or the text itself.
 #[derive(Clone)]
@@ -32,6 +30,9 @@ pub enum Secret {
 }
 
 impl Secret {
+    /// Maximum length of a secret in a file, in bytes.
+    pub const MAX_BYTES: u64 = 4096;
+
     /// Reads the secret. A relative file is resolved against `base`. `path` is its path in the configuration, for
     /// errors.
     ///
@@ -52,7 +53,8 @@ impl Secret {
             },
             Self::File(file) => {
                 let file = base.join(file);
-                read_file(&file).map_err(|problem| unavailable(format!("{}: {problem}", file.display())))?
+                read_text(&file, Self::MAX_BYTES)
+                    .map_err(|problem| unavailable(format!("{}: {problem}", file.display())))?
             }
             Self::Dpapi(sealed) => open(sealed).map_err(unavailable)?,
         });
@@ -66,12 +68,6 @@ impl Secret {
     pub fn is_plain(&self) -> bool {
         matches!(self, Self::Plain(_))
     }
-}
-
-fn read_file(file: &Path) -> Result<String, String> {
-    let bytes = super::file::read_file(file, MAX_BYTES).map_err(|error| error.to_string())?;
-    let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 fn open(sealed: &[u8]) -> Result<String, String> {

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Read};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use clap::Args;
+use phonegate::config::Secret;
 use phonegate::platform::dpapi;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -13,8 +14,8 @@ use crate::error::{CommandError, Exit};
 use crate::hidden_input;
 use crate::output;
 
-/// Maximum size of a secret, in bytes. The library accepts no longer one.
-const MAX_BYTES: usize = 4096;
+/// Maximum size of the input, in bytes: a secret, a byte order mark and a line break.
+const MAX_INPUT: u64 = Secret::MAX_BYTES + 5;
 
 const HELP: &str = "\
 Prints {\"dpapi\": \"…\"}, with --json or without: put that into phonegate.json in place of the secret. Any program on this
@@ -47,9 +48,7 @@ pub(crate) fn run() -> Result<Exit, CommandError> {
         return Ok(Exit::Interrupted);
     };
     let secret = secret.trim_end_matches(['\r', '\n']);
-    if secret.is_empty() {
-        return Err(CommandError::usage("the secret is empty"));
-    }
+    hidden_input::check_secret(secret).map_err(CommandError::usage)?;
     let failed = |error: std::io::Error| CommandError::failed(format!("Windows cannot encrypt the secret: {error}"));
     let sealed = dpapi::seal(secret.as_bytes()).map_err(failed)?;
     if *dpapi::open(&sealed).map_err(failed)? != secret.as_bytes() {
@@ -59,34 +58,18 @@ pub(crate) fn run() -> Result<Exit, CommandError> {
     Ok(Exit::Done)
 }
 
-/// Asks for the secret twice. Returns `None` if the user ended the questions.
+/// Asks for the secret. Returns `None` if the user ended the questions.
 fn ask() -> Result<Option<Zeroizing<String>>, CommandError> {
-    let ask = |prompt| {
-        let typed = hidden_input::read(prompt);
-        typed.map_err(|error| CommandError::usage(format!("cannot read the secret: {error}")))
-    };
-    let Some(secret) = ask("Secret: ")? else { return Ok(None) };
-    if secret.len() > MAX_BYTES {
-        return Err(too_long());
-    }
-    match ask("Repeat the secret: ")? {
-        Some(again) if *again == *secret => Ok(Some(secret)),
-        Some(_) => Err(CommandError::usage("the two secrets differ; nothing was encrypted")),
-        None => Ok(None),
-    }
+    hidden_input::ask_secret("Secret").map_err(|error| CommandError::usage(format!("cannot read the secret: {error}")))
 }
 
 fn read() -> Result<Zeroizing<String>, CommandError> {
     let mut bytes = Zeroizing::new(Vec::new());
-    let read = std::io::stdin().take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes);
+    let read = std::io::stdin().take(MAX_INPUT + 1).read_to_end(&mut bytes);
     read.map_err(|error| CommandError::usage(format!("cannot read the secret: {error}")))?;
-    if bytes.len() > MAX_BYTES {
-        return Err(too_long());
+    if bytes.len() as u64 > MAX_INPUT {
+        return Err(CommandError::usage(hidden_input::too_long()));
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| CommandError::usage("the secret is not UTF-8"))?;
     Ok(Zeroizing::new(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned()))
-}
-
-fn too_long() -> CommandError {
-    CommandError::usage(format!("the secret is longer than {MAX_BYTES} bytes"))
 }

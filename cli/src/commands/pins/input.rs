@@ -21,27 +21,16 @@ const MAX_BYTES: u64 = 64;
 /// # Errors
 /// If the PIN cannot be read, or is refused. The error never shows it.
 pub(super) fn pin(arguments: &Set, number: &PhoneNumber, rules: PinRules) -> Result<Option<Pin>, CommandError> {
-    let accepted = |text: &str| rules.check(text, number).map_err(|refused| CommandError::usage(refused.to_string()));
+    let accepted_or_why = |text: &str| rules.check(text, number).map_err(|refused| refused.to_string());
+    let accepted = |text: &str| accepted_or_why(text).map_err(CommandError::usage);
     match &arguments.pin_file {
         Some(file) => accepted(digits(&from_file(file)?)).map(Some),
         None if arguments.pin_stdin => accepted(digits(&from_stdin()?)).map(Some),
-        None => {
-            let Some(typed) = ask(&format!("PIN for {number}: "))? else { return Ok(None) };
-            let pin = accepted(&typed)?;
-            match ask("Repeat the PIN: ")? {
-                Some(again) if *again == *typed => Ok(Some(pin)),
-                Some(_) => Err(CommandError::usage("the two PINs differ; no PIN was set")),
-                None => Ok(None),
-            }
-        }
+        None => hidden_input::ask(&format!("PIN for {number}"), accepted_or_why).map_err(|error| {
+            CommandError::usage(format!("cannot read the PIN from a terminal: {error}"))
+                .hint("without a terminal, use --pin-file FILE or --pin-stdin")
+        }),
     }
-}
-
-fn ask(prompt: &str) -> Result<Option<Zeroizing<String>>, CommandError> {
-    hidden_input::read(prompt).map_err(|error| {
-        CommandError::usage(format!("cannot read the PIN from a terminal: {error}"))
-            .hint("without a terminal, use --pin-file FILE or --pin-stdin")
-    })
 }
 
 fn from_file(path: &Path) -> Result<Zeroizing<String>, CommandError> {

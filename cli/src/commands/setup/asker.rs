@@ -132,30 +132,14 @@ impl Asker {
         Ok(Confirm::new(text).with_default(default).prompt()?)
     }
 
-    /// Reads a secret twice, without showing it. `options` answer it instead.
+    /// Reads a secret, without showing it. `options` answer it instead.
     pub(super) fn secret(&self, options: &str, text: &str) -> Result<Zeroizing<String>, Stop> {
         if !self.is_interactive {
             return Err(missing(options, text).into());
         }
-        let ask = |prompt: String| match hidden_input::read(&prompt) {
-            Ok(typed) => typed.ok_or(Stop::Cancelled),
-            Err(error) => Err(CommandError::usage(format!("cannot read the {text}: {error}")).into()),
-        };
-        loop {
-            let secret = ask(format!("{text} (not shown): "))?;
-            if secret.trim().is_empty() {
-                crate::output::note("  the secret is empty; type it again");
-                continue;
-            }
-            if secret.len() > super::secret::MAX_BYTES {
-                crate::output::note(&format!("  it is longer than {} bytes", super::secret::MAX_BYTES));
-                continue;
-            }
-            if *ask(format!("{text}, once more: "))? == *secret {
-                return Ok(secret);
-            }
-            crate::output::note("  the two entries differ; type the secret again");
-        }
+        let typed = hidden_input::ask_secret(text)
+            .map_err(|error| CommandError::usage(format!("cannot read the {text}: {error}")))?;
+        typed.ok_or(Stop::Cancelled)
     }
 }
 

@@ -8,6 +8,7 @@ use super::Arguments;
 use super::asker::{self, Asker, Question, Stop};
 use super::telephony::Backend;
 use super::{settings, validate};
+use crate::error::CommandError;
 
 /// The arguments with which PowerShell runs a script. The script is added as the last one.
 const POWERSHELL: [&str; 5] = ["-NoProfile", "-NonInteractive", "-ExecutionPolicy", "AllSigned", "-File"];
@@ -31,7 +32,7 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<B
         check: &|text| if text.is_empty() { Ok(()) } else { check_file(text) },
     };
     let script = asker.file(&question, arguments.script.as_deref())?;
-    let list = ask_arguments(arguments, asker, &program, &script)?;
+    let list = ask_arguments(arguments, asker, &program, &script, base)?;
     let question = Question {
         option: "--environment",
         text: "Environment variables that it needs",
@@ -60,11 +61,22 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<B
     Ok(Backend::new("program", settings))
 }
 
-fn ask_arguments(arguments: &Arguments, asker: &Asker, program: &str, script: &str) -> Result<Vec<String>, Stop> {
+fn ask_arguments(
+    arguments: &Arguments,
+    asker: &Asker,
+    program: &str,
+    script: &str,
+    base: &Path,
+) -> Result<Vec<String>, Stop> {
+    let check =
+        |list: &[String]| validate::check(&json!({ "type": "exec", "program": program, "arguments": list }), base);
     let given = &arguments.argument;
+    if given.iter().any(|argument| !argument.is_empty()) {
+        let wrong = |problem| CommandError::usage(format!("--argument: {problem}"));
+        return Ok(check(given).map(|()| given.clone()).map_err(wrong)?);
+    }
     if !given.is_empty() {
-        let is_none = given.iter().all(String::is_empty);
-        return Ok(if is_none { Vec::new() } else { given.clone() });
+        return Ok(Vec::new());
     }
     let usual: &[&str] = if !script.is_empty() && is_powershell(program) { &POWERSHELL } else { &[] };
     let text = format!("Start it with {} before the script?", usual.join(" "));
@@ -78,7 +90,10 @@ fn ask_arguments(arguments: &Arguments, asker: &Asker, program: &str, script: &s
             text: &format!("Argument {} of the program", list.len() + 1),
             help: "before the script; empty if there is no further one; no secret, since other users can see arguments",
             default: Some(String::new()),
-            check: &|_| Ok(()),
+            check: &|text| match text.is_empty() {
+                true => Ok(()),
+                false => check(&[&list[..], &[text.to_owned()]].concat()),
+            },
         };
         match asker.text(&question, None)? {
             argument if argument.is_empty() => return Ok(list),

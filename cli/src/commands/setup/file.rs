@@ -1,9 +1,9 @@
 //! Writes the configuration, so that at each moment there is the former file or the new one.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use phonegate::config::{self, MAX_FILE_BYTES};
 use phonegate::platform::{self, Account, Grant, HOST_SERVICE};
 use tempfile::TempPath;
 use time::OffsetDateTime;
@@ -11,9 +11,6 @@ use time::macros::format_description;
 use uuid::Uuid;
 
 use crate::error::CommandError;
-
-/// Maximum size of a file that is read, in bytes: that of a configuration.
-const MAX_BYTES: u64 = 1024 * 1024;
 
 /// Writes the configuration. Returns the copy of the file that it has replaced, if `replace` allows that.
 pub(super) fn write(path: &Path, text: &str, replace: bool) -> Result<Option<PathBuf>, CommandError> {
@@ -42,7 +39,7 @@ pub(super) fn write(path: &Path, text: &str, replace: bool) -> Result<Option<Pat
 
 /// Copies the file that is to be replaced, if there is one. Returns the copy.
 fn copy(path: &Path) -> Result<Option<PathBuf>, CommandError> {
-    let former = match std::fs::read(path) {
+    let former = match config::read_file(path, MAX_FILE_BYTES) {
         Ok(former) => former,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(path, "read", &error)),
@@ -66,25 +63,6 @@ fn rename(new: &Path, path: &Path, replace: bool) -> io::Result<()> {
 
 fn failed(path: &Path, what: &str, error: &io::Error) -> CommandError {
     CommandError::failed(format!("cannot {what} {}: {error}", path.display())).hint("no configuration was written")
-}
-
-/// Reads a file of text, without its byte order mark.
-///
-/// # Errors
-/// If it cannot be read, is longer than a configuration may be, or is not UTF-8.
-pub(super) fn read_text(path: &Path) -> Result<String, String> {
-    let failed = |error: std::io::Error| format!("cannot be read: {error}");
-    // Checked before it is opened: opening a pipe waits for its writer.
-    if !path.metadata().map_err(failed)?.is_file() {
-        return Err("is not a file".to_owned());
-    }
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)).map_err(failed)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(format!("is longer than {MAX_BYTES} bytes"));
-    }
-    let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8".to_owned())?;
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// Writes a file that only this user, on Windows administrators, and the account of MIM's service can read.

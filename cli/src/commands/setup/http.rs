@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use phonegate::config::{self, MAX_FILE_BYTES};
 use serde_json::{Map, Value, json};
 
 use super::Arguments;
 use super::asker::{self, Asker, Question, Stop};
-use super::file;
 use super::secret;
 use super::telephony::Backend;
 use super::{settings, validate};
@@ -81,7 +81,7 @@ pub(super) fn ask_service(arguments: &Arguments, asker: &Asker, base: &Path) -> 
 /// Reads and checks the settings of a backend of type http.
 fn read_service(path: &Path, base: &Path) -> Result<Value, String> {
     let shown = path.display();
-    let text = file::read_text(path).map_err(|problem| format!("{shown}: {problem}"))?;
+    let text = config::read_text(path, MAX_FILE_BYTES).map_err(|error| format!("{shown}: cannot be read: {error}"))?;
     let mut settings: Map<String, Value> =
         serde_json::from_str(&text).map_err(|error| format!("{shown}: is not a JSON object: {error}"))?;
     let is_http = settings.get("type").is_none_or(|kind| kind == "http");
@@ -98,31 +98,6 @@ fn read_service(path: &Path, base: &Path) -> Result<Value, String> {
     let settings = Value::Object(settings);
     let wrong = |error| format!("{shown}: {}", validate::describe(&error));
     validate::parse(&with_type).map_err(wrong)?;
-    validate::build(&with_placeholders(&settings), base).map_err(wrong)?;
+    validate::build(&settings, base).map_err(wrong)?;
     Ok(settings)
-}
-
-/// Returns the settings with a placeholder for each secret: the service may have one that this process lacks.
-fn with_placeholders(settings: &Value) -> Value {
-    let mut settings = settings.clone();
-    // The names in `secrets` are the administrator's, and one may be `file`.
-    let secrets = settings.get_mut("secrets").and_then(Value::as_object_mut);
-    secrets.into_iter().flat_map(Map::values_mut).for_each(replace_secrets);
-    for key in ["auth", "preset"] {
-        settings.get_mut(key).into_iter().for_each(replace_secrets);
-    }
-    settings
-}
-
-fn replace_secrets(value: &mut Value) {
-    let Some(object) = value.as_object_mut() else { return };
-    let mut entries = object.iter();
-    let is_place = match (entries.next(), entries.next()) {
-        (Some((key, place)), None) => ["env", "file", "dpapi"].contains(&key.as_str()) && place.is_string(),
-        _ => false,
-    };
-    match is_place {
-        true => *value = json!(validate::SECRET),
-        false => object.values_mut().for_each(replace_secrets),
-    }
 }

@@ -12,6 +12,7 @@
 //! | `number_key` | the key by which the store hashes numbers |
 //! | `answers` | the configuration |
 //! | `file` | writes it |
+//! | `written` | reports what was written |
 
 mod answers;
 mod asker;
@@ -26,7 +27,9 @@ mod sip;
 mod telephony;
 mod twilio;
 mod validate;
+mod written;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -39,6 +42,7 @@ use crate::Globals;
 use crate::context::Context;
 use crate::error::{CommandError, CommandErrorKind, Exit};
 use crate::output;
+use crate::writable;
 
 const HELP: &str = "\
 Asks what the company has, writes phonegate.json, checks it, and offers a test call. A question is not asked if its option
@@ -68,8 +72,8 @@ The file of --service-file has what `backends` has for the service: docs/backend
 relative paths belong to the folder of the configuration. It is checked as a part of the configuration, and copied.
 
 --json prints one object a line: written (config, backup if a file was replaced, number_key_file and secret_file if such
-files were written, flow_sid if a flow was installed), then the lines of `phonegate check`, and with --call those of
-`phonegate call`.
+files were written, flow_sid if a flow was installed), a warning about a new number key if it must be copied or if there was
+one already, then the lines of `phonegate check`, and with --call those of `phonegate call`.
 
 Exit codes:
   0    written; each backend can place calls; the test call, if any, was verified
@@ -172,15 +176,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, CommandError> {
     let path = globals.config().map_or_else(config::default_path, |path| Ok(path.to_owned()))?;
     let path = std::path::absolute(&path).unwrap_or(path);
-    if !arguments.force && path.symlink_metadata().is_ok() {
-        let error = CommandError::usage(format!("there is a configuration already: {}", path.display()));
-        return Err(error.hint("--force replaces it and keeps a copy").hint("--config FILE writes to another file"));
-    }
-    let folder = path.parent().unwrap_or(Path::new(""));
-    if !folder.is_dir() {
-        let error = CommandError::failed(format!("there is no folder {}", folder.display()));
-        return Err(error.hint("no configuration was written; make the folder, or choose another one by --config FILE"));
-    }
+    check_place(&path, arguments.force)?;
     let asker = Asker::new(globals.json);
     let answers = match Answers::ask(arguments, &asker, &path) {
         Ok(answers) => answers,
@@ -190,7 +186,7 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
             return Ok(Exit::Interrupted);
         }
     };
-    answers.write(&path, arguments.force, globals.json)?;
+    answers.write(&path, arguments, globals.json)?;
     let checked = Context::load(Some(&path)).map_err(CommandError::from);
     // The configuration was written, so this is no error of usage.
     let checked = checked.and_then(|context| check::check(context, globals.json)).map_err(|error| CommandError {
@@ -209,6 +205,39 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
         Ok(Some(number)) => call::place(&number, &globals),
         Ok(None) | Err(Stop::Cancelled) => Ok(Exit::Done),
         Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+/// Checks that a configuration can be written to a path, and that only a file is replaced, with `force`.
+fn check_place(path: &Path, force: bool) -> Result<(), CommandError> {
+    let other = "--config FILE writes to another file";
+    let shown = path.display();
+    match (path.metadata(), path.read_link()) {
+        (Err(error), Ok(target)) if error.kind() == ErrorKind::NotFound => {
+            let problem = format!("{shown} is a link to {}, which does not exist", target.display());
+            return Err(CommandError::usage(problem).hint("restore that file, or remove the link").hint(other));
+        }
+        (Ok(meta), _) if meta.is_dir() => {
+            return Err(CommandError::usage(format!("{shown} is a folder")).hint("name a file by --config FILE"));
+        }
+        (Ok(meta), _) if !meta.is_file() => {
+            return Err(CommandError::usage(format!("{shown} is not a regular file")).hint(other));
+        }
+        (Ok(_), _) if !force => {
+            let error = CommandError::usage(format!("there is a configuration already: {shown}"));
+            return Err(error.hint("--force replaces it and keeps a copy").hint(other));
+        }
+        // If it cannot be examined, the operating system reports why when it is read or written.
+        _ => {}
+    }
+    let folder = path.parent().unwrap_or(Path::new(""));
+    if !folder.is_dir() {
+        let error = CommandError::failed(format!("there is no folder {}", folder.display()));
+        return Err(error.hint("no configuration was written; make the folder, or choose another one by --config FILE"));
+    }
+    match writable::why_not_written(folder) {
+        Some(problem) => Err(CommandError::failed(problem).hint("no configuration was written")),
+        None => Ok(()),
     }
 }
 

@@ -1,19 +1,22 @@
 //! The key by which telephone numbers are hashed in the store.
 
 use std::fmt::Write;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use phonegate::config::{PrivacyConfig, Secret};
+use phonegate::config::{self, MAX_FILE_BYTES, PrivacyConfig, Secret};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-use super::{Arguments, asker, file};
+use super::{Arguments, asker};
 use crate::error::CommandError;
 
 /// Length of a new key, in bytes.
 const KEY_BYTES: usize = 32;
 
 /// The section `privacy` of the configuration.
+#[derive(PartialEq)]
 pub(super) struct Privacy {
     section: Map<String, Value>,
 }
@@ -87,14 +90,28 @@ fn with_new_key(mut section: Map<String, Value>, key: Value) -> Map<String, Valu
 /// Returns the section of a configuration. It is empty if there is no configuration.
 ///
 /// # Errors
-/// The file cannot be read, or is not JSON.
+/// The file cannot be read, is not JSON, or has a section that is not valid: its keys are then unknown.
 fn former_section(path: &Path) -> Result<Map<String, Value>, String> {
-    if !path.exists() {
-        return Ok(Map::new());
+    /// Checks the section. The rest of the file need not be valid.
+    #[derive(Deserialize)]
+    struct Former {
+        #[serde(rename = "privacy")]
+        _privacy: Option<PrivacyConfig>,
     }
     let shown = path.display();
-    let text = file::read_text(path).map_err(|problem| format!("{shown} {problem}, so its number keys are unknown"))?;
+    let text = match config::read_text(path, MAX_FILE_BYTES) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Map::new()),
+        Err(error) => return Err(format!("{shown} cannot be read, so its number keys are unknown: {error}")),
+    };
     let former: Map<String, Value> = serde_json::from_str(&text)
         .map_err(|error| format!("{shown} is not JSON, so its number keys are unknown: {error}"))?;
-    Ok(former.get("privacy").and_then(Value::as_object).cloned().unwrap_or_default())
+    let invalid = || format!("{shown}: privacy is not valid, so the number keys are unknown");
+    // The error is not shown, since it may show a key at a wrong place.
+    serde_json::from_str::<Former>(&text).map_err(|_| invalid())?;
+    match former.get("privacy") {
+        Some(Value::Object(section)) => Ok(section.clone()),
+        Some(Value::Null) | None => Ok(Map::new()),
+        Some(_) => Err(invalid()),
+    }
 }

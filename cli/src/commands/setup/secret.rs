@@ -14,9 +14,6 @@ use super::asker::{self, Asker, Stop};
 use super::file;
 use crate::error::CommandError;
 
-/// Maximum size of a secret, in bytes. The library accepts no longer one.
-pub(super) const MAX_BYTES: usize = 4096;
-
 /// Maximum number of files of secrets with the same name that are left alone.
 const MAX_FILES: u32 = 100;
 
@@ -39,7 +36,7 @@ pub(super) struct Kept {
 /// Asks for a secret. `what` names it.
 pub(super) fn ask(arguments: &Arguments, asker: &Asker, what: &str) -> Result<SecretAnswer, Stop> {
     if let Some(name) = &arguments.secret_env {
-        if name.is_empty() || name.contains(['=', '\0']) {
+        if name.is_empty() || name.contains(|c: char| c == '=' || c.is_control()) {
             return Err(CommandError::usage("--secret-env: it is no name of an environment variable").into());
         }
         return Ok(SecretAnswer::At(json!({ "env": name })));
@@ -62,12 +59,11 @@ pub(super) fn keep(text: &str, folder: &Path, stem: &str) -> Result<Kept, Comman
             .map_err(|error| CommandError::failed(format!("Windows cannot encrypt the secret: {error}")))?;
         return Ok(Kept { setting: json!({ "dpapi": BASE64_STANDARD.encode(sealed) }), file: None });
     }
-    let names = std::iter::once(format!("{stem}.txt"));
+    let names = std::iter::once(file_name(stem));
     let names = names.chain((2..MAX_FILES).map(|n| format!("{stem}-{n}.txt")));
     for name in names {
         let path = folder.join(&name);
-        let line = Zeroizing::new(format!("{}\n", text));
-        match file::write_new(&path, line.as_bytes()) {
+        match file::write_new(&path, text.as_bytes()) {
             Ok(()) => return Ok(Kept { setting: json!({ "file": name }), file: Some(path) }),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => {
@@ -80,4 +76,9 @@ pub(super) fn keep(text: &str, folder: &Path, stem: &str) -> Result<Kept, Comman
         "there are too many files {stem}-….txt in {}; remove those that no configuration uses",
         folder.display()
     )))
+}
+
+/// Returns the name of the first file for a secret.
+pub(super) fn file_name(stem: &str) -> String {
+    format!("{stem}.txt")
 }

@@ -35,11 +35,11 @@ impl Backend {
         Self { secret: Some((pointer, secret)), ..self }
     }
 
-    /// Returns the settings with this value as the secret, if there is one.
-    pub(super) fn settings_with(&self, secret: &str) -> Value {
+    /// Returns the settings with a typed secret as plain text.
+    pub(super) fn plain_settings(&self) -> Value {
         let mut settings = self.settings.clone();
-        if let Some((pointer, _)) = &self.secret {
-            settings::set(&mut settings, pointer, json!(secret));
+        if let Some((pointer, SecretAnswer::Typed(text))) = &self.secret {
+            settings::set(&mut settings, pointer, json!(text.as_str()));
         }
         settings
     }
@@ -127,8 +127,9 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<B
         return Err(CommandError::usage(format!("{option} does not apply to --has {}", kind.name)).into());
     }
     let mut backend = (kind.ask)(arguments, asker, base)?;
-    let settings = backend.settings_with(validate::SECRET);
+    let settings = backend.plain_settings();
     let wrong = |error| CommandError::usage(format!("--has {}: {}", kind.name, validate::describe(&error)));
+    validate::build(&settings, base).map_err(wrong)?;
     let is_local = validate::is_local(&settings).map_err(wrong)?;
     if is_local && !arguments.local_peer {
         ask_local_peer(asker)?;

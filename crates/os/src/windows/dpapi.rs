@@ -12,7 +12,7 @@ use windows_sys::Win32::Security::Cryptography::{
 use zeroize::{Zeroize, Zeroizing};
 
 /// Entropy for sealing and opening, so that only secrets that PhoneGate sealed can be opened. It must never change:
-/// sealed secrets could not be opened any more.
+/// sealed secrets could not be opened any more. `docs/store.md` has it, too, in the command that prints a number key.
 const ENTROPY: &[u8] = b"PhoneGate secret, version 1";
 
 const FLAGS: u32 = CRYPTPROTECT_LOCAL_MACHINE | CRYPTPROTECT_UI_FORBIDDEN;
