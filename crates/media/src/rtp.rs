@@ -3,6 +3,10 @@
 /// Longest packet that is read, in bytes. A 20 ms packet of G.711 has 172.
 pub const MAX_PACKET: usize = 2048;
 
+/// Bytes of a buffer for a received packet. One that is longer than [`MAX_PACKET`] fills it, and is rejected instead of being
+/// read as a shorter one.
+pub const RECEIVE_BUFFER: usize = MAX_PACKET + 1;
+
 /// Timestamp units a second of G.711 (RFC 3551, table 4), and of the telephone events that are negotiated with it.
 pub const CLOCK_RATE: u32 = 8_000;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use phonegate_media::rtp::{MAX_PACKET, PACKET_MILLISECONDS, PACKET_SAMPLES};
+use phonegate_media::rtp::{PACKET_MILLISECONDS, PACKET_SAMPLES, RECEIVE_BUFFER};
 use phonegate_media::sdp::RemoteMedia;
 use phonegate_sip::message::Message;
 use tokio::net::UdpSocket;
@@ -82,7 +82,7 @@ pub(super) async fn run(new: NewCall, network: Network, exchange: Exchange, reco
     let mut sound = Sound::new(random, recordings);
     let mut ticks = tokio::time::interval(Duration::from_millis(PACKET_MILLISECONDS.into()));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut packet = [0; MAX_PACKET];
+    let mut packet = [0; RECEIVE_BUFFER];
     let mut is_ending = false;
     loop {
         while let Some(output) = call.poll_output() {

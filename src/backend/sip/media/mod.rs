@@ -21,7 +21,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use phonegate_media::dtmf::{DigitEvent, InfoError, info_duration};
 use phonegate_media::rtcp;
-use phonegate_media::rtp::{CLOCK_RATE, MAX_PACKET, PACKET_MILLISECONDS};
+use phonegate_media::rtp::{CLOCK_RATE, PACKET_MILLISECONDS, RECEIVE_BUFFER};
 use phonegate_media::sdp::{Encryption, LocalKeys, LocalSession, MasterKey, RemoteMedia, SdpError};
 use phonegate_media::session::MediaSession;
 use phonegate_media::srtp::SrtpError;
@@ -275,7 +275,7 @@ impl CallMedia {
     /// Reads the packets that the ticker does not read.
     async fn receive(self: Arc<Self>) {
         let audio = async {
-            let mut buffer = [0; MAX_PACKET];
+            let mut buffer = [0; RECEIVE_BUFFER];
             loop {
                 // An error may report an earlier packet that was not delivered.
                 let Ok((length, from)) = self.rtp.recv_from(&mut buffer).await else { continue };
@@ -283,7 +283,7 @@ impl CallMedia {
             }
         };
         let reports = async {
-            let mut buffer = [0; MAX_PACKET];
+            let mut buffer = [0; RECEIVE_BUFFER];
             loop {
                 let Ok((length, from)) = self.rtcp.recv_from(&mut buffer).await else { continue };
                 self.state.lock().negotiation.session.receive_rtcp(from, buffer.get(..length).unwrap_or_default());

@@ -68,7 +68,7 @@ impl Peer {
 
     /// Receives the next packet.
     async fn receive(&self) -> Vec<u8> {
-        let mut buffer = [0; MAX_PACKET];
+        let mut buffer = [0; RECEIVE_BUFFER];
         let (length, _) = timeout(TIMEOUT, self.socket.recv_from(&mut buffer)).await.expect("a packet").unwrap();
         buffer[..length].to_vec()
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use phonegate_media::rtp::{MAX_PACKET, PACKET_MILLISECONDS};
+use phonegate_media::rtp::{PACKET_MILLISECONDS, RECEIVE_BUFFER};
 use phonegate_os::{PeerReader, prefetch};
 use tokio::time::{Instant, sleep_until};
 
@@ -65,7 +65,7 @@ impl<T: Tick> Ticker<T> {
     async fn run(self: Arc<Self>) {
         let mut due = Instant::now();
         let mut slot = 0;
-        let (mut reader, mut is_read) = (PeerReader::new(MAX_PACKET), [false; SLOTS]);
+        let (mut reader, mut is_read) = (PeerReader::new(RECEIVE_BUFFER), [false; SLOTS]);
         let sleep = sleep_until(due);
         tokio::pin!(sleep);
         while let Some(step) = self.until_next(slot) {
