@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,6 +17,9 @@ const LIMIT: Duration = Duration::from_secs(240);
 
 /// A Windows, fresh from its installation. What it changes is gone with it.
 pub struct Wine {
+    /// A program that waits for its input. Wine ends its services after its last program, and one that starts meanwhile may
+    /// find them gone. A Windows is up all the time.
+    stays_up: Child,
     prefix: TempDir,
 }
 
@@ -34,7 +37,9 @@ impl Wine {
         let template = template(&home);
         let prefix = tempfile::Builder::new().prefix("prefix-").tempdir_in(&home).unwrap();
         copy_folder(&template, prefix.path(), false);
-        Self { prefix }
+        let mut waits = wine(prefix.path());
+        waits.arg("cmd.exe").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self { stays_up: waits.spawn().unwrap(), prefix }
     }
 
     /// Drive C.
@@ -69,6 +74,7 @@ impl Drop for Wine {
     fn drop(&mut self) {
         // The server of this Windows alone, with whatever still runs in it.
         let _ = in_prefix(tool("wineserver", "wine"), self.prefix.path()).arg("-k").status();
+        let _ = self.stays_up.wait();
     }
 }
 

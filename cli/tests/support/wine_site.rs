@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
@@ -163,12 +162,6 @@ impl WineSite {
         line.map(|(_, value)| value.trim().to_owned())
     }
 
-    /// Keeps Wine running between the commands. It would stop its services with its last program.
-    pub fn stays_up(&self) -> StaysUp {
-        let mut command = self.wine.command(Path::new("cmd.exe"), &[]);
-        StaysUp(command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    }
-
     /// Returns the lines that the service has written.
     pub fn service_log(&self) -> Vec<String> {
         let log = fs::read_to_string(self.service().join("service.log")).unwrap_or_default();
@@ -208,16 +201,6 @@ fn compiles_by(folder: &Path, compiler: &str) {
     );
     fs::write(&csc, format!("#!/bin/sh\n{body}")).unwrap();
     fs::set_permissions(&csc, fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-/// A program that waits for its input, until this is dropped.
-pub struct StaysUp(Child);
-
-impl Drop for StaysUp {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
 }
 
 /// Returns the JSON lines of a command.
