@@ -31,29 +31,37 @@ pub(super) async fn renew_lease_loop(parts: Arc<Parts>) {
 }
 
 /// Claims the calls of processes that are gone, and drives them.
+///
+/// After a claim that returned a call to drive, there may be more calls, so another claim follows at once. After any other
+/// claim there is a pause: while the store's clock is ahead, every claim returns the overdue calls that are driven here
+/// already.
 pub(super) async fn claim_loop(parts: Arc<Parts>, tasks: TaskTracker) {
     while !parts.shutdown.is_cancelled() {
         let orphans = parts.store.claim_orphans().await.unwrap_or_default();
-        let may_have_more = !orphans.is_empty();
-        orphans.into_iter().for_each(|orphan| claim(&parts, orphan, &tasks));
+        let mut may_have_more = false;
+        for orphan in orphans {
+            may_have_more |= claim(&parts, orphan, &tasks);
+        }
         if !may_have_more {
             let _ = tokio::time::timeout(RENEW_EVERY, parts.shutdown.cancelled()).await;
         }
     }
 }
 
-fn claim(parts: &Arc<Parts>, orphan: Orphan, tasks: &TaskTracker) {
+/// Drives a claimed call. Returns false if this process drives it already, or it has ended here.
+fn claim(parts: &Arc<Parts>, orphan: Orphan, tasks: &TaskTracker) -> bool {
     let Orphan { attempt, number, masked, left, started, placed, attempts } = orphan;
     let deadline = Deadline::after(Moment::now(), left);
     // This process may drive it already.
     if parts.active.contains(attempt) {
-        return;
+        return false;
     }
     // If a repeat has taken its place here, it is driven all the same: the repeat finds it in the store and mirrors it.
     if parts.registry.adopt(attempt, number, deadline, false) == Adopted::Ended {
         // The store has lost its end. It is not known whether its phone rings.
         let failure = parts.registry.snapshot(attempt.id).and_then(|call| call.failure);
-        return parts.store.fail_later(attempt, failure.unwrap_or_else(interrupted), false);
+        parts.store.fail_later(attempt, failure.unwrap_or_else(interrupted), false);
+        return false;
     }
     let attempts = attempts.and_then(|attempts| parts.store.restore(&attempts)).map(Arc::new);
     let age = SystemTime::now().duration_since(started).unwrap_or_default();
@@ -61,4 +69,5 @@ fn claim(parts: &Arc<Parts>, orphan: Orphan, tasks: &TaskTracker) {
     let call = ActiveCall::new(attempt, number, masked, deadline, attempts);
     let guard = CallGuard::new(parts, call.with_pin(pin).claimed_after(age));
     tasks.spawn(async move { guard.resume(placed).await });
+    true
 }

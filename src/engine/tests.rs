@@ -21,6 +21,7 @@ use crate::telemetry::{LogEntry, Metrics, Sinks};
 mod breaker;
 mod faulty;
 mod store;
+mod takeover;
 
 /// A backend that answers as a test says.
 struct Scripted {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::call::{Attempt, CallEvent, CallId, KeyFingerprint, NumberHash};
@@ -30,6 +31,10 @@ pub(super) struct Faulty {
     loses_ends: bool,
     /// The time to keep at each sweep.
     pub(super) swept: Mutex<Vec<Duration>>,
+    /// Returned by every claim, as by a store whose clock is ahead of the deadlines.
+    pub(super) orphans: Mutex<Vec<Orphan>>,
+    /// When calls were claimed.
+    pub(super) claimed: Mutex<Vec<Instant>>,
 }
 
 impl Default for Faulty {
@@ -43,6 +48,8 @@ impl Default for Faulty {
             begins_nothing: None,
             loses_ends: false,
             swept: Mutex::default(),
+            orphans: Mutex::default(),
+            claimed: Mutex::default(),
         }
     }
 }
@@ -128,7 +135,13 @@ impl CallStore for Faulty {
     }
 
     async fn claim_orphans(&self, owner: Owner, most: usize) -> Result<Vec<Orphan>, StoreError> {
-        self.memory.claim_orphans(owner, most).await
+        self.claimed.lock().push(Instant::now());
+        let orphans = self.orphans.lock().clone();
+        if orphans.is_empty() {
+            return self.memory.claim_orphans(owner, most).await;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        Ok(orphans)
     }
 
     async fn block(&self, block: &Block) -> Result<(), StoreError> {
