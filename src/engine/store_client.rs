@@ -7,6 +7,7 @@ mod probe;
 mod write_queue;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use phonegate_approval::attempts::{Attempts, StoredAttempts};
@@ -15,7 +16,7 @@ use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::approval::NumberPin;
-use crate::call::{Attempt, Call, CallId, Failure, NumberHash, Outcome, PhoneNumber};
+use crate::call::{Attempt, Call, CallId, Failure, GateEvent, NumberHash, Outcome, PhoneNumber};
 use crate::clock::Moment;
 use crate::platform;
 use crate::registry::ApprovalToUse;
@@ -23,7 +24,7 @@ use crate::store::{
     AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, EndRequest, Ended, LatestAttempt, NewAttempt,
     Orphan, Owner, Query, RecordedChange, Scope, StoreError, StoredNumber,
 };
-use crate::telemetry::StoreOperation;
+use crate::telemetry::{LogEntry, StoreOperation};
 use lease::Lease;
 pub(crate) use policy::StorePolicy;
 use policy::days;
@@ -45,6 +46,10 @@ const SWEEP_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// Maximum calls of a claim.
 const MAX_CLAIM: usize = 200;
 
+/// Logged once if a claim left out calls.
+const UNREADABLE: &str = "the store has pending calls that cannot be read by this version, so they are not followed to \
+    their end, and fail. Use the same version of PhoneGate on all nodes";
+
 /// The store, as the engine uses it.
 pub(super) struct StoreClient {
     store: Arc<dyn CallStore>,
@@ -54,13 +59,16 @@ pub(super) struct StoreClient {
     lease: Lease,
     queue: WriteQueue,
     probe: StoreProbe,
+    /// Whether it is logged that the store has calls that this version cannot read.
+    unreadable_logged: AtomicBool,
 }
 
 impl StoreClient {
     pub(super) fn open(store: Arc<dyn CallStore>, policy: StorePolicy, runtime: &Handle, probe: StoreProbe) -> Self {
         let queue = WriteQueue::start(runtime, probe.clone());
         let node = platform::machine_name().into();
-        Self { store, policy, owner: Owner(Uuid::new_v4()), node, lease: Lease::default(), queue, probe }
+        let (lease, unreadable_logged) = (Lease::default(), AtomicBool::new(false));
+        Self { store, policy, owner: Owner(Uuid::new_v4()), node, lease, queue, probe, unreadable_logged }
     }
 
     pub(super) fn scope(&self) -> Scope {
@@ -208,7 +216,13 @@ impl StoreClient {
         if !self.policy.is_service {
             return Ok(Vec::new());
         }
-        self.probe.ask(StoreOperation::ClaimOrphans, BEGIN_LIMIT, self.store.claim_orphans(self.owner, MAX_CLAIM)).await
+        let asked = self.store.claim_orphans(self.owner, MAX_CLAIM);
+        let orphans = self.probe.ask(StoreOperation::ClaimOrphans, BEGIN_LIMIT, asked).await;
+        if self.store.has_unreadable() && !self.unreadable_logged.swap(true, Ordering::Relaxed) {
+            let text = Some(UNREADABLE);
+            self.probe.log.write(&LogEntry { text, ..LogEntry::new(GateEvent::StoreRefused) });
+        }
+        orphans
     }
 
     /// Returns the PIN of the number with these hashes, if the method asks for PINs.

@@ -75,11 +75,18 @@ pub trait CallStore: PinStore + LimitStore + AlertStore + Send + Sync {
     async fn renew(&self, owner: Owner) -> Result<(), StoreError>;
 
     /// Makes `owner` the owner of up to `limit` pending attempts whose owner's lease has expired, or whose deadline passed
-    /// at least [`DEADLINE_GRACE`](super::DEADLINE_GRACE) ago (S9). Also renews the lease of `owner`.
+    /// at least [`DEADLINE_GRACE`](super::DEADLINE_GRACE) ago (S9). Also renews the lease of `owner`. Those that this
+    /// version cannot read are left out of the answer: see [`has_unreadable`](Self::has_unreadable).
     ///
     /// # Errors
     /// Some of them may belong to `owner` now. The next call returns those again.
     async fn claim_orphans(&self, owner: Owner, limit: usize) -> Result<Vec<Orphan>, StoreError>;
+
+    /// Returns whether a claim has left out attempts that this version cannot read. Such an attempt belongs to its claimant,
+    /// which does not drive it; after `DEADLINE_GRACE` it is claimed and left out again. It is never approved.
+    fn has_unreadable(&self) -> bool {
+        false
+    }
 
     /// Adds a block, in place of one of the same number and scope (S11).
     ///

@@ -144,6 +144,24 @@ async fn a_deleted_call_stops_no_other_claim() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_unreadable_call_stops_no_other_claim() {
+    let redis = Redis::start();
+    let (store, another) = (open(&redis.url()), open(&redis.url()));
+    for n in 1..=3 {
+        begin_at_last(&store, n).await;
+    }
+    let mut strange: serde_json::Value = serde_json::from_str(&redis.cli(&["GET", "{phonegate}:attempt:2"])).unwrap();
+    strange["number_hash"] = "strange".into();
+    redis.cli(&["SET", "{phonegate}:attempt:2", &strange.to_string()]);
+    a_lease_expires(&another).await;
+    let orphans = another.claim_orphans(ANOTHER, 10).await.unwrap();
+    let ids: Vec<_> = orphans.iter().map(|orphan| orphan.attempt.id).collect();
+    assert_eq!(ids, [id(1), id(3)]);
+    assert_eq!(another.claim_orphans(ANOTHER, 10).await, Ok(vec![]), "they are claimed once");
+    assert_eq!([&store, &another].map(|store| store.has_unreadable()), [false, true]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lost_alert_stops_no_other_delivery() {
     let redis = Redis::start();
     let store = open(&redis.url());

@@ -35,6 +35,8 @@ pub(super) struct Faulty {
     pub(super) orphans: Mutex<Vec<Orphan>>,
     /// When calls were claimed.
     pub(super) claimed: Mutex<Vec<Instant>>,
+    /// Whether claims leave out attempts that cannot be read.
+    pub(super) has_unreadable: AtomicBool,
 }
 
 impl Default for Faulty {
@@ -50,6 +52,7 @@ impl Default for Faulty {
             swept: Mutex::default(),
             orphans: Mutex::default(),
             claimed: Mutex::default(),
+            has_unreadable: AtomicBool::default(),
         }
     }
 }
@@ -142,6 +145,10 @@ impl CallStore for Faulty {
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
         Ok(orphans)
+    }
+
+    fn has_unreadable(&self) -> bool {
+        self.has_unreadable.load(Ordering::Relaxed)
     }
 
     async fn block(&self, block: &Block) -> Result<(), StoreError> {

@@ -1,5 +1,6 @@
-//! How often a process claims calls.
+//! How often a process claims calls, and what it logs of them.
 
+use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use super::faulty::Faulty;
@@ -62,4 +63,16 @@ async fn a_claim_of_a_new_call_is_followed_by_another_at_once() {
     let bench = Bench::with(Arc::clone(&store), following());
     let pauses = pauses_between_claims(&bench, &store, Attempt { id: id(1), generation: 1 }).await;
     assert!(pauses[0] < RENEW_EVERY && pauses[1..].iter().all(|pause| *pause >= RENEW_EVERY), "{pauses:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_cannot_be_read_are_logged_once() {
+    let store = Arc::new(Faulty::default());
+    let bench = Bench::with(Arc::clone(&store), following());
+    bench.until(|_| store.claimed.lock().len() > 2).await;
+    assert_eq!(bench.logged("cannot be read by this version").await.len(), 0);
+    store.has_unreadable.store(true, Ordering::Relaxed);
+    let before = store.claimed.lock().len();
+    bench.until(|_| store.claimed.lock().len() > before + 3).await;
+    assert_eq!(bench.logged("cannot be read by this version").await.len(), 1);
 }

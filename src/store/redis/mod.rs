@@ -17,6 +17,7 @@ mod scripts;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -58,6 +59,8 @@ pub struct RedisStore {
     scripts: Scripts,
     /// The number of the last claim whose answer each owner received (S9).
     acked: Mutex<HashMap<Owner, String>>,
+    /// Whether a claim has left out attempts that this version cannot read.
+    has_unreadable: AtomicBool,
 }
 
 impl RedisStore {
@@ -78,6 +81,7 @@ impl RedisStore {
             queue: BeginQueue::default(),
             scripts: Scripts::new(),
             acked: Mutex::default(),
+            has_unreadable: AtomicBool::default(),
         })
     }
 
@@ -202,12 +206,18 @@ impl CallStore for RedisStore {
         let [number, now, unknown_until, attempts @ ..] = answer.as_slice() else { return Err(malformed()) };
         let time = |text: &String| text.parse().map_err(|_| malformed());
         let clock = Clock { now: time(now)?, unknown_until: time(unknown_until)? };
-        let orphans = attempts
-            .iter()
-            .map(|attempt| parse(attempt, |record: AttemptRecord| record.into_orphan(clock)))
-            .collect::<Result<_, _>>()?;
+        // If one that cannot be read failed the claim, it would be returned again and again, and no other one with it.
+        let readable = |attempt: &String| parse(attempt, |record: AttemptRecord| record.into_orphan(clock)).ok();
+        let orphans: Vec<_> = attempts.iter().filter_map(readable).collect();
+        if orphans.len() < attempts.len() {
+            self.has_unreadable.store(true, Ordering::Relaxed);
+        }
         self.acked.lock().insert(owner, number.clone());
         Ok(orphans)
+    }
+
+    fn has_unreadable(&self) -> bool {
+        self.has_unreadable.load(Ordering::Relaxed)
     }
 
     async fn block(&self, block: &Block) -> Result<(), StoreError> {
