@@ -22,7 +22,7 @@ fn a_null_result_is_no_result() {
 fn null_in_a_reply_is_an_absent_key() {
     let edits: [(EditBody, Option<FailureReason>); 2] = [
         (|body| body.replace(r#""trigger":{}"#, r#""trigger":null,"parsed":null"#), None),
-        (|body| body.replace(r#""digits":"""#, r#""digits":null"#), Some(FailureReason::CannotPlace)),
+        (|body| body.replace(r#""digits":"""#, r#""digits":null"#), Some(FailureReason::WrongKey)),
     ];
     for (edit, expected) in edits {
         let twilio = Twilio::start();

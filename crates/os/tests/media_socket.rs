@@ -212,6 +212,22 @@ async fn a_task_that_waits_learns_that_its_peer_sends_too_much() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
+async fn errors_of_sent_packets_hide_no_received_ones() {
+    let peer = open();
+    let streams = streams_to(&peer, 1);
+    let (stream, address) = &streams[0];
+    let target = peer.local_addr().unwrap();
+    peer.send_to(b"last", address).unwrap();
+    drop(peer);
+    // On loopback, the kernel answers with an ICMP message before the call returns.
+    let _ = stream.try_send_to(b"lost", target);
+    let mut packets = Vec::new();
+    PeerReader::new(16).read([stream].into_iter(), |_, arrival| packets.push(arrival.packet.to_vec()));
+    assert_eq!(packets, [b"last"]);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
 async fn a_long_packet_is_cut() {
     let peer = open();
     let streams = streams_to(&peer, 1);

@@ -109,8 +109,7 @@ pub(crate) fn report_arrival_times(socket: &UdpSocket) -> io::Result<()> {
 #[repr(align(8))]
 struct Control([u8; 64]);
 
-/// Reads up to [`BATCH`] packets, and returns their number. It is 0 if there are none, or after an error, which reports
-/// an earlier packet that was not delivered.
+/// Reads up to [`BATCH`] packets, and returns their number.
 fn read_batch(
     socket: RawFd,
     buffers: &mut [Vec<u8>; BATCH],
@@ -131,12 +130,20 @@ fn read_batch(
         header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
         header.msg_hdr.msg_controllen = control.0.len();
     }
-    // SAFETY: the headers point to the sources, controls and parts above, and these to the buffers, each with its size. All
-    // of them outlive the call.
-    let read = unsafe {
-        libc::recvmmsg(socket, headers.as_mut_ptr(), BATCH as libc::c_uint, libc::MSG_DONTWAIT, std::ptr::null_mut())
+    let mut read = || {
+        // SAFETY: the headers point to the sources, controls and parts above, and these to the buffers, each with its size.
+        // All of them outlive the call.
+        let read = unsafe {
+            libc::recvmmsg(socket, headers.as_mut_ptr(), BATCH as _, libc::MSG_DONTWAIT, std::ptr::null_mut())
+        };
+        usize::try_from(read).map_err(|_| io::Error::last_os_error())
     };
-    let read = usize::try_from(read).unwrap_or_default();
+    let read = match read() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        // The error is of a packet that was sent and not delivered, and hides those that were received.
+        Err(_) => read().unwrap_or_default(),
+        Ok(read) => read,
+    };
     for ((header, source), buffer) in headers.iter().zip(sources).zip(&*buffers).take(read) {
         // SAFETY: the kernel has written an address of this length.
         let source = unsafe { SockAddr::new(source, header.msg_hdr.msg_namelen) };
