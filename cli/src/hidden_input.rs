@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::output;
 
-/// Maximum length of what is typed, in bytes: longer than any text that is accepted. Further keys are ignored.
+/// Maximum length of what is typed, in bytes: longer than any text that is accepted. A longer one is asked for again.
 const MAX_BYTES: usize = 8192;
 
 /// Asks for a text twice, until `accept` returns a value for it and both entries are the same. `what` names the text.
@@ -111,12 +111,8 @@ fn read_keys(terminal: &Term) -> io::Result<Typed> {
                 text.clear();
                 is_known = true;
             }
-            Key::Char(key) if !key.is_control() => {
-                if text.len() + key.len_utf8() <= MAX_BYTES {
-                    text.push(key);
-                }
-            }
-            // The rest of such a sequence arrives as characters.
+            Key::Char(key) if !key.is_control() && text.len() + key.len_utf8() <= MAX_BYTES => text.push(key),
+            // The rest of such a sequence arrives as characters. A text that is too long is not cut.
             Key::UnknownEscSeq(_) | Key::Char(_) | Key::Tab => is_known = false,
             // Elsewhere than on Windows, bytes that are not UTF-8.
             Key::Unknown if cfg!(unix) => is_known = false,

@@ -34,8 +34,8 @@ impl PeerReader {
         Self { polls: Vec::new(), buffers: array::from_fn(|_| vec![0; longest]) }
     }
 
-    /// Reads the packets that have arrived, without waiting, and passes each on with the index of its socket: up to
-    /// [`MAX_READ`] of a socket. From then on, [`MediaSocket::recv_from`] receives the packets of a socket that had more.
+    /// Reads the packets that have arrived, without waiting, and passes each on with the index of its socket. If a socket had
+    /// 8 of them or more, [`MediaSocket::recv_from`] receives its packets from then on.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
