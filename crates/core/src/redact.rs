@@ -139,7 +139,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_run_shows_more_digits_than_the_rule(digits in "[0-9]{1,40}", gaps in "[ ./()\u{a0}\u{2009}\u{2011}\u{2013}\u{ad}\u{ff08}\u{ff0d}-]{0,3}", before in "[a-z: +]{0,5}") {
+        fn no_run_shows_more_digits_than_the_rule(
+            digits in "[0-9]{1,40}",
+            gaps in "[ ./()\u{a0}\u{2009}\u{2011}\u{2013}\u{ad}\u{ff08}\u{ff0d}-]{0,3}",
+            before in "[a-z: +]{0,5}",
+        ) {
             let spelled: String = digits.chars().flat_map(|digit| [digit.to_string(), gaps.clone()]).collect();
             let shown = sanitize_untrusted(&format!("{before}{spelled}"));
             let visible = shown.chars().filter(char::is_ascii_digit).count();

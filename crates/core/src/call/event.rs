@@ -134,7 +134,8 @@ events! {
         BackendUp = "backend_up", Info, [backend];
         /// A PIN could not be checked, so the call fails. `error` if it is a defect of PhoneGate.
         PinNotChecked = "pin_not_checked", Warn, [text];
-        /// The store refused to record something, permanently; or it has pending calls that this version cannot read, which is logged once.
+        /// The store refused to record something, permanently; or it has pending calls that this version cannot read,
+        /// which is logged once.
         StoreRefused = "store_refused", Error, [text];
         /// A defect of PhoneGate. Calls continue.
         Defect = "defect", Error, [text];
