@@ -63,16 +63,15 @@ impl PeerReader {
                 continue;
             }
             let mut read = 0;
-            loop {
+            while read < MAX_READ {
                 let packets = read_batch(poll.fd, &mut self.buffers, &clocks, |arrival| receive(index, arrival));
                 read += packets;
                 if packets < BATCH {
                     break;
                 }
-                if read >= MAX_READ {
-                    socket.watch_peer();
-                    break;
-                }
+            }
+            if read >= MAX_READ {
+                socket.watch_peer();
             }
         }
     }

@@ -1,10 +1,11 @@
 //! The audio of one call: plays recordings, and receives digits.
 //!
-//! One [`ticker::Ticker`] makes each call send a packet every 20 ms, and reads what its peer has sent since the tick before.
+//! One [`ticker::Ticker`] makes each call send a packet every 20 ms, and reads what its peer has sent.
 //! One task for each call reads what others send. [`MediaSession`] decides which packets are accepted, and drops and counts
 //! the others.
 
 mod dtmf;
+mod keys;
 mod playback;
 mod playout;
 mod ports;
@@ -22,7 +23,7 @@ use parking_lot::Mutex;
 use phonegate_media::dtmf::{DigitEvent, InfoError, info_duration};
 use phonegate_media::rtcp;
 use phonegate_media::rtp::{CLOCK_RATE, PACKET_MILLISECONDS, RECEIVE_BUFFER};
-use phonegate_media::sdp::{Encryption, LocalKeys, LocalSession, MasterKey, RemoteMedia, SdpError};
+use phonegate_media::sdp::{LocalSession, RemoteMedia, SdpError};
 use phonegate_media::session::MediaSession;
 use phonegate_media::srtp::SrtpError;
 use phonegate_os::{MediaSocket, PeerReader};
@@ -121,7 +122,7 @@ impl Media {
         let MediaSettings { address, learns_port, is_signalling_tls, .. } = *settings;
         let ticker = Arc::clone(ports.ticker());
         let (ports, rtp, rtcp) = ports.take(address)?;
-        let encryption = encryption(settings.encryption)?;
+        let encryption = keys::encryption(settings.encryption)?;
         let sender = Sender::new()?;
         let session = MediaSession::new(&encryption, sender.ssrc(), learns_port).map_err(|error| error.to_string())?;
         let id = u64::from_be_bytes(random::bytes()?);
@@ -390,19 +391,6 @@ impl State {
         let report = rtcp::write(self.sender.ssrc(), self.sender.info(), block, is_last);
         Some((session.protect_rtcp(report).ok()?, to))
     }
-}
-
-/// Returns new SRTP master keys of this side, if it may encrypt.
-fn encryption(encryption: MediaEncryption) -> Result<Encryption, String> {
-    let keys = || -> Result<_, String> {
-        let master_key = || random::bytes().map(MasterKey::from_bytes);
-        Ok(LocalKeys { sha1_80: master_key()?, sha1_32: master_key()? })
-    };
-    Ok(match encryption {
-        MediaEncryption::Off => Encryption::Off,
-        MediaEncryption::Optional => Encryption::Optional(keys()?),
-        MediaEncryption::Required => Encryption::Required(keys()?),
-    })
 }
 
 #[cfg(test)]

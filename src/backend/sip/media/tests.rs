@@ -5,7 +5,7 @@ use phonegate_approval::policy::Method;
 use phonegate_approval::script::Piece;
 use phonegate_media::dtmf::InfoError;
 use phonegate_media::rtp::{RtpHeader, RtpPacket};
-use phonegate_media::sdp::{Codec, TELEPHONE_EVENT};
+use phonegate_media::sdp::{Codec, Encryption, TELEPHONE_EVENT};
 use phonegate_media::srtp::Srtp;
 use proptest::prelude::*;
 use serde_json::json;
@@ -56,7 +56,9 @@ impl Peer {
 
     /// Answers an offer with master keys of its own.
     fn answer_encrypted(&mut self, offer: &str) -> String {
-        let Encryption::Required(keys) = encryption(MediaEncryption::Required).unwrap() else { panic!("it has keys") };
+        let Encryption::Required(keys) = keys::encryption(MediaEncryption::Required).unwrap() else {
+            panic!("it has keys")
+        };
         let address = self.socket.local_addr().unwrap();
         let mut local = LocalSession::new(address, 1, Encryption::Required(keys.clone()));
         let offer = local.check_offer(offer.as_bytes()).unwrap();
