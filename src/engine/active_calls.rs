@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use phonegate_approval::attempts::Attempts;
-use tokio_util::sync::CancellationToken;
 
+use super::Parts;
 use super::ownership::EndCause;
 use crate::approval::NumberPin;
 use crate::call::{Attempt, NumberHash, Progress};
@@ -77,11 +77,11 @@ impl ActiveCall {
     }
 
     /// Waits until the call must end. Shutdown takes precedence over the deadline.
-    pub(super) async fn cancelled(&self, shutdown: &CancellationToken) -> EndCause {
+    pub(super) async fn cancelled(&self, parts: &Parts) -> EndCause {
         tokio::select! {
             biased;
-            () = shutdown.cancelled() => EndCause::Shutdown,
-            () = self.deadline.wait() => EndCause::Deadline,
+            () = parts.shutdown.cancelled() => EndCause::Shutdown,
+            () = parts.clock_jumps.wait(&self.deadline) => EndCause::Deadline,
         }
     }
 }

@@ -137,7 +137,7 @@ impl<'a> CallTask<'a> {
             Action::Publish(outcome) => self.publish(outcome),
             Action::Cede => publisher.cede(self.call),
             Action::AwaitEnd => {
-                self.call.cancelled(&self.parts.shutdown).await;
+                self.call.cancelled(self.parts).await;
             }
             Action::LogSummary => self.log_summary(),
             Action::CleanUp => self.clean_up().await,
@@ -151,7 +151,7 @@ impl<'a> CallTask<'a> {
         let begun = tokio::select! {
             biased;
             begun = begin(self.parts, self.call, request) => begun,
-            cause = self.call.cancelled(&self.parts.shutdown) => return Input::NotBegun(cause.failure()),
+            cause = self.call.cancelled(self.parts) => return Input::NotBegun(cause.failure()),
         };
         match begun {
             Ok((Begun::New, asked_at)) => {

@@ -51,7 +51,7 @@ use crate::alerts::Alerts;
 use crate::approval::pins::number_hashes;
 use crate::backend::NamedBackend;
 use crate::call::{Attempt, Call, CallEvent, Failure, Outcome, PhoneNumber, StoredOutcome};
-use crate::clock::Moment;
+use crate::clock::{ClockJumps, Moment};
 use crate::registry::Registry;
 use crate::store::CallStore;
 use crate::telemetry::{Log, Metrics};
@@ -92,6 +92,7 @@ struct Parts {
     active: ActiveCalls,
     lookups: Lookups,
     shutdown: CancellationToken,
+    clock_jumps: ClockJumps,
 }
 
 impl Engine {
@@ -128,6 +129,7 @@ impl Engine {
             active: ActiveCalls::default(),
             lookups: Lookups::default(),
             shutdown: CancellationToken::new(),
+            clock_jumps: ClockJumps::default(),
         });
         let tasks = TaskTracker::new();
         background::start(&parts, &tasks, &runtime, is_service);

@@ -4,10 +4,14 @@
 //! includes sleep, but is coarse on Windows. A span is the longest that the three clocks measured, so that a deadline
 //! may end early, but never late. `docs/design/clocks.md` explains all clocks.
 
+mod jumps;
+
 use std::time::{Duration, Instant, SystemTime};
 
 use time::OffsetDateTime;
 use time::macros::datetime;
+
+pub use jumps::ClockJumps;
 
 /// The last second that has a date in RFC 3339.
 const LAST_DATE: OffsetDateTime = datetime!(9999-12-31 23:59:59 UTC);
@@ -45,6 +49,19 @@ impl Moment {
         let wall = self.wall.duration_since(earlier.wall).unwrap_or_default();
         let since_boot = self.since_boot.saturating_sub(earlier.since_boot);
         monotonic.max(wall).max(since_boot)
+    }
+
+    /// Returns how far the wall clock and the time since boot have moved ahead of the monotonic clock since `origin`, in
+    /// nanoseconds. Negative: behind.
+    fn leads(self, origin: Moment) -> [i128; 2] {
+        let nanoseconds = |span: Duration| i128::try_from(span.as_nanos()).unwrap_or(i128::MAX);
+        let monotonic = nanoseconds(self.monotonic.saturating_duration_since(origin.monotonic));
+        let wall = match self.wall.duration_since(origin.wall) {
+            Ok(ahead) => nanoseconds(ahead),
+            Err(behind) => -nanoseconds(behind.duration()),
+        };
+        let since_boot = nanoseconds(self.since_boot) - nanoseconds(origin.since_boot);
+        [wall - monotonic, since_boot - monotonic]
     }
 
     /// Returns whether it was read before another moment of this process, even if a clock was set in between.

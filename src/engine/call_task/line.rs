@@ -56,7 +56,7 @@ impl<'a> CallTask<'a> {
         let placed = tokio::select! {
             biased;
             placed = &mut answer => placed,
-            cause = call.cancelled(&parts.shutdown) => {
+            cause = call.cancelled(parts) => {
                 self.place_request = Some(PlaceRequest { backend, answer });
                 return Input::MustEnd(cause);
             }
@@ -124,7 +124,7 @@ impl<'a> CallTask<'a> {
         let sink = |step: CallStep| report_step(parts, call, backend, &step);
         let outcome = tokio::select! {
             biased;
-            cause = call.cancelled(&parts.shutdown) => return Input::MustEnd(cause),
+            cause = call.cancelled(parts) => return Input::MustEnd(cause),
             outcome = backend.backend.follow(reference, &approver, &sink) => outcome,
         };
         let failure = match &outcome {
