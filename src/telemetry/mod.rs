@@ -31,6 +31,9 @@ use file::RollingFile;
 /// Maximum lines that wait for the disk or the host's callback. Further lines are dropped and counted.
 const QUEUE_LINES: usize = 16_384;
 
+/// Pause of the log's thread after it has written what waited. A line after a longer silence is written at once.
+const REST: Duration = Duration::from_millis(10);
+
 /// Receives the lines of a log. It is called on the log's own thread.
 pub type Tee = Arc<dyn Fn(Level, &str) + Send + Sync>;
 
@@ -155,8 +158,11 @@ impl Log {
         let dropped = Arc::new(AtomicU64::new(0));
         let mut receivers = Receivers { file, missing: 0, tee, system, dropped: Arc::clone(&dropped) };
         let handle = std::thread::Builder::new().name("phonegate-log".to_owned()).spawn(move || {
-            for line in &lines {
+            while let Ok(line) = lines.recv() {
                 receivers.deliver(&line);
+                lines.try_iter().for_each(|line| receivers.deliver(&line));
+                // Lines that are queued meanwhile do not wake this thread.
+                std::thread::park_timeout(REST);
             }
             receivers.report_dropped();
             receivers.report_missing();
@@ -191,6 +197,7 @@ impl Log {
     pub fn close(&self, timeout: Duration) -> bool {
         drop(self.0.lines.write().take());
         let Some(thread) = self.0.thread.lock().take() else { return true };
+        thread.handle.thread().unpark();
         thread.done.recv_timeout(timeout).is_ok() && thread.handle.join().is_ok()
     }
 }
