@@ -16,9 +16,6 @@ pub const PACKET_MILLISECONDS: u32 = 20;
 /// Timestamp units, and bytes of G.711, in one packet of this side.
 pub const PACKET_SAMPLES: u32 = CLOCK_RATE * PACKET_MILLISECONDS / 1_000;
 
-/// Length of a header without contributing sources and extension, in bytes.
-const FIXED_HEADER: usize = 12;
-
 /// The fields of an RTP header that a call uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RtpHeader {
@@ -35,17 +32,21 @@ pub struct RtpHeader {
 }
 
 impl RtpHeader {
-    /// Writes a packet of this header and payload, without contributing sources, extension and padding. The highest bit
-    /// of the payload type is ignored.
+    /// Length without contributing sources and extension, in bytes.
+    pub const LENGTH: usize = 12;
+
+    /// Returns the header of a packet without contributing sources, extension and padding. The highest bit of the payload
+    /// type is ignored.
+    pub fn to_bytes(self) -> [u8; Self::LENGTH] {
+        let [s0, s1] = self.sequence.to_be_bytes();
+        let [t0, t1, t2, t3] = self.timestamp.to_be_bytes();
+        let [c0, c1, c2, c3] = self.ssrc.to_be_bytes();
+        [0x80, u8::from(self.marker) << 7 | self.payload_type & 0x7f, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3]
+    }
+
+    /// Returns a packet of this header and payload: see [`RtpHeader::to_bytes`].
     pub fn write(&self, payload: &[u8]) -> Vec<u8> {
-        let mut packet = Vec::with_capacity(FIXED_HEADER.saturating_add(payload.len()));
-        packet.push(0x80);
-        packet.push(u8::from(self.marker) << 7 | self.payload_type & 0x7f);
-        packet.extend(self.sequence.to_be_bytes());
-        packet.extend(self.timestamp.to_be_bytes());
-        packet.extend(self.ssrc.to_be_bytes());
-        packet.extend(payload);
-        packet
+        [&self.to_bytes(), payload].concat()
     }
 
     /// Parses the fixed header. Returns it, the first byte of the packet, and the rest after the fixed header. The
@@ -57,7 +58,7 @@ impl RtpHeader {
         if packet.first().is_some_and(|first| first >> 6 != 2) {
             return Err(RtpError::Version);
         }
-        let (fixed, rest) = packet.split_first_chunk::<FIXED_HEADER>().ok_or(RtpError::Truncated)?;
+        let (fixed, rest) = packet.split_first_chunk::<{ Self::LENGTH }>().ok_or(RtpError::Truncated)?;
         let [flags, second, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3] = *fixed;
         // RTCP types 192 to 223 look like payload types 64 to 95 with the marker bit.
         if matches!(second, 192..=223) {
@@ -203,7 +204,7 @@ mod tests {
                 *first = *first & 0x3f | 0x80;
             }
             if let Ok(read) = RtpPacket::read(&packet) {
-                prop_assert!(read.payload.len() + FIXED_HEADER <= packet.len());
+                prop_assert!(read.payload.len() + RtpHeader::LENGTH <= packet.len());
             }
         }
     }

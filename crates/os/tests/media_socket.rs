@@ -39,14 +39,17 @@ async fn receive(socket: &MediaSocket) -> (Vec<u8>, SocketAddr) {
             }
         }
     };
-    let mut buffer = [0; 16];
     tokio::select! {
         received = read => received,
-        received = socket.recv_from(&mut buffer) => {
-            let (length, from) = received.unwrap();
-            (buffer[..length].to_vec(), from)
-        }
+        received = receive_by_task(socket) => received,
     }
+}
+
+/// Waits for one packet that no reader of many streams reads.
+async fn receive_by_task(socket: &MediaSocket) -> (Vec<u8>, SocketAddr) {
+    let mut received = None;
+    socket.receive::<16>(|packet, from| received = Some((packet.to_vec(), from))).await.unwrap();
+    received.unwrap()
 }
 
 /// Streams that have sent a packet to their peer, with their addresses.
@@ -181,17 +184,15 @@ async fn the_task_receives_from_a_peer_that_sends_too_much() {
     reader.read(streams.iter().map(|(stream, _)| stream), |index, _| counts[index] += 1);
     assert!((1..200).contains(&counts[0]), "the rest is not for the reader: {counts:?}");
     send(1, streams[1].1);
-    let mut buffer = [0; 16];
     for n in counts[0]..200 {
-        let (length, _) = streams[0].0.recv_from(&mut buffer).await.unwrap();
-        assert_eq!(buffer[..length], [n]);
+        assert_eq!(receive_by_task(&streams[0].0).await.0, [n]);
     }
     // The waiting task is woken by the next one.
     let next = async {
         tokio::task::yield_now().await;
         send(1, streams[0].1);
     };
-    assert_eq!(tokio::join!(streams[0].0.recv_from(&mut buffer), next).0.unwrap().0, 1);
+    assert_eq!(tokio::join!(receive_by_task(&streams[0].0), next).0.0, [0]);
     reader.read(streams.iter().map(|(stream, _)| stream), |index, _| counts[index] += 1);
     assert_eq!(counts[1], 1, "other streams are still the reader's");
 }
@@ -202,12 +203,11 @@ async fn a_task_that_waits_learns_that_its_peer_sends_too_much() {
     let peer = open();
     let streams = streams_to(&peer, 1);
     let (stream, address) = &streams[0];
-    let mut buffer = [0; 16];
     let flood = async {
         (0..100).for_each(|n| _ = peer.send_to(&[n], address).unwrap());
         PeerReader::new(16).read([stream].into_iter(), |_, _| ());
     };
-    assert_eq!(tokio::join!(stream.recv_from(&mut buffer), flood).0.unwrap().0, 1);
+    assert_eq!(tokio::join!(receive_by_task(stream), flood).0.0.len(), 1);
 }
 
 #[cfg(target_os = "linux")]

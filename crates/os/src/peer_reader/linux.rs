@@ -35,7 +35,7 @@ impl PeerReader {
     }
 
     /// Reads the packets that have arrived, without waiting, and passes each on with the index of its socket. If a socket had
-    /// 8 of them or more, [`MediaSocket::recv_from`] receives its packets from then on.
+    /// 8 of them or more, [`MediaSocket::receive`] receives its packets from then on.
     ///
     /// # Panics
     /// Outside of a tokio runtime.

@@ -3,7 +3,7 @@
 use super::Arrival;
 use crate::MediaSocket;
 
-/// Reads nothing: see [`MediaSocket::recv_from`].
+/// Reads nothing: see [`MediaSocket::receive`].
 pub struct PeerReader;
 
 impl PeerReader {

@@ -46,7 +46,7 @@ impl MediaSocket {
     }
 
     /// As [`MediaSocket::new`], for a socket that sends a stream: many packets to one address. A
-    /// [`PeerReader`](crate::PeerReader) must read what its peer sends, besides [`MediaSocket::recv_from`]. On Linux, it
+    /// [`PeerReader`](crate::PeerReader) must read what its peer sends, besides [`MediaSocket::receive`]. On Linux, it
     /// uses two file descriptors, or one if the system refuses a second socket at the port. `configure` sets the options of
     /// each.
     ///
@@ -73,12 +73,19 @@ impl MediaSocket {
         self.unconnected.get_ref().local_addr()
     }
 
-    /// Waits for a packet that no [`PeerReader`](crate::PeerReader) reads. Returns its length and source. The rest of a
-    /// packet that is longer than the buffer is lost. May be cancelled. Only one task may wait.
+    /// Waits for a packet that no [`PeerReader`](crate::PeerReader) reads, and passes it to `receive` with its source. The
+    /// rest of a packet that is longer than `LONGEST` bytes is lost. May be cancelled. Only one task may wait.
     ///
     /// # Errors
     /// Those of the operating system. An error may report an earlier packet that was not delivered.
-    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    pub async fn receive<const LONGEST: usize>(&self, mut receive: impl FnMut(&[u8], SocketAddr)) -> io::Result<()> {
+        let mut read = |socket: &UdpSocket| {
+            // On the stack, so that a socket which waits takes no memory for it.
+            let mut buffer = [0; LONGEST];
+            let (length, from) = socket.recv_from(&mut buffer)?;
+            receive(buffer.get(..length).unwrap_or_default(), from);
+            Ok(())
+        };
         loop {
             let from_peer = async {
                 match &self.connected {
@@ -90,12 +97,12 @@ impl MediaSocket {
                 // First, so that a flood from other addresses does not delay the packets of the peer.
                 biased;
                 (ready, socket) = from_peer => {
-                    if let Ok(received) = ready?.try_io(|_| socket.recv_from(buffer)) {
+                    if let Ok(received) = ready?.try_io(|_| read(socket)) {
                         return received;
                     }
                 }
                 ready = self.unconnected.readable() => {
-                    if let Ok(received) = ready?.try_io(|socket| socket.get_ref().recv_from(buffer)) {
+                    if let Ok(received) = ready?.try_io(|socket| read(socket.get_ref())) {
                         return received;
                     }
                 }

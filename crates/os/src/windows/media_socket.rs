@@ -40,13 +40,25 @@ impl MediaSocket {
         self.0.local_addr()
     }
 
-    /// Waits for a packet. Returns its length and source. The rest of a packet that is longer than the buffer is lost. May
-    /// be cancelled. Only one task may wait.
+    /// Waits for a packet, and passes it to `receive` with its source. The rest of a packet that is longer than `LONGEST`
+    /// bytes is lost. May be cancelled. Only one task may wait.
     ///
     /// # Errors
     /// Those of the operating system. An error may report an earlier packet that was not delivered (WSAECONNRESET).
-    pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.0.recv_from(buffer).await
+    pub async fn receive<const LONGEST: usize>(&self, mut receive: impl FnMut(&[u8], SocketAddr)) -> io::Result<()> {
+        loop {
+            self.0.readable().await?;
+            // On the stack, so that a socket which waits takes no memory for it.
+            let mut buffer = [0; LONGEST];
+            match self.0.try_recv_from(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+                Ok((length, from)) => {
+                    receive(buffer.get(..length).unwrap_or_default(), from);
+                    return Ok(());
+                }
+            }
+        }
     }
 
     /// Sends a packet, or fails at once.

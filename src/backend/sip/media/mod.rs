@@ -100,7 +100,7 @@ struct State {
     sender: Sender,
     /// Ticks until the next report.
     until_report: u32,
-    /// Digits count if their press began at or after this time. `None`: no digits count.
+    /// Digits count if they are received at or after this time, and their press began so. `None`: no digits count.
     digits_since: Option<Duration>,
     digits: DigitSender,
     negotiation: Box<Negotiation>,
@@ -276,18 +276,16 @@ impl CallMedia {
     /// Reads the packets that the ticker does not read.
     async fn receive(self: Arc<Self>) {
         let audio = async {
-            let mut buffer = [0; RECEIVE_BUFFER];
             loop {
+                let receive = |packet: &[u8], from| self.on_packet(self.now(), from, packet);
                 // An error may report an earlier packet that was not delivered.
-                let Ok((length, from)) = self.rtp.recv_from(&mut buffer).await else { continue };
-                self.on_packet(self.now(), from, buffer.get(..length).unwrap_or_default());
+                _ = self.rtp.receive::<RECEIVE_BUFFER>(receive).await;
             }
         };
         let reports = async {
-            let mut buffer = [0; RECEIVE_BUFFER];
             loop {
-                let Ok((length, from)) = self.rtcp.recv_from(&mut buffer).await else { continue };
-                self.state.lock().negotiation.session.receive_rtcp(from, buffer.get(..length).unwrap_or_default());
+                let receive = |packet: &[u8], from| self.state.lock().negotiation.session.receive_rtcp(from, packet);
+                _ = self.rtcp.receive::<RECEIVE_BUFFER>(receive).await;
             }
         };
         tokio::join!(audio, reports);
@@ -303,18 +301,18 @@ impl CallMedia {
 }
 
 impl Tick for CallMedia {
-    fn tick(&self, now: Instant, is_late: bool) {
+    fn tick(&self, now: Instant, is_late: bool, packet: &mut Vec<u8>) {
         let mut state = self.state.lock();
-        let packet = state.next_packet(self.at(now), is_late, self.learns_port);
+        let to = state.write_packet(self.at(now), is_late, self.learns_port, packet);
         state.until_report = state.until_report.saturating_sub(1);
         let is_report_due = state.until_report == 0;
         if is_report_due {
             state.until_report = until_next_report();
         }
         drop(state);
-        if let Some((packet, to)) = packet {
+        if let Some(to) = to {
             // A packet that cannot be sent counts as lost in the network.
-            let _ = self.rtp.try_send_to(&packet, to);
+            let _ = self.rtp.try_send_to(packet, to);
         }
         if is_report_due {
             self.report(false);
@@ -355,23 +353,29 @@ impl State {
         self.negotiation.remote.as_ref().is_some_and(RemoteMedia::is_on_hold)
     }
 
-    /// Returns the packet of this tick, and its destination.
-    fn next_packet(&mut self, now: Duration, is_late: bool, learns_port: bool) -> Option<(Vec<u8>, SocketAddr)> {
+    /// Writes the packet of this tick, in place of what `packet` held. Returns its destination.
+    fn write_packet(
+        &mut self,
+        now: Duration,
+        is_late: bool,
+        learns_port: bool,
+        packet: &mut Vec<u8>,
+    ) -> Option<SocketAddr> {
         let destination = self.sender.destination()?;
         if is_late {
             self.sender.pause();
             return None;
         }
-        let mut packet = self.sender.next_packet(now)?;
+        self.sender.write_packet(now, packet)?;
         let session = &mut self.negotiation.session;
         if destination.is_encrypted {
-            packet = session.protect_rtp(packet).ok()?;
+            *packet = session.protect_rtp(std::mem::take(packet)).ok()?;
         }
         let learned = if learns_port { session.learned_source() } else { None };
-        Some((packet, learned.unwrap_or(destination.address)))
+        Some(learned.unwrap_or(destination.address))
     }
 
-    /// Handles a received packet. Returns its digit, if it counts.
+    /// Handles a packet that was received at this time. Returns its digit, if it counts.
     fn on_packet(&mut self, now: Duration, from: SocketAddr, packet: &[u8]) -> Option<DigitPress> {
         let (digit, began) = match self.negotiation.session.receive_rtp(now, from, packet)? {
             DigitEvent::Digit { digit, began } => (digit.as_char(), began),
@@ -379,8 +383,9 @@ impl State {
             // An unknown event may have been the fraud key.
             _ => (UNCLEAR_DIGIT, now),
         };
-        let is_heard = self.digits_since.is_some_and(|since| began.saturating_add(START_TOLERANCE) >= since);
-        is_heard.then_some(DigitPress { digit, began })
+        // A packet that was received before may be read after.
+        let counts = |since| now >= since && began.saturating_add(START_TOLERANCE) >= since;
+        self.digits_since.is_some_and(counts).then_some(DigitPress { digit, began })
     }
 
     fn report(&mut self, is_last: bool) -> Option<(Vec<u8>, SocketAddr)> {

@@ -66,17 +66,18 @@ impl Playback {
         self.recording.samples().div_ceil(FRAME).max(1)
     }
 
-    /// Returns the payload of a packet, which is sent now. The first is 0.
-    pub(super) fn packet(&mut self, now: Duration, codec: Codec, packet: usize) -> [u8; FRAME] {
+    /// Appends the payload of a packet, which is sent now, to `payload`. The first is 0.
+    pub(super) fn packet(&mut self, now: Duration, codec: Codec, packet: usize, payload: &mut Vec<u8>) {
         let samples = packet * FRAME..(packet + 1) * FRAME;
-        if let Some(payload) = self.span.as_ref().and_then(|span| span.payload(codec, &samples)) {
-            return payload;
+        if let Some(bytes) = self.span.as_ref().and_then(|span| span.payload(codec, &samples)) {
+            return payload.extend_from_slice(bytes);
         }
-        let mut payload = [encode_g711(codec, 0); FRAME];
-        self.recording.read_encoded(codec, self.begun.saturating_sub(1), samples.start, &mut payload);
+        let start = payload.len();
+        payload.resize(start + FRAME, encode_g711(codec, 0));
+        let bytes = payload.get_mut(start..).unwrap_or_default();
+        self.recording.read_encoded(codec, self.begun.saturating_sub(1), samples.start, bytes);
         self.report(now, &samples);
         self.span = self.span_after(samples.end);
-        payload
     }
 
     /// Reports that the last packet was sent.
@@ -116,11 +117,11 @@ impl Playback {
 
 impl PieceSpan {
     /// Returns the payload of a packet. `None` if it is not within the span.
-    fn payload(&self, codec: Codec, samples: &Range<usize>) -> Option<[u8; FRAME]> {
+    fn payload(&self, codec: Codec, samples: &Range<usize>) -> Option<&[u8]> {
         if samples.start < self.samples.start || self.samples.end < samples.end {
             return None;
         }
-        self.piece.encoded(codec).get(samples.start.checked_sub(self.start)?..)?.first_chunk().copied()
+        self.piece.encoded(codec).get(samples.start.checked_sub(self.start)?..samples.end.checked_sub(self.start)?)
     }
 }
 
@@ -141,7 +142,7 @@ mod tests {
         let (mut playback, mut events) = Playback::new(recording.clone());
         let (mut payloads, mut progress) = (Vec::new(), Vec::new());
         for packet in 0..playback.packets() {
-            payloads.extend(playback.packet(Duration::from_millis(20) * packet as u32, codec(packet), packet));
+            playback.packet(Duration::from_millis(20) * packet as u32, codec(packet), packet, &mut payloads);
             while let Ok(event) = events.try_recv() {
                 assert_eq!(event.at, Duration::from_millis(20) * packet as u32);
                 progress.push((packet, event.progress));

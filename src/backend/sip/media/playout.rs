@@ -50,12 +50,11 @@ enum Content {
     Pause(u16, Option<oneshot::Sender<()>>),
 }
 
-/// The payload of one packet.
+/// What the payload of a packet is.
 pub(super) enum Frame {
-    Audio([u8; FRAME]),
+    Audio,
     /// A telephone event. Its packets have the timestamp of the first one.
     Event {
-        payload: [u8; 4],
         first: bool,
         age: u32,
     },
@@ -106,13 +105,19 @@ impl Playout {
         }
     }
 
-    /// Returns the payload of the next packet, which is sent now. If the peer does not accept telephone events, digits are
-    /// sent as silence.
-    pub(super) fn next(&mut self, now: Duration, codec: Codec, accepts_events: bool) -> Frame {
-        let silence = || Frame::Audio([encode_g711(codec, 0); FRAME]);
-        let Some(item) = &mut self.current else { return silence() };
+    /// Appends the payload of the next packet, which is sent now, to `payload`. If the peer does not accept telephone
+    /// events, digits are sent as silence.
+    pub(super) fn next(&mut self, now: Duration, codec: Codec, accepts_events: bool, payload: &mut Vec<u8>) -> Frame {
+        let silence = |payload: &mut Vec<u8>| {
+            payload.resize(payload.len() + FRAME, encode_g711(codec, 0));
+            Frame::Audio
+        };
+        let Some(item) = &mut self.current else { return silence(payload) };
         let frame = match &mut item.content {
-            Content::Recording(playback) => Frame::Audio(playback.packet(now, codec, item.sent)),
+            Content::Recording(playback) => {
+                playback.packet(now, codec, item.sent, payload);
+                Frame::Audio
+            }
             Content::Digit(code) if accepts_events => {
                 let sent = u16::try_from(item.sent).unwrap_or(u16::MAX);
                 let last = DIGIT_FRAMES - 1;
@@ -120,13 +125,10 @@ impl Playout {
                 let duration = (sent.min(last) + 1) * FRAME as u16;
                 let [high, low] = duration.to_be_bytes();
                 let flags = if is_end { 0x80 | DIGIT_VOLUME } else { DIGIT_VOLUME };
-                Frame::Event {
-                    payload: [*code, flags, high, low],
-                    first: sent == 0,
-                    age: u32::from(sent) * FRAME as u32,
-                }
+                payload.extend([*code, flags, high, low]);
+                Frame::Event { first: sent == 0, age: u32::from(sent) * FRAME as u32 }
             }
-            Content::Digit(_) | Content::Pause(..) => silence(),
+            Content::Digit(_) | Content::Pause(..) => silence(payload),
         };
         item.sent += 1;
         if item.sent >= item.content.packets() {

@@ -92,28 +92,28 @@ impl Sender {
         self.marker = true;
     }
 
-    /// Returns the next packet. `None` while there is no destination, or the peer does not receive audio.
-    pub(super) fn next_packet(&mut self, now: Duration) -> Option<Vec<u8>> {
+    /// Writes the next packet, in place of what `packet` held. Returns `None` while there is no destination, or the peer does
+    /// not receive audio.
+    pub(super) fn write_packet(&mut self, now: Duration, packet: &mut Vec<u8>) -> Option<()> {
         let Destination { codec, event_type, receives, .. } = self.destination?;
         if !receives {
             self.pause();
             return None;
         }
         self.timestamp = self.timestamp.wrapping_add(FRAME as u32);
-        let frame = self.playout.next(now, codec, event_type.is_some());
-        let (payload_type, timestamp, marker) = match &frame {
-            Frame::Audio(_) => (codec.payload_type(), self.timestamp, std::mem::take(&mut self.marker)),
-            Frame::Event { first, age, .. } => (event_type?, self.timestamp.wrapping_sub(*age), *first),
-        };
-        let payload = match &frame {
-            Frame::Audio(audio) => audio.as_slice(),
-            Frame::Event { payload, .. } => payload.as_slice(),
+        packet.clear();
+        // Overwritten below: the header depends on the payload.
+        packet.extend([0; RtpHeader::LENGTH]);
+        let (payload_type, timestamp, marker) = match self.playout.next(now, codec, event_type.is_some(), packet) {
+            Frame::Audio => (codec.payload_type(), self.timestamp, std::mem::take(&mut self.marker)),
+            Frame::Event { first, age } => (event_type?, self.timestamp.wrapping_sub(age), first),
         };
         self.sequence = self.sequence.wrapping_add(1);
         self.packets = self.packets.wrapping_add(1);
-        self.octets = self.octets.wrapping_add(payload.len() as u32);
+        self.octets = self.octets.wrapping_add((packet.len() - RtpHeader::LENGTH) as u32);
         let header = RtpHeader { marker, payload_type, sequence: self.sequence, timestamp, ssrc: self.ssrc };
-        Some(header.write(payload))
+        *packet.first_chunk_mut()? = header.to_bytes();
+        Some(())
     }
 
     /// Returns the sender information for an RTCP report. `None` if nothing was sent.

@@ -218,6 +218,19 @@ async fn a_digit_held_since_before_the_prompt_never_counts() {
     expect_only_zero(&media, &mut keys, &mut peer).await;
 }
 
+#[tokio::test]
+async fn a_digit_from_before_the_prompt_never_counts_if_read_late() {
+    let (media, mut keys) = opened();
+    let mut peer = Peer::new().await;
+    answered(&media, &peer.plain());
+    // The ticker reads from the peer once audio was sent to it.
+    peer.expect(|_| true).await;
+    peer.press(&media, TELEPHONE_EVENT, 8000, POUND).await;
+    media.accept_digits();
+    sleep(Duration::from_millis(200)).await;
+    expect_only_zero(&media, &mut keys, &mut peer).await;
+}
+
 /// The first second of a prompt delays digits only if it was heard.
 #[tokio::test]
 async fn only_what_was_sent_of_a_prompt_is_reported() {

@@ -1,5 +1,5 @@
 //! Ticks the audio of all calls: one task makes each call send a packet every 20 ms, and reads what its peer has sent every
-//! 40 ms. So a received packet wakes no task.
+//! 60 ms. So a received packet wakes no task.
 //!
 //! The schedule is absolute, so that no call drifts. Each call has one of 4 slots of 5 ms, so that calls do not send all
 //! at once. Shorter slots wake the processor more often without benefit.
@@ -15,8 +15,9 @@ use tokio::time::{Instant, sleep_until};
 
 /// A call's audio, which sends a packet at each tick.
 pub(super) trait Tick: Send + Sync + 'static {
-    /// Sends the packet that is due. `is_late`: the machine stalled, so the packet is skipped.
-    fn tick(&self, now: Instant, is_late: bool);
+    /// Sends the packet that is due. `is_late`: the machine stalled, so the packet is skipped. `buffer` is for the packet, so
+    /// that none is allocated.
+    fn tick(&self, now: Instant, is_late: bool, buffer: &mut Vec<u8>);
 
     /// Reads the packets that have arrived for these calls.
     fn read(calls: &[Arc<Self>], reader: &mut PeerReader);
@@ -27,6 +28,10 @@ const SLOTS: usize = 4;
 const SLOT: Duration = Duration::from_millis(5);
 
 const _: () = assert!(SLOT.as_millis() * SLOTS as u128 == PACKET_MILLISECONDS as u128, "a period is one packet");
+
+/// Ticks of a call between two reads of what its peer has sent. A digit may so be read up to 60 ms late, but its press is
+/// timed by its arrival.
+const TICKS_PER_READ: u32 = 3;
 
 /// Minimum stall (the host slept or was migrated) after which missed packets are skipped.
 const STALL: Duration = Duration::from_millis(200);
@@ -65,7 +70,8 @@ impl<T: Tick> Ticker<T> {
     async fn run(self: Arc<Self>) {
         let mut due = Instant::now();
         let mut slot = 0;
-        let (mut reader, mut is_read) = (PeerReader::new(RECEIVE_BUFFER), [false; SLOTS]);
+        let mut buffer = Vec::new();
+        let (mut reader, mut unread) = (PeerReader::new(RECEIVE_BUFFER), [0; SLOTS]);
         let sleep = sleep_until(due);
         tokio::pin!(sleep);
         while let Some(step) = self.until_next(slot) {
@@ -77,11 +83,10 @@ impl<T: Tick> Ticker<T> {
             // Awaited even if it is in the past, so that other tasks run while this one catches up.
             sleep.as_mut().reset(due);
             sleep.as_mut().await;
-            let ticked = self.tick(slot, due.elapsed() > STALL);
-            if let Some(is_read) = is_read.get_mut(slot) {
-                // At every second tick.
-                *is_read = !*is_read;
-                if *is_read {
+            let ticked = self.tick(slot, due.elapsed() > STALL, &mut buffer);
+            if let Some(unread) = unread.get_mut(slot) {
+                *unread = (*unread + 1) % TICKS_PER_READ;
+                if *unread == 0 {
                     T::read(&ticked, &mut reader);
                 }
             }
@@ -98,7 +103,7 @@ impl<T: Tick> Ticker<T> {
     }
 
     /// Makes the calls of a slot send their packets, and returns these calls.
-    fn tick(&self, slot: usize, is_late: bool) -> Vec<Arc<T>> {
+    fn tick(&self, slot: usize, is_late: bool, buffer: &mut Vec<u8>) -> Vec<Arc<T>> {
         let swap = |calls: &mut Vec<Weak<T>>| {
             let mut state = self.state.lock();
             if let Some(slot) = state.slots.get_mut(slot) {
@@ -115,7 +120,7 @@ impl<T: Tick> Ticker<T> {
             rest.as_slice().first().into_iter().for_each(prefetch);
             // A panic in one call must not stop the others.
             if let Some(shared) = call.upgrade()
-                && catch_unwind(AssertUnwindSafe(|| shared.tick(now, is_late))).is_ok()
+                && catch_unwind(AssertUnwindSafe(|| shared.tick(now, is_late, buffer))).is_ok()
             {
                 ticked.push(shared);
                 kept.push(call);
@@ -144,7 +149,7 @@ mod tests {
     }
 
     impl Tick for Counter {
-        fn tick(&self, _: Instant, is_late: bool) {
+        fn tick(&self, _: Instant, is_late: bool, _: &mut Vec<u8>) {
             let count = if is_late { &self.late } else { &self.in_time };
             count.fetch_add(1, Ordering::Relaxed);
         }
