@@ -52,7 +52,7 @@ fn main() {
 fn print(talks: bool, ours: &Run, theirs: &Run) {
     let how = if talks { "that also sends audio" } else { "that only listens" };
     println!("{CALLS} calls at once to a callee {how}: answered, spoken to for {} s, #, BYE", LISTENS.as_secs());
-    println!("{:<50}{:>12}{:>12}", "", "PhoneGate", "sipp");
+    println!("{:<50}{:>12}{:>12}", "", "PhoneGate", sipp::name());
     let row = |label: &str, value: &dyn Fn(&Run) -> String| {
         println!("  {label:<48}{:>12}{:>12}", value(ours), value(theirs));
     };
