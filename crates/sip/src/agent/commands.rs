@@ -52,8 +52,8 @@ impl UserAgent {
         if self.core.flow(new).is_none() || old == new {
             return;
         }
-        for call in self.calls.values_mut().filter(|call| call.flow == old) {
-            call.replace_flow(&mut self.core, new);
+        for call in self.calls.values_mut() {
+            call.replace_flow(&mut self.core, old, new);
         }
         for registration in self.registrations.values_mut().filter(|registration| registration.flow == old) {
             registration.replace_flow(&mut self.core, new);
@@ -62,7 +62,7 @@ impl UserAgent {
 
     /// Returns whether a call needs this flow or a replacement: it is established, or its phone may ring.
     pub fn has_calls(&self, flow: FlowId) -> bool {
-        self.calls.values().any(|call| call.flow == flow && call.needs_flow())
+        self.calls.values().any(|call| call.needs_flow(flow))
     }
 
     /// Places a call.

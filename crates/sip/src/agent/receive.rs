@@ -106,7 +106,7 @@ fn handle_response(agent: &mut UserAgent, flow: FlowId, response: &Message, esse
     // Checked first, because a flood may have long lists of Via.
     let is_foreign = match known {
         Some((_, owner, sent_on)) => !is_from_peer(agent, flow, sent_on, owner),
-        None => agent.call_on(flow, essentials.call_id).is_none(),
+        None => stray_invite(agent, flow, key, essentials).is_none(),
     };
     // RFC 3261, 8.1.3.3
     if is_foreign || !response.vias().is_ok_and(|vias| vias.len() == 1) {
@@ -114,7 +114,10 @@ fn handle_response(agent: &mut UserAgent, flow: FlowId, response: &Message, esse
         return;
     }
     let Some((key, owner, _)) = known else {
-        handle_stray_response(agent, (flow, key), response, essentials);
+        match stray_invite(agent, flow, key, essentials) {
+            Some((id, key)) => deliver(agent, id, key, response, essentials),
+            None => count(&mut agent.core.drops.unmatched),
+        }
         return;
     };
     let (now, timers) = (agent.core.now, agent.core.config.timers);
@@ -137,7 +140,7 @@ fn handle_response(agent: &mut UserAgent, flow: FlowId, response: &Message, esse
         return;
     }
     match owner {
-        Owner::Call(id) => deliver(agent, id, Some(key), response, essentials),
+        Owner::Call(id) => deliver(agent, id, key, response, essentials),
         Owner::Registration(id) => {
             if let Some(registration) = agent.registrations.get_mut(&id) {
                 registration.handle_response(&mut agent.core, key, response);
@@ -172,30 +175,23 @@ fn is_response_to(request: &Message, essentials: &Essentials<'_>) -> bool {
         && sent.to.tag().is_none_or(|tag| essentials.to.tag() == Some(tag))
 }
 
-/// Handles a response without transaction. If it is to the latest INVITE of a call, it may be the late 2xx of a
-/// phone, which must be hung up.
+/// Returns the call of a response without transaction, and the key of its INVITE. It may be the late 2xx of a phone, which
+/// must be hung up: on a stream, the transaction of a rejected INVITE ends at once.
 ///
 /// A response with another branch is dropped, even if it has the Call-ID and the tags of the call (RFC 3261, 17.1.3).
-fn handle_stray_response(
-    agent: &mut UserAgent,
-    (flow, key): (FlowId, Option<ClientKey>),
-    response: &Message,
+fn stray_invite(
+    agent: &UserAgent,
+    flow: FlowId,
+    key: Option<ClientKey>,
     essentials: &Essentials<'_>,
-) {
-    let call = agent.call_on(flow, essentials.call_id);
-    let call = call.filter(|id| {
-        agent
-            .calls
-            .get(id)
-            .is_some_and(|call| call.has_from_tag(essentials.from.tag()) && key.is_some_and(|key| call.has_invite(key)))
-    });
-    match call {
-        Some(id) if essentials.cseq.method == Method::Invite => deliver(agent, id, None, response, essentials),
-        _ => count(&mut agent.core.drops.unmatched),
-    }
+) -> Option<(CallId, ClientKey)> {
+    let (key, flow) = (key?, agent.core.flow(flow)?);
+    let id = *agent.call_ids.get(essentials.call_id)?;
+    let invite = agent.calls.get(&id)?.invite_on(&flow, key)?;
+    is_response_to(invite, essentials).then_some((id, key))
 }
 
-fn deliver(agent: &mut UserAgent, id: CallId, key: Option<ClientKey>, response: &Message, essentials: &Essentials<'_>) {
+fn deliver(agent: &mut UserAgent, id: CallId, key: ClientKey, response: &Message, essentials: &Essentials<'_>) {
     match agent.calls.get_mut(&id) {
         Some(call) => call.handle_response(&mut agent.core, key, response, essentials),
         None => count(&mut agent.core.drops.unmatched),

@@ -1,12 +1,15 @@
 //! A dialog of a call.
 
 use super::SessionTimer;
+use crate::agent::flow::FlowId;
 use crate::dialog::Dialog;
 
 /// A dialog that a response to the INVITE created.
 pub(super) struct Fork {
     pub(super) id: u32,
     pub(super) dialog: Dialog,
+    /// The flow to its server: that of its INVITE, or its replacement.
+    pub(super) flow: FlowId,
     /// Whether the INVITE succeeded in this dialog.
     pub(super) is_confirmed: bool,
     /// Whether the peer has sent BYE, which may arrive before its 2xx.
@@ -31,10 +34,11 @@ pub(super) struct Fork {
 
 impl Fork {
     /// Creates a fork without a 2xx. `offer` is the description that this side sent in the INVITE.
-    pub(super) fn new(id: u32, dialog: Dialog, offer: Vec<u8>) -> Self {
+    pub(super) fn new(id: u32, dialog: Dialog, flow: FlowId, offer: Vec<u8>) -> Self {
         Self {
             id,
             dialog,
+            flow,
             is_confirmed: false,
             is_ended_by_peer: false,
             is_bye_unconfirmed: false,

@@ -79,14 +79,12 @@ impl Call {
             core.drops.full = core.drops.full.saturating_add(1);
             return;
         }
-        if self.fork(fork_id).is_none() {
-            return;
-        }
+        let Some(flow) = self.fork(fork_id).map(|fork| fork.flow) else { return };
         let key = core.new_client_key();
         let (destination, request) = self.write_request(core, fork_id, key, &purpose, &mut auth).unzip();
         let destination = destination.unwrap_or(UNSPECIFIED);
         self.requests.push(SentRequest { key, fork: fork_id, purpose, auth, tries: tries.saturating_add(1) });
-        core.start_client(self.owner(), key, (self.flow, destination), request, None);
+        core.start_client(self.owner(), key, (flow, destination), request, None);
     }
 
     /// Writes a request in a dialog, and returns its destination. `None` if the flow is closed or the request cannot be
@@ -101,7 +99,7 @@ impl Call {
     ) -> Option<(SocketAddr, Message)> {
         let (method, random) = (purpose.method(), core.random_bytes());
         let session_headers = self.session_headers(fork_id);
-        let flow = core.flow(self.flow);
+        let flow = self.fork(fork_id).and_then(|fork| core.flow(fork.flow));
         let contact = flow.map(|flow| self.contact(&flow)).unwrap_or_default();
         let fork = self.forks.iter_mut().find(|fork| fork.id == fork_id)?;
         let cseq = fork.dialog.next_cseq();

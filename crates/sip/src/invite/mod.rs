@@ -66,6 +66,8 @@ pub(crate) struct Call {
     stage: Stage,
     /// The INVITE that was sent last.
     invite: Option<SentInvite>,
+    /// The INVITEs before it. A phone may still answer one of them. At most [`MAX_RETRIES`].
+    earlier_invites: Vec<SentInvite>,
     forks: Vec<Fork>,
     last_fork: u32,
     /// The highest CSeq in a dialog that was dropped.
@@ -118,6 +120,9 @@ impl Closing {
 /// An INVITE that was sent.
 struct SentInvite {
     key: ClientKey,
+    flow: FlowId,
+    /// Where the flow leads.
+    path: Flow,
     /// The INVITE as it was sent, from which ACK and CANCEL are written.
     message: Message,
     destination: std::net::SocketAddr,
@@ -180,6 +185,7 @@ impl Call {
             pracks: 0,
             stage: Stage::Inviting,
             invite: None,
+            earlier_invites: Vec::new(),
             forks: Vec::new(),
             last_fork: 0,
             highest_cseq: 0,
@@ -202,10 +208,12 @@ impl Call {
         self.stage == Stage::Over && self.stage_ends_at.is_none() && self.requests.is_empty()
     }
 
-    /// Returns whether this side may still have to send: the call continues, or its phone may ring or be off the hook.
-    pub(crate) fn needs_flow(&self) -> bool {
-        let needs_bye = |fork: &Fork| fork.is_bye_unconfirmed && !fork.is_ended_by_peer;
-        self.stage != Stage::Over || self.invite_is_open() || self.forks.iter().any(needs_bye)
+    /// Returns whether this side may still have to send on this flow: the call continues, or its phone may ring or be off
+    /// the hook.
+    pub(crate) fn needs_flow(&self, flow: FlowId) -> bool {
+        let needs_bye = |fork: &Fork| fork.flow == flow && fork.is_bye_unconfirmed && !fork.is_ended_by_peer;
+        let is_invited = self.invite.as_ref().is_some_and(|invite| invite.flow == flow && !invite.is_final);
+        is_invited || self.flow == flow && self.stage != Stage::Over || self.forks.iter().any(needs_bye)
     }
 
     /// Returns until when an ended call is kept only for retransmissions. `None` if it is kept for another
@@ -215,9 +223,15 @@ impl Call {
         self.stage_ends_at.filter(|_| self.stage == Stage::Over && !is_open && self.requests.is_empty())
     }
 
-    /// Returns whether this is the transaction of the INVITE that was sent last.
-    pub(crate) fn has_invite(&self, key: ClientKey) -> bool {
-        self.invite.as_ref().is_some_and(|invite| invite.key == key)
+    /// Returns the INVITE with this key, if a message that arrived on this flow may come from its server.
+    pub(crate) fn invite_on(&self, flow: &Flow, key: ClientKey) -> Option<&Message> {
+        let invite = self.sent_invite(key)?;
+        invite.path.has_peer_of(flow).then_some(&invite.message)
+    }
+
+    /// Returns the INVITE with this key, whether or not its transaction has ended.
+    fn sent_invite(&self, key: ClientKey) -> Option<&SentInvite> {
+        self.invite.iter().chain(&self.earlier_invites).find(|invite| invite.key == key)
     }
 
     /// Returns whether this is this side's tag.
@@ -230,16 +244,15 @@ impl Call {
         self.path.is_some_and(|path| path.has_peer_of(flow))
     }
 
-    /// Handles a response. `key` is its transaction; `None` if that has ended.
+    /// Handles a response to the request with this key. Its transaction may have ended.
     pub(crate) fn handle_response(
         &mut self,
         core: &mut Core,
-        key: Option<ClientKey>,
+        key: ClientKey,
         response: &Message,
         essentials: &Essentials<'_>,
     ) {
-        let request = key.and_then(|key| self.requests.iter().position(|request| request.key == key));
-        match request {
+        match self.requests.iter().position(|request| request.key == key) {
             Some(index) => self.handle_in_dialog_response(core, index, response, essentials),
             // The response to a CANCEL changes nothing: the INVITE gets its own (RFC 3261, 9.1).
             None if essentials.cseq.method != crate::message::Method::Invite => {}
@@ -271,17 +284,34 @@ impl Call {
         self.update_timer(core);
     }
 
-    /// Moves the call to another flow.
-    pub(crate) fn replace_flow(&mut self, core: &mut Core, flow: FlowId) {
-        self.flow = flow;
-        if let Some(invite) = &mut self.invite
-            && let Some(flow) = core.flow(flow)
-        {
-            invite.destination = flow.remote;
+    /// Moves what the call has on a flow to another.
+    pub(crate) fn replace_flow(&mut self, core: &mut Core, old: FlowId, new: FlowId) {
+        let Some(path) = core.flow(new) else { return };
+        let is_invite_moved = self.invite.as_ref().is_some_and(|invite| invite.flow == old);
+        let mut moved = Vec::new();
+        for fork in self.forks.iter_mut().filter(|fork| fork.flow == old) {
+            fork.flow = new;
+            moved.push(fork.id);
         }
-        self.path = core.flow(flow).or(self.path);
+        if self.flow == old {
+            (self.flow, self.path) = (new, Some(path));
+        }
+        for invite in self.invite.iter_mut().chain(&mut self.earlier_invites).filter(|invite| invite.flow == old) {
+            (invite.flow, invite.path, invite.destination) = (new, path, path.remote);
+        }
+        if is_invite_moved {
+            self.cancel_again(core);
+        }
+        for fork in moved {
+            self.repeat_bye(core, fork);
+        }
+        self.update_timer(core);
+    }
+
+    /// Cancels the INVITE on its new flow, unless the call waits for it.
+    fn cancel_again(&mut self, core: &mut Core) {
         // The connection of the INVITE is closed, but the server may have received it, so it is cancelled.
-        if self.invite_is_open() && self.stage == Stage::Over {
+        if self.invite_is_open() && self.stage != Stage::Inviting {
             // A CANCEL on the old connection was lost, or its response was.
             if let Some(invite) = &mut self.invite
                 && core.client(invite.key.cancel()).is_some_and(|(_, cancel)| cancel.is_open())
@@ -291,11 +321,6 @@ impl Call {
             }
             self.send_cancel(core);
         }
-        let forks: Vec<_> = self.forks.iter().map(|fork| fork.id).collect();
-        for fork in forks {
-            self.repeat_bye(core, fork);
-        }
-        self.update_timer(core);
     }
 
     fn invite_is_open(&self) -> bool {
@@ -328,6 +353,7 @@ impl Call {
         // Higher than in all requests of the call so far, so that no server confuses them.
         self.cseq = self.forks.iter().map(|fork| fork.dialog.local_cseq()).fold(self.cseq, u32::max);
         self.forks.retain(|fork| fork.is_confirmed);
+        self.earlier_invites.extend(self.invite.take());
         self.send_invite(core);
         self.emit(core, CallEvent::Retried(reason));
     }

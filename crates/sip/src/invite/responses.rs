@@ -4,23 +4,24 @@ use super::forwarding::reports_forwarding;
 use super::{Call, Closing, Fork, MAX_FORKS, RequestFailure, SessionTimer, Stage};
 use crate::agent::core::Core;
 use crate::agent::event::{CallEvent, EndCause, Established, PeerText, ProvisionalResponse, Rejection};
+use crate::agent::flow::FlowId;
 use crate::auth::ChallengeKind;
 use crate::dialog::Dialog;
 use crate::message::{Essentials, Message, Method, header};
 use crate::transaction::ClientKey;
 
 impl Call {
-    /// Handles a response to an INVITE. `key` is its transaction; `None` if that has ended.
+    /// Handles a response to an INVITE, whose transaction may have ended.
     pub(super) fn handle_invite_response(
         &mut self,
         core: &mut Core,
-        key: Option<ClientKey>,
+        key: ClientKey,
         response: &Message,
         essentials: &Essentials<'_>,
     ) {
         let status = response.status().unwrap_or_default();
         let is_current = self.cseq == essentials.cseq.number;
-        if key.is_none() && is_current && status >= 300 {
+        if core.client(key).is_none() && is_current && status >= 300 {
             self.acknowledge_rejection(core, response);
         }
         self.is_forwarded |= reports_forwarding(response, &self.setup.target);
@@ -47,7 +48,7 @@ impl Call {
         let description = description(response);
         let mut is_repetition = false;
         if essentials.to.tag().is_some() {
-            let Some(fork) = self.fork_of(response, essentials) else {
+            let Some(fork) = self.fork_of(response, essentials, self.flow) else {
                 core.drops.full = core.drops.full.saturating_add(1);
                 return;
             };
@@ -94,8 +95,8 @@ impl Call {
         false
     }
 
-    /// Returns the dialog of a response. Creates it if there is room.
-    pub(super) fn fork_of(&mut self, message: &Message, essentials: &Essentials<'_>) -> Option<u32> {
+    /// Returns the dialog of a response to an INVITE that was sent on this flow. Creates it if there is room.
+    fn fork_of(&mut self, message: &Message, essentials: &Essentials<'_>, flow: FlowId) -> Option<u32> {
         // In a response, the peer's tag is that of To.
         let tag = essentials.to.tag();
         if let Some(fork) = self.fork_by_tag(tag) {
@@ -109,27 +110,22 @@ impl Call {
             self.highest_cseq = self.highest_cseq.max(dropped.dialog.local_cseq());
         }
         let dialog = Dialog::new((&self.local_party(), &self.setup.target), message, essentials);
-        Some(self.add_fork(dialog))
+        Some(self.add_fork(dialog, flow))
     }
 
-    pub(super) fn add_fork(&mut self, mut dialog: Dialog) -> u32 {
+    pub(super) fn add_fork(&mut self, mut dialog: Dialog, flow: FlowId) -> u32 {
         // It may be a dialog that made room for another one, and its numbers must not be used again.
         dialog.continue_after(self.highest_cseq);
         self.last_fork = self.last_fork.saturating_add(1);
-        self.forks.push(Fork::new(self.last_fork, dialog, self.setup.offer.clone()));
+        self.forks.push(Fork::new(self.last_fork, dialog, flow, self.setup.offer.clone()));
         self.last_fork
     }
 
-    fn handle_success(
-        &mut self,
-        core: &mut Core,
-        key: Option<ClientKey>,
-        response: &Message,
-        essentials: &Essentials<'_>,
-    ) {
+    fn handle_success(&mut self, core: &mut Core, key: ClientKey, response: &Message, essentials: &Essentials<'_>) {
         self.may_have_rung = true;
         let cseq = essentials.cseq.number;
-        let Some(fork_id) = self.fork_of(response, essentials) else {
+        let flow = self.sent_invite(key).map_or(self.flow, |invite| invite.flow);
+        let Some(fork_id) = self.fork_of(response, essentials, flow) else {
             core.drops.full = core.drops.full.saturating_add(1);
             return;
         };
@@ -153,10 +149,7 @@ impl Call {
         fork.is_agreed = true;
         let (description, is_updated) = (fork.description.clone(), fork.is_updated);
         let is_ended_by_peer = fork.is_ended_by_peer;
-        let invite = match key {
-            Some(key) => core.client(key).and_then(|(_, client)| client.request()),
-            None => self.invite.as_ref().map(|invite| invite.message.clone()),
-        };
+        let invite = self.sent_invite(key).map(|invite| invite.message.clone());
         self.acknowledge_success(core, fork_id, invite.as_ref(), cseq);
         match self.stage {
             Stage::Inviting if is_ended_by_peer => self.finish(core, EndCause::PeerHungUp { q850: None, reason: None }),
@@ -167,6 +160,9 @@ impl Call {
             Stage::Inviting => {
                 self.stage = Stage::Established(fork_id);
                 self.stage_ends_at = None;
+                // After a redirection, the server of an earlier INVITE may answer.
+                self.path = core.flow(flow).or(self.path);
+                self.flow = flow;
                 self.reject_early_offers(core);
                 // The proxy cancels the other forks. If one sends a 2xx all the same, it is hung up in its own dialog.
                 self.requests.retain(|request| request.fork == fork_id);
@@ -238,21 +234,19 @@ impl Call {
 
     /// Sends the ACK of a retransmitted 2xx again. Returns false if there is none yet.
     fn acknowledge_again(&mut self, core: &mut Core, fork_id: u32, cseq: u32) -> bool {
-        let flow = self.flow;
         let Some(fork) = self.forks.iter().find(|fork| fork.id == fork_id) else { return false };
-        let Some(server) = core.flow(flow) else { return !fork.acks.is_empty() };
+        let Some(server) = core.flow(fork.flow) else { return !fork.acks.is_empty() };
         let Some((_, ack)) = fork.acks.iter().find(|(number, _)| *number == cseq) else { return false };
         let ack = ack.clone();
-        core.send(flow, fork.dialog.destination(&server), ack);
+        core.send(fork.flow, fork.dialog.destination(&server), ack);
         true
     }
 
     /// Acknowledges a 2xx within its dialog, with the credentials of its INVITE (RFC 3261, 13.2.2.4 and 22.1).
     pub(super) fn acknowledge_success(&mut self, core: &mut Core, fork_id: u32, invite: Option<&Message>, cseq: u32) {
-        let Some(flow) = core.flow(self.flow) else { return };
         let key = core.new_client_key();
-        let flow_id = self.flow;
         let Some(fork) = self.fork(fork_id) else { return };
+        let Some(flow) = core.flow(fork.flow) else { return };
         let mut builder = fork.dialog.request(&Method::Ack, cseq, &super::write::via(&flow, key));
         for name in [header::AUTHORIZATION, header::PROXY_AUTHORIZATION] {
             for value in invite.into_iter().flat_map(|invite| invite.header_values(name)) {
@@ -265,7 +259,7 @@ impl Call {
         }
         fork.acks.push((cseq, ack.clone()));
         let destination = fork.dialog.destination(&flow);
-        core.send(flow_id, destination, ack);
+        core.send(fork.flow, destination, ack);
     }
 }
 

@@ -38,7 +38,7 @@ impl Call {
                     respond(core, id, 481);
                     return;
                 };
-                self.add_fork(dialog)
+                self.add_fork(dialog, self.flow)
             }
             None => {
                 respond(core, id, 481);
@@ -223,7 +223,7 @@ impl Call {
 
     /// Accepts an INVITE or UPDATE of the peer, with a description and with its session timer.
     fn accept(&mut self, core: &mut Core, id: RequestId, fork_id: u32, body: Option<Vec<u8>>) {
-        let Some(flow) = core.flow(self.flow) else { return };
+        let Some(flow) = self.fork(fork_id).and_then(|fork| core.flow(fork.flow)) else { return };
         let contact = self.contact(&flow);
         let now = core.now;
         let Some(request) = core.server(id).and_then(|server| server.pending_request()) else { return };

@@ -26,6 +26,8 @@ impl Call {
         let destination = flow.remote;
         self.invite = Some(SentInvite {
             key,
+            flow: self.flow,
+            path: flow,
             message: message.clone(),
             destination,
             is_proceeding: false,
@@ -99,7 +101,6 @@ impl Call {
 
     /// Sends a CANCEL to the address that the INVITE was sent to (RFC 3261, 9.1), unless one was sent already.
     pub(super) fn send_cancel(&mut self, core: &mut Core) {
-        let flow = self.flow;
         let owner = self.owner();
         let Some(invite) = self.invite.as_mut().filter(|invite| !invite.is_final && !invite.is_cancelled) else {
             return;
@@ -107,7 +108,7 @@ impl Call {
         invite.is_cancelled = true;
         let cancel = ack_or_cancel(&invite.message, &Method::Cancel, None).ok().and_then(|bytes| own_message(&bytes));
         let Some(cancel) = cancel else { return };
-        core.start_client(owner, invite.key.cancel(), (flow, invite.destination), Some(cancel), None);
+        core.start_client(owner, invite.key.cancel(), (invite.flow, invite.destination), Some(cancel), None);
         let wait = core.now.saturating_add(core.config.timers.timeout());
         // Never shortens the time for which an ended call is kept.
         let kept = self.stage_ends_at.filter(|_| self.stage == Stage::Over);
@@ -118,7 +119,7 @@ impl Call {
     pub(super) fn acknowledge_rejection(&self, core: &mut Core, response: &Message) {
         let Some(invite) = &self.invite else { return };
         if let Ok(ack) = ack_or_cancel(&invite.message, &Method::Ack, Some(response)) {
-            core.send(self.flow, invite.destination, ack);
+            core.send(invite.flow, invite.destination, ack);
         }
     }
 }

@@ -16,6 +16,7 @@ mod attacks_requests;
 mod scenarios_calls;
 mod scenarios_connections;
 mod scenarios_forks;
+mod scenarios_late_answers;
 mod scenarios_limits;
 mod scenarios_races;
 mod scenarios_registration;
