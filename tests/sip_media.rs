@@ -13,7 +13,7 @@ use support::gate::{TestGate, id};
 use support::handset::{EVENTS, Handset, SSRC};
 use support::ports::free_port;
 use support::sip::{NUMBER, config, gate};
-use support::sipp::{Callee, SDP, SDP_WITHOUT_EVENTS, Step, UNTIL_ASKED};
+use support::sipp::{Callee, SDP, SDP_WITHOUT_EVENTS, Step, UNTIL_ASKED, answer_with};
 
 const RINGS: Step = Step::Answer(180, "Ringing", "");
 
@@ -83,6 +83,41 @@ fn keys_count_in_the_tenth_stream_of_an_encrypted_call() {
     let counts = ended.media.strip_prefix("Received 27 packets of audio and ").expect(&ended.media);
     let events: u32 = counts.split(' ').next().and_then(|count| count.parse().ok()).expect(&ended.media);
     assert!((2..=11).contains(&events), "{}", ended.media);
+}
+
+/// A refresh of the session repeats PhoneGate's answer to an offer of the callee, with the callee's tag of the key.
+#[test]
+fn the_answer_to_a_refresh_with_the_callees_tag_is_applied() {
+    let (handset, moved) = (Handset::on("127.0.0.1"), Handset::on("127.0.0.1"));
+    let tagged = |handset: &Handset| handset.encrypted_sdp().replace("crypto:1 ", "crypto:7 ");
+    let Step::Raw(pick_up) = answer_with(200, "OK", "Session-Expires: 4;refresher=uac\nAllow: INVITE, ACK, BYE\n", "")
+    else {
+        unreachable!()
+    };
+    // The response to the INVITE follows the response to the UPDATE.
+    let pick_up = pick_up.replace("[last_CSeq:]", "CSeq: 1 INVITE").replace("[last_Via:]", "Via:[$via]");
+    let pick_up = pick_up.replace("[last_From:]", "From:[$from]").replace("[last_To:]", "To:[$to]");
+    let steps = [
+        Step::Invite,
+        answer_with(183, "Session Progress", "Require: 100rel\nRSeq: 1\n", &handset.encrypted_sdp()),
+        Step::Receive("PRACK"),
+        Step::Offer("UPDATE", tagged(&handset), 200),
+        Step::Raw(pick_up),
+        Step::Raw("<recv request=\"INVITE\" crlf=\"true\"/>\n".to_owned()),
+        answer_with(200, "OK", "Session-Expires: 1800;refresher=uac\n", &tagged(&moved)),
+        Step::Receive("BYE"),
+    ];
+    let callee = Callee::start(&steps, 1);
+    let mut trunk = callee.trunk();
+    trunk["media_encryption"] = json!("optional");
+    trunk["support_prack"] = json!(true);
+    let gate = gate(trunk);
+    gate.initiate(id(1), NUMBER);
+    moved.encrypt(&callee);
+    moved.press(moved.hear_prompt().from, '#');
+    let ended = ended(gate);
+    callee.finish();
+    assert_eq!(ended.reason, None, "{}", ended.text);
 }
 
 #[test]

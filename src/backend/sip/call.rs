@@ -202,9 +202,9 @@ pub(super) fn respond(call: &CallHandle, media: &Media, event: CallEvent) -> Opt
             call.respond(request, reply);
             None
         }
-        CallEvent::SdpAnswer(Some(answer)) => {
+        CallEvent::SdpAnswer { offer, description: Some(answer) } => {
             // An SDP answer that cannot be used does not change the session.
-            let _ = media.accept_answer(&answer);
+            let _ = media.accept_answer_to(&offer, &answer);
             None
         }
         CallEvent::Info { request, content_type, body } => {

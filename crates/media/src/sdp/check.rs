@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::description::{Description, Media, Section, decimal};
-use super::{Codec, Direction, Encryption, EventTypes, PeerKey, RemoteMedia, SdpError, TELEPHONE_EVENT};
+use super::{Codec, CryptoSuite, Direction, Encryption, EventTypes, PeerKey, RemoteMedia, SdpError, TELEPHONE_EVENT};
 use crate::rtp::CLOCK_RATE;
 
 /// Maximum length of a word of the peer that is repeated in an answer or in an error, in characters.
@@ -26,10 +26,38 @@ impl PeerOffer {
 }
 
 /// Whether a description is an answer to our offer, or an offer.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Answer,
+#[derive(Clone, Copy)]
+enum Role<'a> {
+    Answer(&'a Offered),
     Offer,
+}
+
+/// What an offer of ours proposed about encryption.
+pub(super) struct Offered {
+    is_savp: bool,
+    /// The tags of its `crypto` attributes, which count within this offer alone, with their suites.
+    keys: Vec<(u32, CryptoSuite)>,
+}
+
+impl Offered {
+    /// Returns what an offer of everything that this side supports proposes.
+    pub(super) fn everything(encryption: &Encryption) -> Self {
+        let keys = if encryption.keys().is_some() {
+            CryptoSuite::OFFERED.map(CryptoSuite::offered).to_vec()
+        } else {
+            Vec::new()
+        };
+        Self { is_savp: matches!(encryption, Encryption::Required(_)), keys }
+    }
+
+    /// Reads an offer of ours. It may repeat an answer of ours, and then has the tag and the transport that the peer chose.
+    pub(super) fn read(offer: &[u8]) -> Result<Self, SdpError> {
+        let description = Description::read(offer)?;
+        let is_offered = |media: &&Media| media.kind == "audio" && media.port != 0;
+        let media = description.media.iter().find(is_offered).ok_or(SdpError::NoAudio)?;
+        let keys = media.lines.values("crypto").filter_map(PeerKey::read).map(|key| key.tag_and_suite()).collect();
+        Ok(Self { is_savp: is_savp(media)?, keys })
+    }
 }
 
 /// The requirements of this side on a description.
@@ -42,8 +70,8 @@ pub(super) struct Requirements<'a> {
     pub(super) was_encrypted: bool,
 }
 
-/// Checks the answer to our offer. Media other than audio are ignored, because none were offered.
-pub(super) fn answer(sdp: &[u8], requirements: Requirements<'_>) -> Result<RemoteMedia, SdpError> {
+/// Checks the answer to an offer of ours. Media other than audio are ignored, because none were offered.
+pub(super) fn answer(sdp: &[u8], offered: &Offered, requirements: Requirements<'_>) -> Result<RemoteMedia, SdpError> {
     let description = Description::read(sdp)?;
     let is_audio = |media: &&Media| media.kind == "audio";
     let mut audio = description.media.iter().filter(is_audio).filter(|media| media.port != 0);
@@ -54,7 +82,7 @@ pub(super) fn answer(sdp: &[u8], requirements: Requirements<'_>) -> Result<Remot
     if audio.next().is_some() {
         return Err(SdpError::SeveralAudio);
     }
-    check(&description.session, media, Role::Answer, requirements)
+    check(&description.session, media, Role::Answer(offered), requirements)
 }
 
 /// Checks an offer. The first usable audio stream is accepted, and every other stream is rejected.
@@ -77,7 +105,7 @@ pub(super) fn offer(sdp: &[u8], requirements: Requirements<'_>) -> Result<PeerOf
 fn check(
     session: &Section,
     media: &Media,
-    role: Role,
+    role: Role<'_>,
     requirements: Requirements<'_>,
 ) -> Result<RemoteMedia, SdpError> {
     if media.port == 0 {
@@ -184,26 +212,25 @@ fn is_savp(media: &Media) -> Result<bool, SdpError> {
 }
 
 /// Returns the negotiated key. An unusable key is an error: it does not allow unencrypted audio.
-fn key(media: &Media, role: Role, encryption: &Encryption) -> Result<Option<PeerKey>, SdpError> {
+fn key(media: &Media, role: Role<'_>, encryption: &Encryption) -> Result<Option<PeerKey>, SdpError> {
     let is_savp = is_savp(media)?;
     let mut keys = media.lines.values("crypto").map(PeerKey::read);
+    let is_answer = matches!(role, Role::Answer(_));
+    let is_other_transport = matches!(role, Role::Answer(offered) if offered.is_savp != is_savp);
     let local = match encryption {
-        Encryption::Off if is_savp && role == Role::Answer => return Err(SdpError::Transport("RTP/SAVP".to_owned())),
+        Encryption::Required(_) if !is_savp => return Err(SdpError::Unencrypted),
+        _ if is_other_transport => return Err(SdpError::Transport(repeated(&media.transport))),
         Encryption::Off if is_savp => return Err(SdpError::Encryption),
         // A peer that answers with a key would encrypt. In an offer with RTP/AVP, a key is only a proposal.
-        Encryption::Off if role == Role::Answer && keys.next().is_some() => return Err(SdpError::Encryption),
+        Encryption::Off if is_answer && keys.next().is_some() => return Err(SdpError::Encryption),
         Encryption::Off => return Ok(None),
-        Encryption::Optional(_) if is_savp && role == Role::Answer => {
-            return Err(SdpError::Transport("RTP/SAVP".to_owned()));
-        }
-        Encryption::Required(_) if !is_savp => return Err(SdpError::Unencrypted),
         Encryption::Optional(local) | Encryption::Required(local) => local,
     };
     let key = match role {
         Role::Offer => keys.flatten().next(),
-        Role::Answer => match (keys.next(), keys.next()) {
+        Role::Answer(offered) => match (keys.next(), keys.next()) {
             (None, _) => None,
-            (Some(Some(key)), None) if key.was_offered() => Some(key),
+            (Some(Some(key)), None) if offered.keys.contains(&key.tag_and_suite()) => Some(key),
             _ => return Err(SdpError::Encryption),
         },
     };

@@ -26,11 +26,14 @@ impl CryptoSuite {
         }
     }
 
-    /// Returns the tag in our offers. The stronger suite comes first.
-    fn offered_tag(self) -> u32 {
+    /// The suites in our offers of everything. The stronger one comes first.
+    pub(super) const OFFERED: [Self; 2] = [Self::AesCm128HmacSha1_80, Self::AesCm128HmacSha1_32];
+
+    /// Returns the tag in our offers of everything, and the suite.
+    pub(super) fn offered(self) -> (u32, Self) {
         match self {
-            Self::AesCm128HmacSha1_80 => 1,
-            Self::AesCm128HmacSha1_32 => 2,
+            Self::AesCm128HmacSha1_80 => (1, self),
+            Self::AesCm128HmacSha1_32 => (2, self),
         }
     }
 }
@@ -95,8 +98,7 @@ impl LocalKeys {
 
     /// Returns the values of the `crypto` attributes of an offer.
     pub(super) fn offered(&self) -> impl Iterator<Item = String> + '_ {
-        let suites = [CryptoSuite::AesCm128HmacSha1_80, CryptoSuite::AesCm128HmacSha1_32];
-        suites.into_iter().map(|suite| self.value(suite.offered_tag(), suite))
+        CryptoSuite::OFFERED.into_iter().map(CryptoSuite::offered).map(|(tag, suite)| self.value(tag, suite))
     }
 
     /// Returns the value of the `crypto` attribute of an answer.
@@ -175,8 +177,8 @@ impl PeerKey {
         &self.master_key
     }
 
-    /// Returns whether suite and tag match one of our offered attributes.
-    pub(super) fn was_offered(&self) -> bool {
-        self.tag == self.suite.offered_tag()
+    /// Returns what the attribute of an answer must have in common with one of the offer (RFC 4568, section 5.1.2).
+    pub(super) fn tag_and_suite(&self) -> (u32, CryptoSuite) {
+        (self.tag, self.suite)
     }
 }

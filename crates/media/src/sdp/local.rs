@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use super::check::{self, PeerOffer, Requirements};
+use super::check::{self, Offered, PeerOffer, Requirements};
 use super::{Codec, Direction, Encryption, LocalKeys, RemoteMedia, SdpError, TELEPHONE_EVENT};
 use crate::rtp::{CLOCK_RATE, PACKET_MILLISECONDS};
 
@@ -68,7 +68,17 @@ impl LocalSession {
         self.describe(audio)
     }
 
-    /// Checks the answer to our latest offer.
+    /// Checks the answer to an offer of [`Self::offer`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::check_answer_to`].
+    pub fn check_answer(&mut self, sdp: &[u8]) -> Result<RemoteMedia, SdpError> {
+        self.check(&Offered::everything(&self.encryption), sdp)
+    }
+
+    /// Checks the answer to an offer of ours, which may repeat any description of ours, such as the answer to an offer of
+    /// the peer: a session is refreshed like that (RFC 4028, section 7.4).
     ///
     /// Formats that were not offered are ignored. An answer on hold is accepted: see [`RemoteMedia::is_on_hold`]. After an
     /// early answer with encryption, the answers of other branches of a forked call must be encrypted too.
@@ -76,8 +86,12 @@ impl LocalSession {
     /// # Errors
     ///
     /// See [`SdpError`]. The audio cannot be used; an earlier session is not changed.
-    pub fn check_answer(&mut self, sdp: &[u8]) -> Result<RemoteMedia, SdpError> {
-        let remote = check::answer(sdp, self.requirements())?;
+    pub fn check_answer_to(&mut self, offer: &[u8], sdp: &[u8]) -> Result<RemoteMedia, SdpError> {
+        self.check(&Offered::read(offer)?, sdp)
+    }
+
+    fn check(&mut self, offered: &Offered, sdp: &[u8]) -> Result<RemoteMedia, SdpError> {
+        let remote = check::answer(sdp, offered, self.requirements())?;
         self.was_encrypted |= remote.key.is_some();
         Ok(remote)
     }

@@ -101,9 +101,13 @@ pub enum CallEvent {
         /// [`CallEvent::SdpAnswer`].
         description: Option<Vec<u8>>,
     },
-    /// The SDP answer to an offer that this side sent during the call. `None`: the peer sent none, so the session does
-    /// not change.
-    SdpAnswer(Option<Vec<u8>>),
+    /// The SDP answer to an offer that this side sent during the call.
+    SdpAnswer {
+        /// The offer. That of a refresh repeats the latest description of this side, be it an offer or an answer.
+        offer: Vec<u8>,
+        /// The answer. `None`: the peer sent none, so the session does not change.
+        description: Option<Vec<u8>>,
+    },
     /// An INFO. Respond with [`UserAgent::respond`](crate::agent::UserAgent::respond): 200, or 415 if the body is not
     /// supported.
     Info {
@@ -129,7 +133,7 @@ impl fmt::Debug for CallEvent {
             Self::SdpOffer { request, .. } => {
                 f.debug_struct("SdpOffer").field("request", request).finish_non_exhaustive()
             }
-            Self::SdpAnswer(answer) => f.debug_tuple("SdpAnswer").field(&answer.is_some()).finish(),
+            Self::SdpAnswer { description, .. } => f.debug_tuple("SdpAnswer").field(&description.is_some()).finish(),
             Self::Info { request, .. } => f.debug_struct("Info").field("request", request).finish_non_exhaustive(),
             Self::Ended(ended) => f.debug_tuple("Ended").field(ended).finish(),
         }

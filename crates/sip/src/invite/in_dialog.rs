@@ -220,16 +220,16 @@ impl Call {
     ) {
         let is_invite = request.purpose == Purpose::Reinvite;
         let timer = SessionTimer::from_response(core.now, response);
-        let answer = description(response);
-        if let Some(fork) = self.fork(request.fork) {
-            fork.dialog.refresh_target(response);
-            fork.timer = timer;
-        }
+        let description = description(response);
+        let Some(fork) = self.fork(request.fork) else { return };
+        fork.dialog.refresh_target(response);
+        fork.timer = timer;
+        let offer = fork.local_description.clone();
         if is_invite {
             let invite = core.client(request.key).and_then(|(_, client)| client.request());
             self.acknowledge_success(core, request.fork, invite.as_ref(), essentials.cseq.number);
-            if answer.is_some() && self.is_established(request.fork) {
-                self.emit(core, CallEvent::SdpAnswer(answer));
+            if description.is_some() && self.is_established(request.fork) {
+                self.emit(core, CallEvent::SdpAnswer { offer, description });
             }
         }
     }

@@ -269,10 +269,11 @@ impl Call {
     /// Handles the ACK of a 2xx to a re-INVITE.
     pub(crate) fn handle_ack(&mut self, core: &mut Core, ack: &Message, essentials: &Essentials<'_>) {
         let Some(index) = self.acknowledged(essentials) else { return };
-        let PeerRequest { id, kind, .. } = self.peer_requests.remove(index);
+        let PeerRequest { id, fork, kind } = self.peer_requests.remove(index);
         core.acknowledge_server(id);
         if let PeerRequestKind::Offer { has_description: false, .. } = kind {
-            self.emit(core, CallEvent::SdpAnswer(description(ack)));
+            let offer = self.fork(fork).map(|fork| fork.local_description.clone()).unwrap_or_default();
+            self.emit(core, CallEvent::SdpAnswer { offer, description: description(ack) });
         }
         self.update_timer(core);
     }

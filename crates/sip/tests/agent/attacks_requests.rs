@@ -319,7 +319,9 @@ fn an_ack_on_another_flow_never_answers_an_offer() {
         scenario.net.send(other, ack.clone().sdp("evil").build());
         scenario.wait(Duration::from_millis(100));
         scenario.send(&ack.sdp("callee"));
-        let CallEvent::SdpAnswer(Some(answer)) = scenario.call_event() else { panic!("the ACK has the answer") };
+        let CallEvent::SdpAnswer { description: Some(answer), .. } = scenario.call_event() else {
+            panic!("the ACK has the answer")
+        };
         assert_eq!(answer, sdp("callee"), "that of the call's own flow");
         scenario.finish(call);
     });

@@ -22,7 +22,8 @@ fn a_reinvite_without_a_description_is_offered_one() {
             let ack = dialog.repeated("ACK", dialog.cseq);
             scenario.send(&if let Some(answer) = answer { ack.sdp(answer) } else { ack });
             let event = scenario.call_event();
-            assert_eq!(event, CallEvent::SdpAnswer(answer.map(sdp)), "the answer is that of the ACK");
+            let expected = CallEvent::SdpAnswer { offer: sdp("our offer"), description: answer.map(sdp) };
+            assert_eq!(event, expected, "the answer is that of the ACK");
         }
         scenario.finish(call);
     });
@@ -286,7 +287,8 @@ fn a_refresh_is_retried_after_glare() {
         scenario.send(&ok.sdp("callee"));
         let ack = scenario.receive("ACK");
         assert_eq!(header(&ack, "CSeq").split(' ').next(), header(&again.message, "CSeq").split(' ').next(), "its ACK");
-        assert_eq!(scenario.call_event(), CallEvent::SdpAnswer(Some(sdp("callee"))), "the answer is reported");
+        let expected = CallEvent::SdpAnswer { offer: again.message.body().to_vec(), description: Some(sdp("callee")) };
+        assert_eq!(scenario.call_event(), expected, "the answer is reported");
         scenario.finish(call);
     });
 }

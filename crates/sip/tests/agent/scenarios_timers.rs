@@ -35,7 +35,8 @@ fn accept(scenario: &mut Scenario, refresh: &Message) {
     }
     if header(refresh, "CSeq").ends_with("INVITE") {
         scenario.receive("ACK");
-        assert_eq!(scenario.call_event(), CallEvent::SdpAnswer(Some(sdp("callee"))), "the answer is reported");
+        let expected = CallEvent::SdpAnswer { offer: refresh.body().to_vec(), description: Some(sdp("callee")) };
+        assert_eq!(scenario.call_event(), expected, "the answer is reported with its offer");
     }
 }
 

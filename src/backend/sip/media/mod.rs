@@ -147,7 +147,7 @@ impl Media {
         self.shared.state.lock().negotiation.local.offer()
     }
 
-    /// Applies the SDP answer to this side's offer. From the first one on, audio is sent and received, unless the call is on
+    /// Applies the SDP answer to this side's offer in the INVITE. From the first one on, audio is sent and received, unless the call is on
     /// hold: see [`Media::is_on_hold`].
     ///
     /// # Errors
@@ -155,6 +155,16 @@ impl Media {
     pub(super) fn accept_answer(&self, sdp: &[u8]) -> Result<(), MediaError> {
         let mut state = self.shared.state.lock();
         let remote = state.negotiation.local.check_answer(sdp)?;
+        state.apply(remote)
+    }
+
+    /// Applies the SDP answer to an offer that this side sent during the call, which may repeat an earlier description.
+    ///
+    /// # Errors
+    /// As [`Media::accept_answer`].
+    pub(super) fn accept_answer_to(&self, offer: &[u8], sdp: &[u8]) -> Result<(), MediaError> {
+        let mut state = self.shared.state.lock();
+        let remote = state.negotiation.local.check_answer_to(offer, sdp)?;
         state.apply(remote)
     }
 

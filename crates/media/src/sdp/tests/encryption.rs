@@ -51,6 +51,39 @@ fn an_answer_encrypts_exactly_as_offered() {
     assert!(matches!(check(optional, "RTP/SAVP", &line("1", strong, "")), Err(SdpError::Transport(_))));
 }
 
+/// A session is refreshed by an offer that repeats the latest description, which may be an answer: with the tag, the suite
+/// and the transport of the peer. In the next offer of everything, the tags are ours again.
+#[test]
+fn a_refresh_has_the_tag_of_the_offer_that_it_repeats() {
+    let (strong, weak) = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32");
+    let other_key = KEY.replace("d0Rm", "AAAA");
+    let sdp = |transport: &str, tag: u32, suite: &str, key: &str| {
+        format!("{HEAD}m=audio 4000 {transport} 0 101\r\na=crypto:{tag} {suite} {key}\r\n")
+    };
+    let (optional, required) = (Encryption::Optional(keys()), Encryption::Required(keys()));
+    for (encryption, first, transport) in
+        [(&optional, "RTP/AVP", "RTP/AVP"), (&optional, "RTP/AVP", "RTP/SAVP"), (&required, "RTP/SAVP", "RTP/SAVP")]
+    {
+        for (tag, suite) in [(1, strong), (1, weak), (2, strong), (2, weak), (7, strong), (7, weak)] {
+            let mut local = session(encryption.clone());
+            local.offer();
+            local.check_answer(sdp(first, 1, strong, KEY).as_bytes()).unwrap();
+            let offer = local.check_offer(sdp(transport, tag, suite, KEY).as_bytes()).unwrap();
+            let refresh = local.answer(&offer);
+            let mut refreshed = |answer: String| local.check_answer_to(refresh.as_bytes(), answer.as_bytes());
+            let remote = refreshed(sdp(transport, tag, suite, &other_key)).unwrap();
+            assert_ne!(Some(remote.key.unwrap().master_key()), offer.remote().key.as_ref().map(PeerKey::master_key));
+            let other_suite = if suite == strong { weak } else { strong };
+            for (tag, suite) in [(tag + 1, suite), (tag, other_suite)] {
+                let refused = refreshed(sdp(transport, tag, suite, &other_key));
+                assert_eq!(refused, Err(SdpError::Encryption), "{tag} {suite} was not offered");
+            }
+            local.offer();
+            assert!(local.check_answer(sdp(first, 2, weak, KEY).as_bytes()).is_ok(), "an offer of everything");
+        }
+    }
+}
+
 #[test]
 fn keys_stay_out_of_debug() {
     let mut local = session(Encryption::Required(keys()));

@@ -175,7 +175,7 @@ fn event_kind(event: &CallEvent) -> &'static str {
         CallEvent::Established(_) => "answered",
         CallEvent::SdpOffer { description: None, .. } => "wish for an offer",
         CallEvent::SdpOffer { .. } => "offer",
-        CallEvent::SdpAnswer(_) => "answer to an offer",
+        CallEvent::SdpAnswer { .. } => "answer to an offer",
         CallEvent::Info { .. } => "INFO",
         CallEvent::Ended(ended) => match ended.cause {
             EndCause::Rejected(_) => "rejected",
