@@ -131,7 +131,7 @@ impl Dialog {
         let mut builder = MessageBuilder::request(method, &self.request_uri()).header(header::VIA, via);
         let is_strict = self.strict_router().is_some();
         for route in self.routes.iter().skip(usize::from(is_strict)) {
-            builder = builder.header(header::ROUTE, route.to_string());
+            builder = builder.header(header::ROUTE, on_one_line(route.to_string().as_bytes()));
         }
         if is_strict {
             builder = builder.header(header::ROUTE, format!("<{}>", self.target));
@@ -139,7 +139,7 @@ impl Dialog {
         builder
             .header(header::MAX_FORWARDS, "70")
             .header(header::FROM, &self.local)
-            .header(header::TO, &self.remote)
+            .header(header::TO, on_one_line(&self.remote))
             .header(header::CALL_ID, &self.call_id)
             .header(header::CSEQ, format!("{cseq} {method}"))
     }
@@ -174,7 +174,12 @@ impl Dialog {
     }
 }
 
+/// Replaces what must not be written in a header: the peer's values are lenient, and a dialog must be able to end.
+fn on_one_line(value: &[u8]) -> Vec<u8> {
+    value.iter().map(|byte| if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { *byte }).collect()
+}
+
 /// Returns a URI as the Request-URI of a request with credentials, in which no backslash can be written.
-fn writable(uri: &SipUri) -> String {
+pub(crate) fn writable(uri: &SipUri) -> String {
     uri.to_request_uri().replace('\\', "%5C")
 }

@@ -352,10 +352,14 @@ impl Call {
     fn retry(&mut self, core: &mut Core, reason: RetryReason) {
         // Higher than in all requests of the call so far, so that no server confuses them.
         self.cseq = self.forks.iter().map(|fork| fork.dialog.local_cseq()).fold(self.cseq, u32::max);
+        self.highest_cseq = self.highest_cseq.max(self.cseq);
         self.forks.retain(|fork| fork.is_confirmed);
         self.earlier_invites.extend(self.invite.take());
         self.send_invite(core);
-        self.emit(core, CallEvent::Retried(reason));
+        // The INVITE that cannot be sent has ended the call.
+        if self.stage == Stage::Inviting {
+            self.emit(core, CallEvent::Retried(reason));
+        }
     }
 
     fn update_timer(&mut self, core: &mut Core) {

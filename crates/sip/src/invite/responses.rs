@@ -1,7 +1,7 @@
 //! Responses to the INVITE (RFC 3261, 13.2.2).
 
 use super::forwarding::reports_forwarding;
-use super::{Call, Closing, Fork, MAX_FORKS, RequestFailure, SessionTimer, Stage};
+use super::{Call, Closing, Fork, MAX_FORKS, Purpose, RequestFailure, SessionTimer, Stage};
 use crate::agent::core::Core;
 use crate::agent::event::{CallEvent, EndCause, Established, PeerText, ProvisionalResponse, Rejection};
 use crate::agent::flow::FlowId;
@@ -165,7 +165,7 @@ impl Call {
                 self.flow = flow;
                 self.reject_early_offers(core);
                 // The proxy cancels the other forks. If one sends a 2xx all the same, it is hung up in its own dialog.
-                self.requests.retain(|request| request.fork == fork_id);
+                self.requests.retain(|request| request.fork == fork_id || request.purpose == Purpose::Bye);
                 if let Some(fork) = self.fork(fork_id) {
                     fork.timer = new_timer;
                 }
@@ -255,7 +255,7 @@ impl Call {
         }
         let Ok(ack) = builder.build() else { return };
         if fork.acks.len() >= MAX_ACKS {
-            fork.acks.remove(0);
+            fork.acks.remove(1);
         }
         fork.acks.push((cseq, ack.clone()));
         let destination = fork.dialog.destination(&flow);

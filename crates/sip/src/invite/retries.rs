@@ -7,6 +7,7 @@ use crate::agent::core::Core;
 use crate::agent::event::{CallEvent, EndCause, Rejection, RetryReason};
 use crate::agent::flow::{FlowId, Transport};
 use crate::auth::{AuthError, RequestAuth};
+use crate::dialog::writable;
 use crate::message::{Host, Message, NameAddr, SipUri, Uri};
 
 impl Call {
@@ -57,13 +58,13 @@ impl Call {
         // The most preferred one first; those of one preference stay in their order.
         contacts.sort_by(|one, other| preference(other).total_cmp(&preference(one)));
         let target = contacts.into_iter().find_map(|contact| match contact.uri() {
-            Ok(Uri::Sip(uri)) if self.is_own_server(&uri) && !self.was_target(&uri.to_request_uri()) => Some(uri),
+            Ok(Uri::Sip(uri)) if self.is_own_server(&uri) && !self.was_target(&writable(&uri)) => Some(uri),
             _ => None,
         });
         let Some(target) = target.filter(|_| self.may_retry()) else {
             return Some(EndCause::RedirectRejected(rejection));
         };
-        self.targets.push(std::mem::replace(&mut self.setup.target, target.to_request_uri()));
+        self.targets.push(std::mem::replace(&mut self.setup.target, writable(&target)));
         self.stage = Stage::Redirecting;
         self.stage_ends_at = Some(core.now.saturating_add(core.config.max_ringing));
         self.emit(core, CallEvent::Redirected(target));

@@ -199,3 +199,23 @@ fn a_redirection_elsewhere_is_rejected() {
         }
     }
 }
+
+/// A backslash cannot be written in a request with credentials.
+#[test]
+fn a_redirection_with_a_backslash_is_followed() {
+    both(|scenario| {
+        let (call, invite) = scenario.invite();
+        let to = format!("sip:+14255550100@{}:5072;x=a\\b", scenario.host());
+        let moved = Text::reply(&invite, "302 Moved Temporarily").tag("first");
+        scenario.send(&moved.line(format!("Contact: <{to}>")));
+        scenario.receive("ACK");
+        assert!(matches!(scenario.call_event(), CallEvent::Redirected(_)), "the redirection is reported");
+        let flow = scenario.net.links[scenario.link].id;
+        scenario.net.act(|agent, now| agent.follow_redirect(now, call, flow)).unwrap();
+        let next = scenario.receive("INVITE");
+        assert_eq!(request_uri(&next), to.replace('\\', "%5C"), "it is escaped");
+        assert_eq!(scenario.call_event(), CallEvent::Retried(RetryReason::Redirected), "the retry is reported");
+        scenario.answer(&next, "two");
+        scenario.finish(call);
+    });
+}

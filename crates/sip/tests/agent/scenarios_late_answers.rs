@@ -3,7 +3,7 @@
 use phonegate_sip::agent::{CallEvent, CallId, RetryReason};
 use phonegate_sip::message::Message;
 
-use crate::net::scenario::{Scenario, each, local, remote, tag_of};
+use crate::net::scenario::{Scenario, both, each, local, remote, tag_of};
 use crate::net::text::{Text, sdp};
 
 /// A server redirects the call, and one of its phones accepts it all the same. Its ACK and its BYE go to that server, and
@@ -73,4 +73,63 @@ fn follow_to_port_5072(scenario: &mut Scenario, call: CallId, invite: &Message) 
     let invite = scenario.receive("INVITE");
     assert_eq!(scenario.call_event(), CallEvent::Retried(RetryReason::Redirected), "the retry is reported");
     invite
+}
+
+/// A forking proxy passes on the reliable ringing of one phone, the challenge of another, and then the answer of the first.
+/// In its dialog, a PRACK was sent already, and the peer rejects a BYE that has no higher number (RFC 3261, 12.2.2).
+#[test]
+fn a_late_answer_is_hung_up_with_a_higher_cseq_than_its_prack() {
+    both(|scenario| {
+        let (call, first) = scenario.invite();
+        let reliable = scenario.in_dialog(&first, "183 Session Progress", "one");
+        scenario.send(&reliable.line("Require: 100rel").line("RSeq: 1"));
+        let prack = scenario.receive("PRACK");
+        scenario.reply(&prack, "200 OK");
+        scenario.progress();
+        let challenge = Text::reply(&first, "407 Proxy Authentication Required").tag("two");
+        let value = "Digest realm=\"trunk\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"";
+        scenario.send(&challenge.line(format!("Proxy-Authenticate: {value}")));
+        scenario.receive("ACK");
+        let next = scenario.receive("INVITE");
+        assert_eq!(scenario.call_event(), CallEvent::Retried(RetryReason::Challenged), "the retry is reported");
+        scenario.answer(&next, "two");
+        scenario.send(&scenario.in_dialog(&first, "200 OK", "one").sdp("one"));
+        let ack = scenario.receive("ACK");
+        assert_eq!(ack.cseq().unwrap().number, first.cseq().unwrap().number, "an ACK has the number of its INVITE");
+        let bye = scenario.receive("BYE");
+        assert_eq!(tag_of(&bye, "To"), "one", "the phone without the call is hung up");
+        assert!(bye.cseq().unwrap().number > prack.cseq().unwrap().number, "the number is new in the dialog");
+        scenario.reply(&bye, "200 OK");
+        scenario.finish(call);
+    });
+}
+
+/// The phone is hung up while the caller decides about the redirection, and its server challenges the BYE only after
+/// another phone has answered.
+#[test]
+fn a_challenged_bye_of_a_late_answer_is_sent_again() {
+    both(|scenario| {
+        let (call, first) = scenario.invite();
+        let to = format!("sip:+14255550100@{}:5072", scenario.host());
+        let moved = Text::reply(&first, "302 Moved Temporarily").tag("first");
+        scenario.send(&moved.line(format!("Contact: <{to}>")));
+        scenario.receive("ACK");
+        assert!(matches!(scenario.call_event(), CallEvent::Redirected(_)), "the redirection is reported");
+        scenario.send(&scenario.in_dialog(&first, "200 OK", "one").sdp("one"));
+        scenario.receive("ACK");
+        let bye = scenario.receive("BYE");
+        let flow = scenario.net.links[scenario.link].id;
+        scenario.net.act(|agent, now| agent.follow_redirect(now, call, flow)).unwrap();
+        let next = scenario.receive("INVITE");
+        assert_eq!(scenario.call_event(), CallEvent::Retried(RetryReason::Redirected), "the retry is reported");
+        scenario.answer(&next, "two");
+        let challenge = Text::reply(&bye, "407 Proxy Authentication Required");
+        let value = "Digest realm=\"trunk\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"";
+        scenario.send(&challenge.line(format!("Proxy-Authenticate: {value}")));
+        let bye = scenario.receive("BYE");
+        assert_eq!(tag_of(&bye, "To"), "one", "the phone without the call is hung up");
+        assert!(bye.has_header("Proxy-Authorization"), "with credentials");
+        scenario.reply(&bye, "200 OK");
+        scenario.finish(call);
+    });
 }

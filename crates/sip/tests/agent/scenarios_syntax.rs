@@ -173,3 +173,21 @@ fn compact_and_folded_headers_are_read() {
         scenario.finish(call);
     });
 }
+
+/// To and Record-Route are repeated in requests, and bytes in them that cannot be written must not keep the call up.
+#[test]
+fn unwritable_bytes_of_a_200_do_not_prevent_its_end() {
+    for bad in ['\0', '\r'] {
+        both(|scenario| {
+            let (call, invite) = scenario.invite();
+            let ok = scenario.in_dialog(&invite, "200 OK", "callee").sdp("callee");
+            let ok = String::from_utf8(ok.build()).unwrap();
+            let ok = ok.replacen("To: ", &format!("To: \"De{bad}sk\" "), 1);
+            let ok = ok.replacen("To: ", &format!("Record-Route: <sip:192.0.2.7;lr>;x=\"a{bad}b\"\r\nTo: "), 1);
+            scenario.net.send(scenario.link, ok.into_bytes());
+            scenario.receive("ACK");
+            scenario.answered();
+            scenario.finish(call);
+        });
+    }
+}

@@ -309,3 +309,19 @@ fn an_interval_below_the_minimum_is_rejected() {
         scenario.finish(call);
     });
 }
+
+/// A datagram may come twice, the second time much later.
+#[test]
+fn a_repeated_200_after_refreshes_does_not_end_the_call() {
+    each(|scenario| {
+        let (call, _, invite) = timed_call(scenario, "90;refresher=uac", ALLOW_INVITE);
+        for _ in 0..3 {
+            let refresh = scenario.receive("INVITE");
+            accept(scenario, &refresh);
+        }
+        let ok = scenario.in_dialog(&invite, "200 OK", "callee").line("Require: timer");
+        scenario.send(&ok.line("Session-Expires: 90;refresher=uac").line(ALLOW_INVITE).sdp("callee"));
+        scenario.quiet(Duration::from_secs(1));
+        scenario.finish(call);
+    });
+}
