@@ -15,7 +15,7 @@ use crate::transaction::ClientKey;
 /// Pause before a refresh is retried after its connection was lost.
 const REFRESH_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
-/// Maximum pending requests of this side in one call.
+/// Maximum pending requests of this side in one call, beyond which only a BYE is sent.
 const MAX_REQUESTS: usize = 48;
 
 /// Maximum reliable provisional responses of one call that are acknowledged.
@@ -75,7 +75,8 @@ impl Call {
         mut auth: RequestAuth,
         tries: u32,
     ) {
-        if self.requests.len() >= MAX_REQUESTS {
+        // Without its BYE, a call would never end. There is at most one for each fork.
+        if self.requests.len() >= MAX_REQUESTS && purpose != Purpose::Bye {
             core.drops.full = core.drops.full.saturating_add(1);
             return;
         }

@@ -233,3 +233,23 @@ fn a_cancelled_call_whose_prack_is_open_stops_ringing() {
         scenario.nothing_left();
     });
 }
+
+/// A peer that never responds to PRACK, and sends many reliable responses.
+#[test]
+fn unanswered_pracks_do_not_prevent_the_bye() {
+    both(|scenario| {
+        let (call, invite) = scenario.invite();
+        for rseq in 1..=60 {
+            scenario.send(&reliable(scenario, &invite, "183 Session Progress", "callee", rseq));
+            scenario.wait(Duration::from_millis(20));
+            scenario.progress();
+        }
+        scenario.take_new(&mut Vec::new());
+        scenario.answer(&invite, "callee");
+        scenario.hang_up(call);
+        let bye = scenario.receive("BYE");
+        scenario.reply(&bye, "200 OK");
+        assert!(!scenario.ended().may_still_ring, "the peer confirmed the end");
+        scenario.nothing_left();
+    });
+}
