@@ -12,7 +12,8 @@ use phonegate_sip::message::{Limits, Message, Method};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::Instant;
 
 use super::call::Invitation;
 use super::driver::{self, NewCall};
@@ -21,7 +22,7 @@ use crate::exchange::Exchange;
 use crate::number::is_e164;
 use crate::recognition::Recordings;
 
-/// Maximum number of TCP connections. Further ones are closed.
+/// Maximum number of TCP connections. For a further one, the one that has received nothing for the longest time is closed.
 const MAX_CONNECTIONS: usize = 64;
 
 /// Maximum number of calls in progress or ended in the last 32 s. Further ones are refused with 503.
@@ -85,7 +86,14 @@ pub(super) async fn bind(address: SocketAddr) -> io::Result<Sockets> {
 #[derive(Clone)]
 pub(super) struct Network {
     udp: Arc<UdpSocket>,
-    connections: Arc<Mutex<HashMap<u64, mpsc::Sender<Vec<u8>>>>>,
+    connections: Arc<Mutex<HashMap<u64, Connection>>>,
+}
+
+/// A TCP connection.
+struct Connection {
+    to_send: mpsc::Sender<Vec<u8>>,
+    received_at: Arc<Mutex<Instant>>,
+    task: AbortHandle,
 }
 
 impl Network {
@@ -95,9 +103,22 @@ impl Network {
             None => drop(self.udp.send_to(&bytes, to.address).await),
             Some(id) => {
                 if let Some(connection) = self.connections.lock().get(&id) {
-                    let _ = connection.try_send(bytes);
+                    let _ = connection.to_send.try_send(bytes);
                 }
             }
+        }
+    }
+
+    /// Makes room for a further connection.
+    fn close_the_idlest(&self) {
+        let mut connections = self.connections.lock();
+        connections.retain(|_, connection| !connection.task.is_finished());
+        if connections.len() < MAX_CONNECTIONS {
+            return;
+        }
+        let idlest = connections.iter().min_by_key(|(_, connection)| *connection.received_at.lock());
+        if let Some(connection) = idlest.map(|(id, _)| *id).and_then(|id| connections.remove(&id)) {
+            connection.task.abort();
         }
     }
 }
@@ -141,15 +162,14 @@ pub(super) async fn serve(
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                     continue;
                 };
-                let mut connections = network.connections.lock();
-                connections.retain(|_, connection| !connection.is_closed());
-                if connections.len() < MAX_CONNECTIONS {
-                    next_connection += 1;
-                    let (sender, to_send) = mpsc::channel(MAX_WAITING);
-                    connections.insert(next_connection, sender);
-                    let peer = Peer { address, connection: Some(next_connection) };
-                    server.tasks.spawn(serve_connection(stream, peer, inbox.clone(), to_send));
-                }
+                network.close_the_idlest();
+                next_connection += 1;
+                let (sender, to_send) = mpsc::channel(MAX_WAITING);
+                let received_at = Arc::new(Mutex::new(Instant::now()));
+                let peer = Peer { address, connection: Some(next_connection) };
+                let serving = serve_connection(stream, peer, inbox.clone(), to_send, Arc::clone(&received_at));
+                let connection = Connection { to_send: sender, received_at, task: server.tasks.spawn(serving) };
+                network.connections.lock().insert(next_connection, connection);
             }
             Some((message, peer)) = messages.recv() => server.receive(message, peer).await,
             Some(_) = server.tasks.join_next() => server.calls.retain(|_, call| !call.is_closed()),
@@ -162,6 +182,7 @@ async fn serve_connection(
     peer: Peer,
     inbox: mpsc::Sender<(Message, Peer)>,
     mut to_send: mpsc::Receiver<Vec<u8>>,
+    received_at: Arc<Mutex<Instant>>,
 ) {
     let mut reader = StreamReader::new(Limits::default());
     let mut buffer = vec![0; CHUNK];
@@ -176,6 +197,7 @@ async fn serve_connection(
                 Err(_) => return,
             },
         };
+        *received_at.lock() = Instant::now();
         if reader.push(buffer.get(..length).unwrap_or_default()).is_err() {
             return;
         }
