@@ -11,9 +11,10 @@
 //! | `END id` | `ENDED`: the phone no longer rings |
 //!
 //! After the answer, the modem dials the extension, says the code in English, and takes one entry. `-` is for no extension
-//! and for no code. The call is over after `PRESSED` and after `FAILED`.
+//! and for no code. The call is over after `PRESSED` and after `FAILED`. A line has at most 256 bytes.
 
 pub mod stand_in;
+mod tests;
 
 use std::str;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ use phonegate_approval::verdict::{Answer, EndedBy};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
@@ -49,6 +50,12 @@ const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Number of attempts in a row to follow a call that fail before the call does.
 const MAX_FOLLOW_TRIES: u32 = 3;
+
+/// Maximum length of a reply with its line break, in bytes.
+const MAX_REPLY: u64 = 256;
+
+/// In place of a longer reply. It is none of the protocol.
+const TOO_LONG: &str = "a line of more than 256 bytes";
 
 /// Calls through a bank of modems.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -105,11 +112,15 @@ impl RequestError {
 struct Replies(BufReader<TcpStream>);
 
 impl Replies {
-    /// Waits for the next reply. `None`: the connection was lost.
+    /// Waits for the next reply: [`TOO_LONG`] if it is too long. `None`: the connection was lost.
     async fn next(&mut self) -> Option<String> {
         let mut line = String::new();
-        self.0.read_line(&mut line).await.ok()?;
-        line.ends_with('\n').then(|| line.trim_end().to_owned())
+        // Whatever a provider sends needs a limit.
+        let length = (&mut self.0).take(MAX_REPLY).read_line(&mut line).await.ok()?;
+        match line.strip_suffix('\n') {
+            Some(reply) => Some(reply.trim_end().to_owned()),
+            None => (u64::try_from(length) == Ok(MAX_REPLY)).then(|| TOO_LONG.to_owned()),
+        }
     }
 }
 

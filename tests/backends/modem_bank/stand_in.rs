@@ -31,6 +31,8 @@ pub enum Script {
     FollowLost,
     /// The phone rings, and the connection that follows gets a line that is not in the protocol.
     FollowGarbled,
+    /// The phone rings, and the connection that follows gets a line of a megabyte.
+    FollowFlooded,
 }
 
 #[derive(Default)]
@@ -129,6 +131,7 @@ impl Bank {
         match self.script() {
             Script::FollowLost => return self.set(Script::Presses { right: true }),
             Script::FollowGarbled => return reply(connection, "+++ATH0"),
+            Script::FollowFlooded => return reply(connection, &"A".repeat(1 << 20)),
             Script::Fails(reason) => return reply(connection, &format!("FAILED {reason}")),
             _ => reply(connection, "ANSWERED"),
         }
