@@ -10,9 +10,18 @@ use support::twilio::gate::{call, gate};
 use support::twilio::{About, EditBody, FLOW, Fault, Scenario, Twilio};
 use support::wait_until;
 
+/// Tests each case in a thread of its own: the call of each waits between its polls.
+fn for_each<C: Send>(cases: impl IntoIterator<Item = C>, test: impl Fn(C) + Sync) {
+    std::thread::scope(|threads| {
+        for case in cases {
+            threads.spawn(|| test(case));
+        }
+    });
+}
+
 #[test]
 fn each_result_of_the_flow_has_its_reason() {
-    for (result, reason) in [
+    let cases = [
         ("APPROVED", None),
         ("WRONG_KEY", Some(FailureReason::WrongKey)),
         ("FRAUD", Some(FailureReason::FraudReported)),
@@ -25,7 +34,8 @@ fn each_result_of_the_flow_has_its_reason() {
         ("PRESSED ", Some(FailureReason::CannotPlace)),
         ("", Some(FailureReason::CannotPlace)),
         ("YES\u{1b}[2J", Some(FailureReason::CannotPlace)),
-    ] {
+    ];
+    for_each(cases, |(result, reason)| {
         let twilio = Twilio::start();
         twilio.play(Scenario::ends(result));
         // A gate that is dropped cuts the deletion short.
@@ -34,7 +44,7 @@ fn each_result_of_the_flow_has_its_reason() {
         assert_eq!((status == CallStatus::Success, seen), (reason.is_none(), reason), "{result}: {text}");
         assert!(!text.contains('\u{1b}'), "{text}");
         wait_until("the Execution is deleted", || twilio.is_clean());
-    }
+    });
 }
 
 #[test]
@@ -48,13 +58,13 @@ fn an_unknown_result_is_in_the_text() {
 /// Even if everything that an approval needs is there too.
 #[test]
 fn a_result_of_an_earlier_flow_does_not_count() {
-    for result in ["APPROVED", "WRONG_KEY", "FRAUD"] {
+    for_each(["APPROVED", "WRONG_KEY", "FRAUD"], |result| {
         let twilio = Twilio::start();
         twilio.play(Scenario::writes(json!({ "result": result })));
         let (_, reason, text) = call(&gate(&twilio));
         assert_eq!(reason, Some(FailureReason::NotConfigured), "{result}");
         assert!(text.contains("install it again: phonegate twilio install-flow"), "{text}");
-    }
+    });
 }
 
 /// The flow says that the user made an entry, in a call that was answered and has ended. Otherwise the entry is right: the
@@ -62,7 +72,7 @@ fn a_result_of_an_earlier_flow_does_not_count() {
 #[test]
 fn a_malformed_entry_is_a_denial() {
     use FailureReason::{CannotPlace, FraudReported, NoKeyPressed, WrongKey};
-    for (variables, expected) in [
+    let cases = [
         (json!({ "attempt": 1 }), None),
         (json!({ "attempt": null }), Some(WrongKey)),
         (json!({ "attempt": "one" }), Some(WrongKey)),
@@ -87,11 +97,12 @@ fn a_malformed_entry_is_a_denial() {
         (json!({ "nonce": "0".repeat(32) }), Some(CannotPlace)),
         (json!({ "result": true }), Some(CannotPlace)),
         (json!({ "result": ["PRESSED"] }), Some(CannotPlace)),
-    ] {
+    ];
+    for_each(cases, |(variables, expected)| {
         let twilio = Twilio::start();
         twilio.play(Scenario::writes(variables.clone()));
         assert_eq!(call(&gate(&twilio)).1, expected, "{variables}");
-    }
+    });
 }
 
 /// So a flow that others have changed does not ring a user again and again.
@@ -127,13 +138,13 @@ fn the_result_of_another_execution_never_counts() {
             Some(FailureReason::CannotPlace),
         ),
     ];
-    for (n, (edit, expected)) in edits.into_iter().enumerate() {
+    for_each(edits.into_iter().enumerate(), |(n, (edit, expected))| {
         let twilio = Twilio::start();
         twilio.play(Scenario { polls: Some(0), ..Scenario::ends("APPROVED") });
         (0..8).for_each(|_| twilio.fail(About::Poll, Fault::Edit(edit)));
         let (_, reason, text) = call(&gate(&twilio));
         assert_eq!(reason, expected, "{n}: {text}");
-    }
+    });
 }
 
 #[test]
@@ -185,37 +196,37 @@ fn a_call_by_code_ends_as_the_user_acts() {
         (Callee::NoAnswer, Some(FailureReason::Unreachable)),
         (Callee::Unobtainable, Some(FailureReason::CannotPlace)),
     ];
-    for (callee, expected) in cases {
+    for_each(cases, |(callee, expected)| {
         assert_eq!(walked(&json!({ "approval": { "method": "code" } }), callee), expected, "{callee:?}");
-    }
+    });
 }
 
 #[test]
 fn a_call_by_pound_ends_as_the_user_acts() {
     use Act::Keys;
-    for (acts, expected) in [
+    let cases = [
         (&[Keys("#")][..], None),
         (&[Keys("5"), Keys("#")], None),
         (&[Keys("5"), Keys("5")], Some(FailureReason::WrongKey)),
         (&[Keys("0#")], Some(FailureReason::FraudReported)),
-    ] {
+    ];
+    for_each(cases, |(acts, expected)| {
         let pound = json!({ "approval": { "method": "pound" } });
         assert_eq!(walked(&pound, Callee::Answers(acts)), expected, "{acts:?}");
-    }
+    });
 }
 
 #[test]
 fn codes_are_spoken_and_heard_in_each_language() {
-    for (tag, digits) in
-        [("en-GB", 1), ("de-DE", 4), ("fr-FR", 3), ("es-ES", 3), ("it-IT", 2), ("pt-BR", 3), ("pl-PL", 3)]
-    {
+    let languages = [("en-GB", 1), ("de-DE", 4), ("fr-FR", 3), ("es-ES", 3), ("it-IT", 2), ("pt-BR", 3), ("pl-PL", 3)];
+    for_each(languages, |(tag, digits)| {
         let settings = json!({
             "approval": { "method": "code", "code_digits": digits }, "prompts": { "language": tag, "attempts": 10 },
         });
         let wrong = Act::Heard("1", "#");
         let acts = Vec::leak(vec![wrong, wrong, wrong, wrong, wrong, wrong, wrong, wrong, wrong, Act::Heard("", "#")]);
         assert_eq!(walked(&settings, Callee::Answers(acts)), None, "{tag}");
-    }
+    });
 }
 
 /// The codes of a call are its parameters. The log does not show them.
