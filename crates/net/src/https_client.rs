@@ -34,7 +34,7 @@ pub fn builder(tls: rustls::ClientConfig, proxy: Option<Proxy>, user_agent: &str
     let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(redirect::Policy::none())
-        .dns_resolver(Resolver)
+        .dns_resolver(Resolver::default())
         .no_proxy()
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(REQUEST_TIMEOUT)

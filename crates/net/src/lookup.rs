@@ -3,11 +3,14 @@
 //! The operating system's look-up blocks a thread, for half a minute or more if no name server answers, and cannot be
 //! cancelled. Other work needs these threads too, so at most two of them look up names.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 /// Maximum concurrent look-ups in this process.
 static LOOKUPS: Semaphore = Semaphore::const_new(2);
@@ -38,14 +41,45 @@ async fn run_blocking<T: Send + 'static>(
     working.await.map_err(io::Error::other)
 }
 
-/// Looks up the hosts of an HTTPS client, and of its proxy.
-pub struct Resolver;
+/// Looks up the hosts of an HTTPS client, and of its proxy. Requests that wait for the same host share one look-up, since
+/// many calls may start at once. Nothing is kept for later requests.
+#[derive(Default)]
+pub struct Resolver {
+    /// The look-ups in progress by their hosts. One that has ended is removed by the next one.
+    in_progress: Mutex<HashMap<String, watch::Receiver<Option<Found>>>>,
+}
+
+/// The result of a look-up.
+type Found = Result<Vec<SocketAddr>, Arc<io::Error>>;
+
+impl Resolver {
+    /// Returns the look-up of a host that is in progress, or begins `look_up`. Call it within a tokio runtime.
+    fn share(
+        &self,
+        host: &str,
+        look_up: impl Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
+    ) -> watch::Receiver<Option<Found>> {
+        let mut in_progress = self.in_progress.lock();
+        // The sender is gone without a result if its runtime has ended.
+        in_progress.retain(|_, look_up| look_up.borrow().is_none() && look_up.has_changed().is_ok());
+        if let Some(look_up) = in_progress.get(host) {
+            return look_up.clone();
+        }
+        let (sender, found) = watch::channel(None);
+        // It goes on if no request waits for it any longer: its thread is busy until it ends.
+        tokio::spawn(async move { sender.send_replace(Some(look_up.await.map_err(Arc::new))) });
+        in_progress.insert(host.to_owned(), found.clone());
+        found
+    }
+}
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
+        let host = name.as_str().to_owned();
+        // The client sets the port.
+        let mut found = self.share(name.as_str(), async move { addresses(&host, 0).await });
         Box::pin(async move {
-            // The client sets the port.
-            let found = addresses(name.as_str(), 0).await?;
+            let found = found.wait_for(Option::is_some).await?.clone().unwrap_or_else(|| Ok(Vec::new()))?;
             Ok(Box::new(found.into_iter()) as Addrs)
         })
     }
@@ -55,6 +89,8 @@ impl Resolve for Resolver {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
+    use std::pin::Pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
     use std::time::Duration;
 
@@ -91,5 +127,57 @@ mod tests {
         assert_eq!(PERMITS.available_permits(), 0, "its thread is still busy");
         end.send(()).unwrap();
         assert_eq!(run_blocking(&PERMITS, || 1).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn requests_for_the_same_host_share_a_look_up() {
+        let resolver = Resolver::default();
+        let (look_ups, may_end) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+        let ask = |host| {
+            let (look_ups, may_end) = (Arc::clone(&look_ups), Arc::clone(&may_end));
+            resolver.share(host, async move {
+                look_ups.fetch_add(1, Ordering::SeqCst);
+                may_end.acquire().await.map_err(io::Error::other)?.forget();
+                Ok(vec!["192.0.2.1:0".parse().unwrap()])
+            })
+        };
+        let asked: Vec<_> = (0..50).map(|_| ask("a.example")).collect();
+        let other = ask("b.example");
+        // A request that no longer waits changes nothing for the others.
+        drop(ask("a.example"));
+        may_end.add_permits(2);
+        for mut found in asked.into_iter().chain([other]) {
+            let found = found.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+            assert_eq!(found.unwrap(), ["192.0.2.1:0".parse().unwrap()]);
+        }
+        assert_eq!(look_ups.load(Ordering::SeqCst), 2, "one for each host");
+        // A result is not kept: an address may have changed.
+        may_end.add_permits(1);
+        assert!(ask("a.example").wait_for(Option::is_some).await.unwrap().is_some());
+        assert_eq!(look_ups.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn a_failed_look_up_fails_for_all_that_wait() {
+        let resolver = Resolver::default();
+        let name = || "no such host".parse().unwrap();
+        let (one, other) = (resolver.resolve(name()), resolver.resolve(name()));
+        assert!(one.await.is_err() && other.await.is_err());
+    }
+
+    #[test]
+    fn a_look_up_of_a_runtime_that_has_ended_is_begun_again() {
+        let resolver = Resolver::default();
+        let run = |look_up| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async { resolver.share("a.example", look_up) })
+        };
+        let mut lost = run(Box::pin(std::future::pending()) as Pin<Box<dyn Future<Output = _> + Send>>);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            assert!(lost.wait_for(Option::is_some).await.is_err());
+            let mut found = resolver.share("a.example", async { Ok(Vec::new()) });
+            assert!(found.wait_for(Option::is_some).await.unwrap().is_some());
+        });
     }
 }
