@@ -32,9 +32,20 @@ pub(crate) const NO_MORE_TELEPHONES: &str = "The simulator already has 100 telep
 /// Maximum number of calls that are kept for the page. Those that have ended are forgotten first.
 pub const MAX_CALLS: usize = 50;
 
-/// Maximum number of steps that are kept of a call, and of bytes of a step's text.
+/// Maximum number of steps that are kept of a call, and of messages among them.
 pub const MAX_STEPS: usize = 200;
+const MAX_MESSAGES: usize = 150;
+
+/// Maximum size of a step's text, in bytes.
 const MAX_STEP_BYTES: usize = 4_096;
+
+/// Maximum size of the steps of a call as JSON, and the size up to which messages are kept, in bytes. The rest is for
+/// events: the page shows them as keys and captions, too. Twilio Studio's messages of one call have about 30,000 bytes.
+const MAX_CALL_BYTES: usize = 64 * 1_024;
+const MAX_MESSAGE_BYTES: usize = 48 * 1_024;
+
+/// The event in place of the messages that are not kept.
+const NO_MORE_MESSAGES: &str = "The call has too many messages, so the page shows no more of them.";
 
 /// Maximum number of problems that are kept for the page, and of characters of a problem's number.
 pub const MAX_PROBLEMS: usize = 20;
@@ -67,9 +78,20 @@ pub struct Exchange {
 
 struct State {
     telephones: Vec<Line>,
-    calls: VecDeque<Call>,
+    calls: VecDeque<Record>,
     problems: VecDeque<Problem>,
     last_call: u64,
+}
+
+/// A call as it is kept for the page.
+struct Record {
+    call: Call,
+    /// Its messages.
+    messages: usize,
+    /// The size of its steps as JSON.
+    bytes: usize,
+    /// Whether a message was not kept.
+    is_cut: bool,
 }
 
 struct Line {
@@ -107,7 +129,7 @@ impl Exchange {
         // Under the lock, so that no update is missing or in both.
         let state = self.state.lock();
         let telephones = state.telephones.iter().map(|line| line.telephone.clone()).collect();
-        let calls = state.calls.iter().cloned().collect();
+        let calls = state.calls.iter().map(|record| record.call.clone()).collect();
         let problems = state.problems.iter().cloned().collect();
         (Update::Snapshot { telephones, calls, problems }, self.updates.subscribe())
     }
@@ -156,13 +178,13 @@ impl Exchange {
         state.last_call = id;
         if state.calls.len() == MAX_CALLS {
             // The page removes the same one.
-            let oldest = state.calls.iter().position(|call| call.result.is_some()).unwrap_or_default();
+            let oldest = state.calls.iter().position(|record| record.call.result.is_some()).unwrap_or_default();
             state.calls.remove(oldest);
         }
         let call =
             Call { id, number: number.to_owned(), caller: caller.to_owned(), line, result: None, steps: Vec::new() };
         let _ = self.updates.send(Update::Call(call.clone()));
-        state.calls.push_back(call);
+        state.calls.push_back(Record { call, messages: 0, bytes: 0, is_cut: false });
         drop(state);
         if !is_free {
             self.end_call(id, "The telephone is busy.");
@@ -226,20 +248,17 @@ impl Exchange {
     }
 
     fn step(&self, call: u64, kind: StepKind, text: &str) {
-        let step = Step { at: now(), kind, text: cut(text) };
         let mut state = self.state.lock();
-        if let Some(call) = state.calls.iter_mut().find(|kept| kept.id == call)
-            && call.steps.len() < MAX_STEPS
-        {
-            call.steps.push(step.clone());
-            let _ = self.updates.send(Update::Step { call: call.id, step });
+        let Some(record) = state.calls.iter_mut().find(|record| record.call.id == call) else { return };
+        if let Some(step) = record.add(kind, text) {
+            let _ = self.updates.send(Update::Step { call, step });
         }
     }
 
     fn end_call(&self, id: u64, result: &str) {
         self.step(id, StepKind::Event, result);
         let mut state = self.state.lock();
-        if let Some(call) = state.calls.iter_mut().find(|call| call.id == id) {
+        if let Some(Record { call, .. }) = state.calls.iter_mut().find(|record| record.call.id == id) {
             call.result = Some(result.to_owned());
             let _ = self.updates.send(Update::CallEnded { call: id, result: result.to_owned() });
         }
@@ -249,6 +268,30 @@ impl Exchange {
             line.telephone.call = None;
             let _ = self.updates.send(Update::Telephone(line.telephone.clone()));
         }
+    }
+}
+
+impl Record {
+    /// Adds a step. Returns what is shown of it: nothing, if the call has too many.
+    fn add(&mut self, kind: StepKind, text: &str) -> Option<Step> {
+        let is_message = kind != StepKind::Event;
+        // Without a gap, messages are in order.
+        if is_message && self.is_cut || self.call.steps.len() >= MAX_STEPS {
+            return None;
+        }
+        let step = Step { at: now(), kind, text: cut(text) };
+        let bytes = self.bytes.saturating_add(json_bytes(&step));
+        if is_message && (self.messages >= MAX_MESSAGES || bytes > MAX_MESSAGE_BYTES) {
+            self.is_cut = true;
+            return self.add(StepKind::Event, NO_MORE_MESSAGES);
+        }
+        if bytes > MAX_CALL_BYTES {
+            return None;
+        }
+        self.bytes = bytes;
+        self.messages = self.messages.saturating_add(usize::from(is_message));
+        self.call.steps.push(step.clone());
+        Some(step)
     }
 }
 
@@ -287,6 +330,11 @@ pub(crate) fn now() -> String {
 /// Returns a text without what exceeds the maximum.
 fn cut(text: &str) -> String {
     text.get(..text.floor_char_boundary(MAX_STEP_BYTES)).unwrap_or_default().to_owned()
+}
+
+/// Returns the size of a step as JSON: a control character has six bytes there.
+fn json_bytes(step: &Step) -> usize {
+    serde_json::to_string(step).map_or(usize::MAX, |json| json.len())
 }
 
 fn sentence(action: Action) -> String {

@@ -60,8 +60,10 @@ async fn telephones_calls_and_steps_are_limited() {
         assert!(matches!(exchange.ring("sip", &number, ""), Err(RingError::TooManyTelephones)));
     }
     let call = exchange.ring("sip", "0", "").unwrap();
-    for _ in 0..2 * MAX_STEPS {
-        call.steps().received(&"ü".repeat(MAX_STEP_BYTES));
+    call.steps().received(&"ü".repeat(MAX_STEP_BYTES));
+    for n in 0..MAX_STEPS {
+        call.steps().received("INVITE");
+        call.event(&n.to_string());
     }
     let Update::Snapshot { telephones, calls, problems } = exchange.subscribe().0 else { panic!("no snapshot") };
     assert_eq!(problems.len(), MAX_PROBLEMS);
@@ -72,6 +74,36 @@ async fn telephones_calls_and_steps_are_limited() {
     let steps = &calls.last().unwrap().steps;
     assert_eq!(steps.len(), MAX_STEPS);
     assert!(steps.iter().all(|step| step.text.len() <= MAX_STEP_BYTES));
+}
+
+#[tokio::test]
+async fn a_snapshot_is_small_and_has_the_events_of_each_call() {
+    let exchange = exchange(Ending::ByHand);
+    let mut calls = Vec::new();
+    for n in 0..MAX_CALLS {
+        let call = exchange.ring("sip", &n.to_string(), "").unwrap();
+        for _ in 0..2 * MAX_STEPS {
+            // As JSON, a control character has six bytes.
+            call.steps().received(&"\u{1}".repeat(MAX_STEP_BYTES));
+        }
+        assert!(exchange.act(&n.to_string(), &TelephoneAction::PickUp));
+        for key in "4711#".chars() {
+            assert!(exchange.act(&n.to_string(), &TelephoneAction::Press { key }));
+        }
+        calls.push(call);
+    }
+    let snapshot = exchange.subscribe().0;
+    let bytes = serde_json::to_string(&snapshot).unwrap().len();
+    assert!(bytes <= 4 * 1_024 * 1_024, "{bytes}");
+    let Update::Snapshot { calls, .. } = snapshot else { panic!("no snapshot") };
+    assert_eq!(calls.len(), MAX_CALLS);
+    for call in calls {
+        let events = call.steps.iter().filter(|step| step.kind == StepKind::Event).map(|step| step.text.as_str());
+        let events: Vec<_> = events.collect();
+        let expected = ["The telephone rings.", NO_MORE_MESSAGES, "Picked up.", "Pressed 4."];
+        assert_eq!((&events[..4], events.last()), (&expected[..], Some(&"Pressed #.")));
+        assert!(call.steps.iter().any(|step| step.kind == StepKind::Received), "the first messages are shown");
+    }
 }
 
 #[tokio::test]
