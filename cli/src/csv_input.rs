@@ -67,9 +67,18 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Returns the position of a column in the header.
-pub(crate) fn column(header: &StringRecord, name: &str) -> Option<usize> {
-    header.iter().position(|column| column.trim().eq_ignore_ascii_case(name))
+/// Returns the position of a column in the header. `None` if there is none of this name.
+///
+/// # Errors
+/// If there are several: a number or a PIN could be read from the wrong one.
+pub(crate) fn column(header: &StringRecord, name: &str) -> Result<Option<usize>, String> {
+    let is_named = |(_, column): &(usize, &str)| column.trim().eq_ignore_ascii_case(name);
+    let mut found = header.iter().enumerate().filter(is_named).map(|(at, _)| at);
+    let first = found.next();
+    match found.next() {
+        None => Ok(first),
+        Some(_) => Err(format!("the first row names the column `{name}` more than once; remove the others")),
+    }
 }
 
 fn unreadable(error: csv::Error) -> String {

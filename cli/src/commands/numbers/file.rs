@@ -22,7 +22,7 @@ pub(super) fn numbers(path: &Path, column: &str) -> Result<Vec<(u64, String)>, S
 fn column_of(text: &str, column: &str) -> Result<Vec<(u64, String)>, String> {
     let mut rows = Rows::of(text);
     let header = rows.header()?;
-    let Some(at) = csv_input::column(&header, column) else { return Err(no_column(column, &header)) };
+    let Some(at) = csv_input::column(&header, column)? else { return Err(no_column(column, &header)) };
     let (mut row, mut texts) = (StringRecord::new(), Vec::new());
     while let Some(line) = rows.next(&mut row)? {
         texts.push((line, row.get(at).unwrap_or_default().to_owned()));
@@ -43,6 +43,12 @@ fn no_column(column: &str, header: &StringRecord) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::column_of;
+
+    #[test]
+    fn a_column_that_is_named_twice_is_refused() {
+        let refused = column_of("Number,name, number\n1,A,2\n", "number").unwrap_err();
+        assert!(refused.contains("names the column `number` more than once"), "{refused}");
+    }
 
     #[test]
     fn exports_of_excel_and_powershell_are_read() {

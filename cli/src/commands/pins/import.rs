@@ -142,7 +142,7 @@ fn check(text: &str, numbers: &Admission, rules: PinRules) -> Result<CheckedRows
     let mut rows = Rows::of(text);
     let header = rows.header()?;
     // The first row is not shown: without a header, it contains a PIN.
-    let [of_number, of_pin] = ["number", "pin"].map(|name| only_column(&header, name));
+    let [of_number, of_pin] = ["number", "pin"].map(|name| csv_input::column(&header, name));
     let (Some(of_number), Some(of_pin)) = (of_number?, of_pin?) else {
         return Err("the first row must name the columns `number` and `pin`".to_owned());
     };
@@ -167,18 +167,6 @@ fn check(text: &str, numbers: &Admission, rules: PinRules) -> Result<CheckedRows
     match checked.entries.is_empty() && checked.refused.is_empty() {
         true => Err("there is no row below the names of the columns".to_owned()),
         false => Ok(checked),
-    }
-}
-
-/// Returns the position of a column in the header.
-///
-/// # Errors
-/// If there are several: a PIN would be set for the wrong number, or the wrong PIN.
-fn only_column(header: &StringRecord, name: &str) -> Result<Option<usize>, String> {
-    let is_named = |column: &&str| column.trim().eq_ignore_ascii_case(name);
-    match header.iter().filter(is_named).count() {
-        0 | 1 => Ok(csv_input::column(header, name)),
-        _ => Err(format!("the first row names the column `{name}` more than once; remove the others")),
     }
 }
 
