@@ -56,6 +56,7 @@ fn every_bad_file_is_refused_with_name_path_and_problem() {
     for path in files("bad") {
         let expected = std::fs::read_to_string(path.with_extension("error")).expect("each has its .error");
         let error = start(&path).expect_err(&format!("{} is refused", path.display()));
+        assert!(!error.contains("not-a-real"), "no secret is shown: {error}");
         let inside = error.strip_prefix(&format!("{}: ", path.display())).unwrap_or("(the file is not named)");
         if !inside.starts_with(expected.trim_end()) {
             wrong.push(format!("{}:\n  is       {inside}\n  expected {expected}", path.display()));

@@ -4,6 +4,7 @@
 //! what a user pressed: the [`Approver`] does.
 
 mod backoff;
+mod basic_auth;
 mod context;
 mod exec;
 mod file;

@@ -171,14 +171,19 @@ pub(super) async fn accept(
         let body = https_client::body(response).await.map_err(ApiError::of_body)?;
         return Ok(Reply { body, token });
     }
-    if status.is_client_error() || status.is_server_error() {
-        let retry_after = replies::retry_after(response.headers());
+    if is_refusal(status) {
+        let refusal = Refusal::of(&response, token);
         // Read whole, the connection can be used again.
         let _ = https_client::body(response).await;
-        return Err(ApiError::Refused(Refusal { status: status.as_u16(), stated: None, token, retry_after }));
+        return Err(ApiError::Refused(refusal));
     }
     let redirects = if status.is_redirection() { ", a redirect, which is not followed" } else { "" };
     Err(ApiError::Malformed(format!("has the status {}{redirects}", status.as_u16())))
+}
+
+/// Returns whether a status refuses the request.
+pub(super) fn is_refusal(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
 }
 
 /// Reads a reply as JSON.
@@ -250,6 +255,12 @@ impl RequestError for ApiError {
 }
 
 impl Refusal {
+    /// Returns the refusal of a reply, without what its body says. `token`: the one that the request had.
+    pub(super) fn of(response: &Response, token: Option<SecretString>) -> Self {
+        let retry_after = replies::retry_after(response.headers());
+        Self { status: response.status().as_u16(), stated: None, token, retry_after }
+    }
+
     /// Returns the reason that the status alone gives.
     pub(super) fn reason(&self) -> FailureReason {
         match self.status {

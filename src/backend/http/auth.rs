@@ -14,10 +14,11 @@ use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
 use super::super::BackendContext;
+use super::super::basic_auth::check_credential;
 use super::super::replies;
 use super::api::{ApiError, Refusal};
 use super::config::{AuthConfig, HmacConfig, HttpConfig, Oauth2Config};
-use super::request::header_name;
+use super::header;
 use super::tokens::{Token, Tokens};
 use crate::config::{ConfigError, build_https_client, provider_url};
 use crate::no_duplicate_keys::Json;
@@ -59,26 +60,28 @@ impl Auth {
                         "has a colon, which HTTP Basic cannot send",
                     ));
                 }
+                check_credential(&at("basic.username"), &basic.username)?;
+                check_credential(&at("basic.password"), password.expose_secret())?;
                 let value = basic_value(&basic.username, &password);
-                Self::Fixed(AUTHORIZATION, header_value(&at("basic.password"), &value)?)
+                Self::Fixed(AUTHORIZATION, header::configured_value(&at("basic.password"), &value)?)
             }
             Some(AuthConfig::Bearer(token)) => {
                 let token = context.resolve("auth.bearer", token)?;
                 let value = Zeroizing::new(format!("Bearer {}", token.expose_secret()));
-                Self::Fixed(AUTHORIZATION, header_value(&at("bearer"), &value)?)
+                Self::Fixed(AUTHORIZATION, header::configured_value(&at("bearer"), &value)?)
             }
             Some(AuthConfig::Header(header)) => {
                 let value = context.resolve("auth.header.value", &header.value)?;
-                let name = header_name(&at("header.name"), &header.name)?;
-                Self::Fixed(name, header_value(&at("header.value"), value.expose_secret())?)
+                let name = header::name(&at("header.name"), &header.name)?;
+                Self::Fixed(name, header::configured_value(&at("header.value"), value.expose_secret())?)
             }
             Some(AuthConfig::Oauth2(oauth2)) => {
                 Self::Oauth2(Arc::new(Endpoint::new(oauth2, config, context)?), Tokens::default())
             }
             Some(AuthConfig::HmacSha256(HmacConfig { key, header, timestamp_header })) => {
                 let key = context.resolve("auth.hmac_sha256.key", key)?;
-                let header = header_name(&at("hmac_sha256.header"), header)?;
-                let timestamp_header = header_name(&at("hmac_sha256.timestamp_header"), timestamp_header)?;
+                let header = header::name(&at("hmac_sha256.header"), header)?;
+                let timestamp_header = header::name(&at("hmac_sha256.timestamp_header"), timestamp_header)?;
                 if header == timestamp_header {
                     let problem = "must be another header than that of the signature";
                     return Err(ConfigError::invalid(at("hmac_sha256.timestamp_header"), problem));
@@ -164,14 +167,6 @@ fn basic_value(user: &str, password: &SecretString) -> Zeroizing<String> {
     Zeroizing::new(format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(both.as_bytes())))
 }
 
-fn header_value(path: &str, text: &str) -> Result<HeaderValue, ConfigError> {
-    let is_plain = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-    let value = HeaderValue::from_str(text).ok().filter(|_| is_plain);
-    let mut value = value.ok_or_else(|| ConfigError::invalid(path, "has characters that a header cannot contain"))?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
 /// The token endpoint of an OAuth 2 authorization server.
 pub(super) struct Endpoint {
     client: Client,
@@ -185,13 +180,15 @@ impl Endpoint {
         let path = format!("{}.auth.oauth2", context.path);
         let url = provider_url(&format!("{path}.token_url"), &oauth2.token_url)?;
         let secret = context.resolve("auth.oauth2.client_secret", &oauth2.client_secret)?;
+        check_credential(&format!("{path}.client_id"), &oauth2.client_id)?;
+        check_credential(&format!("{path}.client_secret"), secret.expose_secret())?;
         // RFC 6749, section 2.3.1: both are encoded as in a form.
         let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
         let value = basic_value(&encode(&oauth2.client_id), &encode(secret.expose_secret()).into());
         let section = (context.path.as_str(), config.ca_file.as_deref());
         let (builder, _) = context.network.https_client_builder(section, &url, context.base)?;
         let client = build_https_client(builder)?;
-        let authorization = header_value(&format!("{path}.client_secret"), &value)?;
+        let authorization = header::configured_value(&format!("{path}.client_secret"), &value)?;
         Ok(Self { client, url, authorization, scope: oauth2.scope.clone() })
     }
 

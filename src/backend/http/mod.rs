@@ -7,6 +7,7 @@ mod api;
 mod auth;
 mod call_ref;
 mod config;
+mod header;
 mod infobip;
 mod outcome;
 mod redaction;

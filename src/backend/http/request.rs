@@ -9,25 +9,9 @@ use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 use super::config::{JsonBody, MethodConfig, Text};
+use super::header;
 use super::template::{Placeholder, RenderError, Scope, Template, Values, percent_encode};
 use crate::config::{ConfigError, provider_url};
-
-/// Headers that the connection, the body or the proxy defines.
-const FORBIDDEN_HEADERS: [&str; 13] = [
-    "connection",
-    "content-length",
-    "content-type",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// A request with templates.
 pub(super) struct RequestTemplate {
@@ -96,11 +80,13 @@ impl RequestTemplate {
         let mut headers = Vec::new();
         for (name, text) in declared.headers {
             let at = format!("{path}.headers.{name}");
-            let name = header_name(&at, name)?;
+            let name = header::name(&at, name)?;
             if auth_headers.contains(&name) {
                 return Err(ConfigError::invalid(at, "is also set by `auth`; remove one of them"));
             }
-            headers.push((name, template(&at, text.get(), scope)?));
+            let value = template(&at, text.get(), scope)?;
+            value.literals().try_for_each(|text| header::configured_value(&at, text).map(drop))?;
+            headers.push((name, value));
         }
         let body = match (declared.form, declared.json) {
             (None, None) => Body::None,
@@ -138,16 +124,18 @@ impl RequestTemplate {
         found
     }
 
+    /// Returns the names of the secrets in its headers.
+    pub(super) fn secrets_in_headers(&self) -> impl Iterator<Item = &str> {
+        let placeholders = self.headers.iter().flat_map(|(_, value)| value.placeholders());
+        placeholders.filter_map(Placeholder::secret)
+    }
+
     /// # Errors
     /// A value cannot stand in its place.
     pub(super) fn render(&self, values: &Values<'_>) -> Result<Request, RenderError> {
         let header = |(name, template): &(HeaderName, Template)| {
             let text = Zeroizing::new(template.render(values)?);
-            let is_plain = text.bytes().all(|byte| (0x20..0x7f).contains(&byte));
-            let value = HeaderValue::from_str(&text).ok().filter(|_| is_plain);
-            let mut value = value.ok_or(RenderError::Header)?;
-            value.set_sensitive(true);
-            Ok::<_, RenderError>((name.clone(), value))
+            Ok::<_, RenderError>((name.clone(), header::value(&text).ok_or(RenderError::Header)?))
         };
         let (content_type, body) = match &self.body {
             Body::None => (None, String::new()),
@@ -281,23 +269,6 @@ impl JsonTemplate {
             }
             Self::Other(value) => value.clone(),
         })
-    }
-}
-
-/// Reads the name of a header.
-///
-/// # Errors
-/// It is not one, or one that is not allowed.
-pub(super) fn header_name(path: &str, name: &str) -> Result<HeaderName, ConfigError> {
-    if name.contains(['{', '}']) {
-        return Err(ConfigError::invalid(path, "has a placeholder in the name of a header"));
-    }
-    let Ok(parsed) = HeaderName::from_bytes(name.as_bytes()) else {
-        return Err(ConfigError::invalid(path, "is not the name of a header"));
-    };
-    match FORBIDDEN_HEADERS.contains(&parsed.as_str()) {
-        true => Err(ConfigError::invalid(path, "is a header that PhoneGate sets itself; remove it")),
-        false => Ok(parsed),
     }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::super::BackendContext;
 use super::api::Api;
 use super::auth::Auth;
 use super::config::{CheckMethodConfig, HttpConfig, MethodConfig, PollConfig, RequestConfig, StartConfig};
+use super::header;
 use super::outcome::Rules;
 use super::redaction::HiddenSecrets;
 use super::request::{Declared, RequestTemplate};
@@ -50,7 +51,7 @@ impl Service {
         let (start, poll) = required(path, config)?;
         let mut secrets = BTreeMap::new();
         for (name, secret) in &config.secrets {
-            secrets.insert(name.clone(), context.resolve(&format!("secrets.{name}"), secret)?);
+            secrets.insert(name.clone(), context.resolve(&config.secret_key(name), secret)?);
         }
         let mut hidden: Vec<_> = secrets.values().cloned().collect();
         for (key, secret) in BackendSettings::secrets(config) {
@@ -104,6 +105,11 @@ impl Service {
             if request.origin().origin() != start.origin().origin() {
                 return Err(context.invalid(key, "must have the scheme, host and port of `start.url`"));
             }
+        }
+        let requests = [Some(&start), Some(&poll_request), hang_up.as_ref(), check.as_ref().map(|(check, _)| check)];
+        for name in requests.into_iter().flatten().flat_map(RequestTemplate::secrets_in_headers) {
+            let secret = secrets.get(name).map(ExposeSecret::expose_secret).unwrap_or_default();
+            header::configured_value(&at(&config.secret_key(name)), secret)?;
         }
         let api = Api::new(config, auth, start.origin(), context)?;
         let uses = |id: &Placeholder| hang_up.as_ref().is_some_and(|request| request.placeholders().contains(&id));

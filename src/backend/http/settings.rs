@@ -13,7 +13,7 @@ use crate::backend::{BackendContext, BuildBackend, TelephonyBackend};
 use crate::config::{ApprovalConfig, BackendSettings, ConfigError, Judge, Secret};
 
 impl HttpConfig {
-    /// Returns the declaration: that of the preset, if there is one.
+    /// Returns the declaration: that of the preset, if there is one. It keeps `preset`, which says where its settings are.
     ///
     /// # Errors
     /// There is a preset and another key, at `path`.
@@ -36,9 +36,18 @@ impl HttpConfig {
             return Err(ConfigError::invalid(format!("{path}.{key}"), problem));
         }
         let mut declared = infobip.declared(&format!("{path}.preset.infobip"))?;
+        declared.preset.clone_from(&self.preset);
         declared.ca_file.clone_from(&self.ca_file);
         declared.local_peer = self.local_peer;
         Ok(declared)
+    }
+
+    /// Returns the key of the secret with this name, which a preset has among its own keys.
+    pub(super) fn secret_key(&self, name: &str) -> String {
+        match &self.preset {
+            Some(PresetConfig::Infobip(_)) => format!("preset.infobip.{name}"),
+            None => format!("secrets.{name}"),
+        }
     }
 
     /// Returns the URLs, with placeholders.

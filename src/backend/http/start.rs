@@ -1,6 +1,7 @@
 //! The request that starts a call: until when it is sent, when it is sent again, and what its refusal means.
 
 use phonegate_net::https_client;
+use secrecy::SecretString;
 
 use super::super::start_queue::may_ring_after;
 use super::super::{MayRing, PlaceError, replies};
@@ -39,23 +40,23 @@ impl Service {
 
     async fn start_once(&self, request: &Request, deadline: &Deadline) -> Result<Reply, ApiError> {
         let (response, token) = self.api.respond(request, Some(deadline)).await?;
-        let status = response.status();
-        if !(status.is_client_error() || status.is_server_error()) {
+        if !api::is_refusal(response.status()) {
             return api::accept(response, token, &STARTED).await;
         }
-        let retry_after = replies::retry_after(response.headers());
-        let stated = if self.rules.has_start_error() {
+        let mut refusal = Refusal::of(&response, token);
+        if self.rules.has_start_error() {
             // A part of it would not show whether a phone rings.
             let body = https_client::body(response).await.map_err(ApiError::of_body)?;
-            let redactor = self.redaction.with_token(token.as_ref());
-            api::json(&body).ok().and_then(|body| {
-                let (reason, text) = self.rules.refusal(&body)?;
-                Some(Stated { reason, quoted: redactor.quote(text) })
-            })
-        } else {
-            None
-        };
-        Err(ApiError::Refused(Refusal { status: status.as_u16(), stated, token, retry_after }))
+            refusal.stated = self.stated(&body, refusal.token.as_ref());
+        }
+        Err(ApiError::Refused(refusal))
+    }
+
+    /// Returns what the body of a refused start says. `token`: the one that the request had.
+    fn stated(&self, body: &[u8], token: Option<&SecretString>) -> Option<Stated> {
+        let body = api::json(body).ok()?;
+        let (reason, text) = self.rules.refusal(&body)?;
+        Some(Stated { reason, quoted: self.redaction.with_token(token).quote(text) })
     }
 }
 

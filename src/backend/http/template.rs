@@ -38,6 +38,14 @@ impl Placeholder {
             _ => None,
         }
     }
+
+    /// Returns the name of the secret that it is.
+    pub(super) fn secret(&self) -> Option<&str> {
+        match self {
+            Self::Secret(name) => Some(name),
+            _ => None,
+        }
+    }
 }
 
 /// What the templates of a request may use.
@@ -139,6 +147,14 @@ impl Template {
         self.0.iter().filter_map(|part| match part {
             Part::Literal(_) => None,
             Part::Value(placeholder) => Some(placeholder),
+        })
+    }
+
+    /// Returns the texts between the placeholders.
+    pub(super) fn literals(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Literal(text) => Some(text.as_str()),
+            Part::Value(_) => None,
         })
     }
 

@@ -12,10 +12,11 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use super::super::backoff::RequestError;
+use super::super::basic_auth::check_credential;
 use super::super::replies;
 use super::TwilioStudioConfig;
 use crate::call::{Failure, FailureReason};
-use crate::config::{ConfigError, NetworkConfig, build_https_client, provider_url};
+use crate::config::{ConfigError, NetworkConfig, Secret, build_https_client, provider_url};
 use crate::redact::{diagnostic_text, sanitize_untrusted};
 
 /// Maximum concurrent polls. Each needs a connection with its buffers; a queued poll needs little memory.
@@ -77,11 +78,16 @@ impl Api {
             false => Err(ConfigError::invalid(at(key), format_args!("must be {prefix} and 32 hexadecimal digits"))),
         };
         let account = need("account_sid", "AC", &config.account_sid)?;
+        let password_of = |key, secret: &Secret| {
+            let password = secret.resolve(base, &at(key))?;
+            check_credential(&at(key), password.expose_secret())?;
+            Ok::<_, ConfigError>(password)
+        };
         let (user, password) = match (&config.api_key_sid, &config.api_key_secret, &config.auth_token) {
             (Some(key), Some(secret), None) => {
-                (need("api_key_sid", "SK", key)?, secret.resolve(base, &at("api_key_secret"))?)
+                (need("api_key_sid", "SK", key)?, password_of("api_key_secret", secret)?)
             }
-            (None, None, Some(token)) => (account, token.resolve(base, &at("auth_token"))?),
+            (None, None, Some(token)) => (account, password_of("auth_token", token)?),
             _ => {
                 let problem = "needs either `api_key_sid` and `api_key_secret`, or `auth_token`, and not both";
                 return Err(ConfigError::invalid(path, problem));

@@ -88,6 +88,7 @@ fn what_a_request_cannot_be_is_refused_with_its_path() {
         (json!({ "url": url, "headers": { "a b": "1" } }), "p.headers.a b: is not the name of a header"),
         (json!({ "url": url, "headers": { "Host": "b.example" } }), "p.headers.Host: is a header that PhoneGate sets"),
         (json!({ "url": url, "headers": { "Authorization": "x" } }), "p.headers.Authorization: is also set by `auth`"),
+        (json!({ "url": url, "headers": { "X": "Zürich {call_id}" } }), "p.headers.X: has characters that a header"),
         (json!({ "url": url, "headers": { "X": "{" } }), "p.headers.X: has a { without its }"),
         (json!({ "url": url, "json": { "a": [1, "}"] } }), "p.json.a[1]: has a } without its {"),
         (json!({ "url": url, "form": { "a": "{b}" } }), "p.form.a: has the unknown placeholder {b}"),
