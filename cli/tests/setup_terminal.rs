@@ -115,6 +115,19 @@ fn a_flow_is_installed_and_the_called_number_masked() {
 }
 
 #[test]
+fn without_a_telephone_service_it_says_what_to_try() {
+    let place = Place::empty();
+    let mut terminal = setup(&place, &[]);
+    answer(&mut terminal, "What does the company have?", "None of these yet");
+    let (code, shown) = terminal.ends();
+    assert_eq!(code, Some(2), "{shown}");
+    for command in ["phonegate call --demo +1", "phonegate simulate"] {
+        assert!(shown.contains(&format!("hint: `{command}")), "{shown}");
+    }
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "{shown}");
+}
+
+#[test]
 fn escape_ctrl_c_and_no_change_nothing() {
     let options = ["--has", "sip", "--trunk", "192.0.2.1", "--transport", "udp", "--default-country", "US"];
     let rest = ["--username", "", "--caller-id", "", "--allowed-countries", "US"];

@@ -1,5 +1,6 @@
 //! `phonegate simulate`: telephones in a browser, to try PhoneGate with.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
@@ -7,8 +8,9 @@ use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use phonegate::admission::Admission;
 use phonegate::backend::twilio_studio;
-use phonegate::config;
+use phonegate::config::{self, NumbersConfig};
 use phonegate::prompts::Language;
 use phonegate_approval::script::Piece;
 use phonegate_simulator::ending::{Ending, Keys};
@@ -32,14 +34,19 @@ use crate::output;
 /// Maximum time to end the calls, then to notify open pages, and then for running tasks to finish.
 const END_WITHIN: Duration = Duration::from_secs(1);
 
+/// The number of the printed example, which the page names too, and its country.
+const EXAMPLE_NUMBER: &str = "+1 4255551212";
+const EXAMPLE_COUNTRY: &str = "US";
+
 const HELP: &str = "\
 Open the printed address in a browser of this computer: nothing else can reach the page. A telephone appears when it is
 called; --number adds one before that. No configuration is read, and nothing is recorded.
 
-With the printed backends, PhoneGate calls the telephones over SIP (UDP or TCP) or by Twilio Studio's endpoints. Over SIP,
-they understand PhoneGate's own recordings, in each language; custom ones are heard, but not understood. Studio has the
-flow of PhoneGate's defaults; `phonegate twilio install-flow` installs another one. Calls that the simulator refuses, or
-that cannot succeed with the installed flow, are shown on the page, and reported here without their numbers.
+With the printed configuration, PhoneGate calls the telephones over SIP (UDP or TCP), and with the printed backend by Twilio
+Studio's endpoints. The ports are others at the next start, unless options name them. Over SIP, the telephones understand
+PhoneGate's own recordings, in each language; custom ones are heard, but not understood. Studio has the flow of PhoneGate's
+defaults; `phonegate twilio install-flow` installs another one. Calls that the simulator refuses, or that cannot succeed
+with the installed flow, are shown on the page, and reported here without their numbers.
 
 Examples:
   phonegate simulate                                        telephones that you pick up on the page
@@ -144,11 +151,14 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
         false => {
             output::print(&format!("The telephones: {url}"));
             output::print("");
+            output::print("To call them, save this as test.json:");
+            output::print(&test_configuration(&sip, &arguments.numbers));
+            output::print("and run, in another terminal:");
+            output::print(&format!("  phonegate call {EXAMPLE_NUMBER} --config test.json"));
+            output::print("");
             output::print(
-                "To call them, set \"allow_test_backends\": true in a phonegate.json, copy one of these backends, or both,",
+                "For calls by Twilio Studio's endpoints, add this to its \"backends\", and set \"use\" to [\"twilio\"]:",
             );
-            output::print("into its \"backends\", and the name into \"use\":");
-            output::print(&format!("  \"sip\": {sip},"));
             output::print(&format!("  \"twilio\": {twilio}"));
             output::print("");
             output::print("Ctrl-C ends the simulator.");
@@ -164,6 +174,23 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
     let _ = runtime.block_on(async { timeout(END_WITHIN, exchange.end()).await });
     runtime.shutdown_timeout(END_WITHIN);
     Ok(Exit::Done)
+}
+
+/// Returns a configuration that calls the telephones over SIP. It allows the countries of the example and of `numbers`.
+fn test_configuration(sip: &Value, numbers: &[String]) -> String {
+    let config = NumbersConfig { default_country: Some(EXAMPLE_COUNTRY.to_owned()), ..NumbersConfig::default() };
+    let admission = Admission::new(&config).ok();
+    let country = |number: &String| Some(admission.as_ref()?.read(number).ok()?.country()?.as_str().to_owned());
+    let example = Some(EXAMPLE_COUNTRY.to_owned());
+    let countries: BTreeSet<_> = example.into_iter().chain(numbers.iter().filter_map(country)).collect();
+    let allowed = match countries.len() {
+        1 => String::new(),
+        _ => format!(", \"allowed_countries\": {}", json!(countries)),
+    };
+    format!(
+        "{{\n  \"use\": [\"sip\"],\n  \"allow_test_backends\": true,\n  \"backends\": {{\n    \"sip\": {sip}\n  }},\n  \
+         \"numbers\": {{ \"default_country\": \"{EXAMPLE_COUNTRY}\"{allowed} }}\n}}"
+    )
 }
 
 /// Prints why calls are refused, or cannot succeed. A problem equal to the last one is not printed again.

@@ -107,6 +107,14 @@ const KINDS: [Kind; 5] = [
     },
 ];
 
+/// The answer that is offered last.
+const NOTHING: &str = "None of these yet";
+
+/// What to try without them.
+const TRY_CALL: &str = "`phonegate call --demo +1 4255551212` calls a simulated phone, without a configuration";
+const TRY_SIMULATOR: &str =
+    "`phonegate simulate` shows telephones in the browser, and prints a configuration that calls them";
+
 /// Returns the parser of `--has`.
 pub(super) fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(KINDS.map(|kind| kind.name))
@@ -118,11 +126,14 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<B
     let kind = match given {
         Some(kind) => Some(kind),
         None => {
-            let titles = KINDS.iter().map(|kind| kind.title).collect();
+            let titles = KINDS.iter().map(|kind| kind.title).chain([NOTHING]).collect();
             KINDS.get(asker.choice("--has", "What does the company have?", titles)?)
         }
     };
-    let Some(kind) = kind else { return Err(Stop::Cancelled) };
+    let Some(kind) = kind else {
+        let error = CommandError::usage("PhoneGate needs one of these to call users, so nothing was written");
+        return Err(error.hint(TRY_CALL).hint(TRY_SIMULATOR).into());
+    };
     if let Some(option) = given_options(arguments).find(|option| !kind.options.contains(option)) {
         return Err(CommandError::usage(format!("{option} does not apply to --has {}", kind.name)).into());
     }
