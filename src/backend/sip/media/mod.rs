@@ -11,6 +11,7 @@ mod playout;
 mod ports;
 mod random;
 mod sender;
+mod state;
 mod summary;
 mod ticker;
 
@@ -20,10 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use phonegate_media::dtmf::{DigitEvent, InfoError, info_duration};
-use phonegate_media::rtcp;
+use phonegate_media::dtmf::{InfoError, info_duration};
 use phonegate_media::rtp::{CLOCK_RATE, PACKET_MILLISECONDS, RECEIVE_BUFFER};
-use phonegate_media::sdp::{LocalSession, RemoteMedia, SdpError};
+use phonegate_media::sdp::{LocalSession, SdpError};
 use phonegate_media::session::MediaSession;
 use phonegate_media::srtp::SrtpError;
 use phonegate_os::{MediaSocket, PeerReader};
@@ -38,15 +38,12 @@ pub(super) use summary::MediaSummary;
 
 use crate::backend::sip::MediaEncryption;
 use crate::prompts::Composition;
-use sender::{Destination, Sender};
+use sender::Sender;
+use state::{Negotiation, State};
 use ticker::Tick;
 
 /// Average number of ticks between two RTCP reports: 5 s (RFC 3550, section 6.2).
 const REPORT_TICKS: u32 = 5_000 / PACKET_MILLISECONDS;
-
-/// Tolerance for a press that seems to begin before the prompt: the duration in the first packet of an event includes the
-/// time of the packet itself, and gateways that convert tones report a fixed duration.
-const START_TOLERANCE: Duration = Duration::from_millis(250);
 
 /// Time of the session when it is opened. The start of a press is calculated from the duration in an event packet, and
 /// must not be before zero.
@@ -93,24 +90,6 @@ struct CallMedia {
     learns_port: bool,
     opened: Instant,
     state: Mutex<State>,
-}
-
-/// What each tick needs is together here, so that the calls of a busy gate fit into the processor's cache.
-struct State {
-    sender: Sender,
-    /// Ticks until the next report.
-    until_report: u32,
-    /// Digits count if they are received at or after this time, and their press began so. `None`: no digits count.
-    digits_since: Option<Duration>,
-    digits: DigitSender,
-    negotiation: Box<Negotiation>,
-}
-
-struct Negotiation {
-    local: LocalSession,
-    session: MediaSession,
-    /// `None` before the first SDP answer. Until then, nothing is sent, and received packets are dropped.
-    remote: Option<RemoteMedia>,
 }
 
 impl Media {
@@ -343,69 +322,6 @@ impl Tick for CallMedia {
 /// (RFC 3550, section 6.3.1).
 fn until_next_report() -> u32 {
     REPORT_TICKS / 2 + fastrand::u32(..REPORT_TICKS)
-}
-
-impl State {
-    fn apply(&mut self, remote: RemoteMedia) -> Result<(), MediaError> {
-        self.negotiation.session.set_remote(&remote)?;
-        self.sender.set_destination(Some(Destination::from(&remote)));
-        self.negotiation.remote = Some(remote);
-        Ok(())
-    }
-
-    /// Sends and receives nothing from now on.
-    fn stop(&mut self) {
-        self.sender.set_destination(None);
-        self.negotiation.remote = None;
-    }
-
-    fn is_on_hold(&self) -> bool {
-        self.negotiation.remote.as_ref().is_some_and(RemoteMedia::is_on_hold)
-    }
-
-    /// Writes the packet of this tick, in place of what `packet` held. Returns its destination.
-    fn write_packet(
-        &mut self,
-        now: Duration,
-        is_late: bool,
-        learns_port: bool,
-        packet: &mut Vec<u8>,
-    ) -> Option<SocketAddr> {
-        let destination = self.sender.destination()?;
-        if is_late {
-            self.sender.pause();
-            return None;
-        }
-        self.sender.write_packet(now, packet)?;
-        let session = &mut self.negotiation.session;
-        if destination.is_encrypted {
-            *packet = session.protect_rtp(std::mem::take(packet)).ok()?;
-        }
-        let learned = if learns_port { session.learned_source() } else { None };
-        Some(learned.unwrap_or(destination.address))
-    }
-
-    /// Handles a packet that was received at this time. Returns its digit, if it counts.
-    fn on_packet(&mut self, now: Duration, from: SocketAddr, packet: &[u8]) -> Option<DigitPress> {
-        let (digit, began) = match self.negotiation.session.receive_rtp(now, from, packet)? {
-            DigitEvent::Digit { digit, began } => (digit.as_char(), began),
-            DigitEvent::Unclear { began } => (UNCLEAR_DIGIT, began),
-            // An unknown event may have been the fraud key.
-            _ => (UNCLEAR_DIGIT, now),
-        };
-        // A packet that was received before may be read after.
-        let counts = |since| now >= since && began.saturating_add(START_TOLERANCE) >= since;
-        self.digits_since.is_some_and(counts).then_some(DigitPress { digit, began })
-    }
-
-    fn report(&mut self, is_last: bool) -> Option<(Vec<u8>, SocketAddr)> {
-        // A peer on hold may name the unspecified address. A packet to it would loop back to this machine.
-        let Negotiation { session, remote, .. } = &mut *self.negotiation;
-        let to = remote.as_ref()?.rtcp.filter(|to| !to.ip().is_unspecified())?;
-        let block = session.reception_report();
-        let report = rtcp::write(self.sender.ssrc(), self.sender.info(), block, is_last);
-        Some((session.protect_rtcp(report).ok()?, to))
-    }
 }
 
 #[cfg(test)]
