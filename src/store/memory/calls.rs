@@ -119,6 +119,7 @@ impl Calls {
     }
 
     fn remove(&mut self, sequence: u64) {
+        self.release(sequence);
         let Some(entry) = self.attempts.remove(&sequence) else { return };
         let attempt = entry.row.attempt;
         self.sequences.remove(&attempt);
@@ -319,5 +320,52 @@ pub(super) fn row(attempt: Attempt, started: SystemTime, node: &str, number: Opt
         judged_by: None,
         country: number.and_then(|number| number.country),
         locked_until: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::call::{Failure, FailureReason};
+    use crate::store::{AttemptChange, RecordedChange};
+
+    #[test]
+    fn an_evicted_attempt_leaves_nothing_behind() {
+        let (mut calls, now) = (Calls::default(), Instant::now());
+        let hash = NumberHash::parse(&format!("{:032x}", 1)).unwrap();
+        let number = StoredNumber {
+            hash,
+            line_hash: hash,
+            fingerprint: KeyFingerprint::UNKEYED,
+            otherwise: Box::default(),
+            masked: "+1******1212".into(),
+            full: None,
+            country: None,
+        };
+        let attempt = |n: usize| Attempt { id: CallId::parse(&format!("{:032x}", n + 1)).unwrap(), generation: 1 };
+        let entry = AttemptEntry {
+            owner_now: Some(Owner(uuid::Uuid::nil())),
+            ..AttemptEntry::new(row(attempt(0), SystemTime::now(), "web1", Some(&number)), now)
+        };
+        let sequence = calls.insert(entry);
+        calls.latest.insert(attempt(0).id, sequence);
+        calls.ringing.insert(hash, sequence);
+        let failure = Failure::new(FailureReason::DeadlinePassed, "It took too long.");
+        // It ends without a release: its phone may ring.
+        let ended = AttemptChange::Ended {
+            owner: Owner(uuid::Uuid::nil()),
+            failure: failure.clone(),
+            release: false,
+            denials: crate::store::DenialLimits { count: 9, window: Duration::ZERO, lock: Duration::ZERO },
+        };
+        calls.record(&RecordedChange { attempt: attempt(0), at: SystemTime::now(), change: ended }, now);
+        assert_eq!(calls.ringing.len(), 1);
+        for n in 1..=MAX_ATTEMPTS {
+            let refused = AttemptChange::Refused { number: None, node: "web1".into(), failure: failure.clone() };
+            calls.record(&RecordedChange { attempt: attempt(n), at: SystemTime::now(), change: refused }, now);
+        }
+        assert!(!calls.attempts.contains_key(&sequence) && calls.attempts.len() == MAX_ATTEMPTS);
+        assert_eq!(calls.ringing.len(), 0);
     }
 }
