@@ -149,6 +149,30 @@ fn a_panic_in_any_export_is_its_failure() {
 }
 
 #[test]
+fn a_panic_in_the_start_is_logged_and_fails_calls() {
+    let abi = Abi::load(&logged());
+    let id = fresh_id();
+    let stderr = stderr_of(|| {
+        with_fault("gate.start", || {
+            assert_eq!(abi.initialize(None), (ResultCode::Internal.code(), DEFECT.to_owned()));
+            assert_eq!(abi.initiate(Some(NUMBER), Some(&id), None), FAILED);
+            assert_eq!((abi.status(Some(&id)), abi.message(&id)), (FAILED, DEFECT.to_owned()));
+        });
+    });
+    assert_eq!(stderr, "");
+    assert_eq!(abi.shut_down(60_000), OK);
+    let text = std::fs::read_to_string(abi.path("state/phonegate/phonegate.log")).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let defects: Vec<_> = lines.iter().filter(|line| line["event"] == "defect").collect();
+    assert!(!defects.is_empty(), "{text}");
+    for defect in defects {
+        assert_eq!((&defect["level"], &defect["reason"]), (&json!("error"), &json!("Internal")), "{defect}");
+        assert!(defect["text"].as_str().unwrap().contains("failpoint.rs"), "{defect}");
+    }
+    abi.still_places_calls();
+}
+
+#[test]
 fn the_hosts_panic_hook_is_its_own() {
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);

@@ -8,13 +8,13 @@ use serde_json::{Map, Value};
 
 use super::callback::{self, LogCallback};
 use super::fork::{self, is_forked};
-use super::global::{self, REGISTRY};
+use super::global::{self, REGISTRY, StartError};
 use super::guard::guarded;
 use super::text::{self, BadText, Buffer};
 use super::{ABI_VERSION, ResultCode};
 use crate::call::{CallEvent, CallId, CallStatus, Failure, FailureReason};
 use crate::clock::{Deadline, Moment};
-use crate::config::{ConfigError, Level};
+use crate::config::Level;
 use crate::failpoint;
 use crate::gate::{self, CallRequest, Gate};
 use crate::telemetry::LogEntry;
@@ -223,7 +223,7 @@ fn initiate(id: CallId, number: Result<&str, BadText>, attributes: Result<&str, 
         match global::with_gate(|gate| gate.initiate(request)) {
             Ok(Some(status)) => return status,
             Ok(None) => {}
-            Err(error) => return refuse(id, not_configured(&error)),
+            Err(error) => return refuse(id, error.failure()),
         }
     }
     refuse(id, Failure::new(FailureReason::Interrupted, "PhoneGate is being shut down."))
@@ -290,15 +290,11 @@ fn failure_message(id: Result<&[u8], BadText>) -> String {
         Err(failure) => return global::messages().text(&failure),
     };
     global::with_gate(|gate| gate.failure_message(id)).unwrap_or_else(|error| {
-        let known = global::snapshot_without_gate(id).ok_or_else(|| not_configured(&error));
+        let known = global::snapshot_without_gate(id).ok_or_else(|| error.failure());
         gate::message(global::messages(), known)
     })
 }
 
-fn not_configured(error: &ConfigError) -> Failure {
-    Failure::new(FailureReason::NotConfigured, format_args!("PhoneGate cannot start: {error}"))
-}
-
 fn defect() -> Failure {
-    Failure::new(FailureReason::Internal, "A defect in PhoneGate; see its log.")
+    StartError::Defect.failure()
 }

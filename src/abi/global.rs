@@ -11,11 +11,11 @@ use arc_swap::ArcSwapOption;
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 
-use super::{ResultCode, callback, fork};
+use super::{ResultCode, callback, fork, guard};
 use crate::TYPES;
 use crate::alerts::AlertKind;
 use crate::alerts::direct::{HourlyLimit, Undelivered, report_refusal};
-use crate::call::{CallId, CallStatus, GateEvent};
+use crate::call::{CallId, CallStatus, Failure, FailureReason, GateEvent};
 use crate::clock::Moment;
 use crate::config::{self, ConfigError, Level, Messages};
 use crate::gate::{Gate, LogTo};
@@ -34,6 +34,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// How long ended calls are kept until a configuration was read.
 const KEEP_FINISHED: Duration = Duration::from_secs(600);
+
+/// Maximum number of panics that are kept for the log while no gate runs.
+const MAX_UNLOGGED: usize = 8;
 
 /// The log's name in its folder.
 const LOG_FILE: &str = "phonegate.log";
@@ -60,6 +63,9 @@ static IS_BRIEF: AtomicBool = AtomicBool::new(false);
 /// Whether approvals are used up, as configured for the gate that runs or ran last.
 static IS_SINGLE_USE: AtomicBool = AtomicBool::new(false);
 
+/// The panics that were caught while no gate ran. The next start logs them.
+static UNLOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
 struct Running {
     gate: Gate,
     /// The file of its configuration.
@@ -69,7 +75,7 @@ struct Running {
 struct Start {
     /// The path that the host named. It is kept after a failure.
     path: Option<PathBuf>,
-    failure: Option<(Instant, ConfigError)>,
+    failure: Option<(Instant, StartError)>,
     /// The log of that failure.
     refusals: Option<Log>,
     /// The failures of which an alert was sent within the last hour.
@@ -78,8 +84,42 @@ struct Start {
     alerting: Option<Receiver<()>>,
 }
 
+/// Why the gate could not start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum StartError {
+    /// The configuration cannot work.
+    Config(ConfigError),
+    /// PhoneGate panicked. The log says where.
+    Defect,
+}
+
+impl StartError {
+    /// Returns the failure of a call that needs the gate.
+    pub(super) fn failure(&self) -> Failure {
+        match self {
+            Self::Config(error) => {
+                Failure::new(FailureReason::NotConfigured, format_args!("PhoneGate cannot start: {error}"))
+            }
+            Self::Defect => Failure::new(FailureReason::Internal, "A defect in PhoneGate; see its log."),
+        }
+    }
+
+    fn result(&self) -> (ResultCode, String) {
+        match self {
+            Self::Config(error) => (ResultCode::Config(error.kind()), error.to_string()),
+            Self::Defect => (ResultCode::Internal, self.failure().text().to_owned()),
+        }
+    }
+}
+
+impl From<ConfigError> for StartError {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
 /// Asks the running gate. Starts one if there is none.
-pub(super) fn with_gate<T>(ask: impl FnOnce(&Gate) -> T) -> Result<T, ConfigError> {
+pub(super) fn with_gate<T>(ask: impl FnOnce(&Gate) -> T) -> Result<T, StartError> {
     if let Some(running) = &*RUNNING.load() {
         return Ok(ask(&running.gate));
     }
@@ -127,7 +167,7 @@ pub(super) fn initialize(path: Option<PathBuf>) -> Result<(), (ResultCode, Strin
     if path.is_some() {
         start.path = path;
     }
-    start.running(None).map(|_| ()).map_err(|error| (ResultCode::Config(error.kind()), error.to_string()))
+    start.running(None).map(|_| ()).map_err(|error| error.result())
 }
 
 /// Ends the gate, if one is running or starting.
@@ -160,10 +200,15 @@ pub(super) fn log(entry: &LogEntry<'_>) {
     }
 }
 
-/// Logs that a panic was caught, if a gate runs.
+/// Logs that a panic was caught. While no gate runs, the next start logs it: the log of a start is not open yet, and this
+/// thread may hold the lock of the start.
 pub(super) fn log_panic(text: &str) {
     if let Some(running) = &*RUNNING.load() {
-        running.gate.log(&LogEntry { text: Some(text), ..LogEntry::new(GateEvent::Defect) });
+        return running.gate.log(&LogEntry { text: Some(text), ..LogEntry::new(GateEvent::Defect) });
+    }
+    let mut unlogged = UNLOGGED.lock();
+    if unlogged.len() < MAX_UNLOGGED {
+        unlogged.push(text.to_owned());
     }
 }
 
@@ -172,7 +217,7 @@ impl Start {
 
     /// Returns the running gate, or starts one. With `retry_after`, returns the failure of an earlier start until that
     /// time has passed.
-    fn running(&mut self, retry_after: Option<Duration>) -> Result<Arc<Running>, ConfigError> {
+    fn running(&mut self, retry_after: Option<Duration>) -> Result<Arc<Running>, StartError> {
         if let Some(running) = RUNNING.load_full() {
             return Ok(running);
         }
@@ -183,9 +228,14 @@ impl Start {
         }
         platform::pin_module();
         fork::watch();
-        match self.start_gate() {
+        let started = guard::caught(|| self.start_gate()).unwrap_or(Err(StartError::Defect));
+        let panics = std::mem::take(&mut *UNLOGGED.lock());
+        match started {
             Ok(running) => {
                 let running = Arc::new(running);
+                for text in &panics {
+                    running.gate.log(&LogEntry { text: Some(text), ..LogEntry::new(GateEvent::Defect) });
+                }
                 RUNNING.store(Some(Arc::clone(&running)));
                 let all = [CallStatus::Pending, CallStatus::Success, CallStatus::Failed].into_iter();
                 let answers = all.filter(|status| running.gate.returns_unchanged(*status)).map(bit).sum();
@@ -195,10 +245,13 @@ impl Start {
             }
             Err(error) => {
                 // A host that polls would fill the system's log with the same failure.
-                let is_news = self.failure.as_ref().is_none_or(|(_, last)| last.to_string() != error.to_string());
-                self.refusals = log_refusal(&error, is_news);
-                if is_news && self.alerted.admits(AlertKind::Configuration, &error.to_string(), Moment::now()) {
-                    self.alert(&error);
+                let is_news = self.failure.as_ref().is_none_or(|(_, last)| *last != error);
+                self.refusals = log_failed_start(&error, &panics, is_news);
+                if let StartError::Config(refusal) = &error
+                    && is_news
+                    && self.alerted.admits(AlertKind::Configuration, &refusal.to_string(), Moment::now())
+                {
+                    self.alert(refusal);
                 }
                 self.failure = Some((Instant::now(), error.clone()));
                 Err(error)
@@ -228,7 +281,7 @@ impl Start {
         self.alerting = report_refusal(path, refusal.clone(), ALERT_LIMIT, done).is_ok().then_some(alerting);
     }
 
-    fn start_gate(&self) -> Result<Running, ConfigError> {
+    fn start_gate(&self) -> Result<Running, StartError> {
         let path = self.path()?;
         let loaded = config::load(&path, &TYPES)?;
         // Set even if the gate cannot start: the error may name paths and accounts.
@@ -245,9 +298,9 @@ fn absolute(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }
 
-/// Logs why the gate could not start: in the default folder, because the configuration may not be trusted; to the
+/// Logs why the gate could not start, and the panics before and during the start: in the default folder, because the configuration may not be trusted; to the
 /// host's callback; and to the operating system's log, unless it was the same failure before.
-fn log_refusal(error: &ConfigError, is_news: bool) -> Option<Log> {
+fn log_failed_start(error: &StartError, panics: &[String], is_news: bool) -> Option<Log> {
     let tee: Tee = Arc::new(callback::deliver);
     let system = || is_news.then(system_log);
     let log_to = LogTo { tee: Some(Arc::clone(&tee)), system: system(), ..LogTo::file(LOG_FILE) };
@@ -255,7 +308,14 @@ fn log_refusal(error: &ConfigError, is_news: bool) -> Option<Log> {
         .start(&config::LogConfig::default(), std::path::Path::new(""))
         .or_else(|_| Log::start(Level::Info, Sinks { tee: Some(tee), system: system(), ..Sinks::default() }))
         .ok()?;
-    let text = error.to_string();
-    log.write(&LogEntry { text: Some(&text), ..LogEntry::new(GateEvent::NotConfigured) });
+    let failure = error.failure();
+    for text in panics {
+        let failure = (*error == StartError::Defect).then_some(&failure);
+        log.write(&LogEntry { failure, text: Some(text), ..LogEntry::new(GateEvent::Defect) });
+    }
+    if let StartError::Config(error) = error {
+        let text = error.to_string();
+        log.write(&LogEntry { text: Some(&text), ..LogEntry::new(GateEvent::NotConfigured) });
+    }
     Some(log)
 }

@@ -15,6 +15,11 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Runs `body`. Returns `None` if it panicked. The hook has logged that.
+pub(super) fn caught<T>(body: impl FnOnce() -> T) -> Option<T> {
+    guarded(None, || Some(body()))
+}
+
 /// Runs the body of an export. A panic in it is logged, and `failed` is returned.
 pub(super) fn guarded<T>(failed: T, body: impl FnOnce() -> T) -> T {
     hook_panics();

@@ -19,6 +19,7 @@ use crate::backend;
 use crate::call::{GateEvent, KeyFingerprint};
 use crate::config::{Config, ConfigError, ErrorKind, FraudKey, Level, Loaded, PEPPER, TrustedPaths};
 use crate::engine::{Engine, Routes, StorePolicy};
+use crate::failpoint;
 use crate::platform;
 use crate::prompts::Prompts;
 use crate::registry::Registry;
@@ -116,6 +117,7 @@ impl Gate {
         let backends = backend::build_in_use(&config, &prompts, &base)?;
         let destinations = Destinations::build(&config.alerts, &config.network, &base)?;
         let log = log_to.start(&config.log, &base)?;
+        failpoint::hit("gate.start");
         registry.keep_finished_for(config.call.keep_finished_s.seconds());
         let (store, pins) = runtime.block_on(open_store(&config, &base, &number_keys, &log))?;
         let metrics = Metrics::new(backends.iter().map(|named| &*named.name))
