@@ -23,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const PAGE: usize = 2_000;
 
 /// Shown in place of a number of which only the hash is known.
-const UNKNOWN_NUMBER: &str = "(not known)";
+pub(crate) const UNKNOWN_NUMBER: &str = "(not known)";
 
 /// A number that the store may know.
 pub(crate) struct KnownNumber {
@@ -131,6 +131,20 @@ impl StoreReader {
         operation: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, CommandError> {
         self.try_block_on(operation).map_err(|error| store_error(&error, self.is_redis))
+    }
+
+    /// Runs a command, and then warns if it has left out records that cannot be read.
+    pub(crate) fn run<T>(&self, json: bool, command: impl FnOnce(&Self) -> T) -> T {
+        let result = command(self);
+        let left_out = self.store.unreadable();
+        if !left_out.is_empty() {
+            let warning = format!(
+                "left out, because they cannot be read: {left_out}. A newer version of PhoneGate wrote them, or they are \
+                 damaged"
+            );
+            output::warning(json, &warning);
+        }
+        result
     }
 
     /// Like [`block_on`](Self::block_on), for a caller that tries again.

@@ -141,6 +141,48 @@ fn pins_in_redis_are_those_of_every_node() {
     }
 }
 
+#[test]
+fn unreadable_records_are_left_out_of_lists_and_counted() {
+    let redis = Redis::start();
+    let mut config = on(&redis, kept(Some("5")));
+    config["limits"] = json!({ "denials": { "count": 1 } });
+    let place = Place::with(&config);
+    for number in [NUMBER, OTHER] {
+        place.run(&["call", "--store", number]).exits(1);
+        place.run(&["blocks", "add", number]).exits(0);
+    }
+    let hash = place.run(&["calls", "--json", "--number", NUMBER]).exits(0).record("call")["number_hash"].clone();
+    let hash = hash.as_str().unwrap();
+    redis.cli(&["SET", "{phonegate}:attempt:1", "not JSON"]);
+    redis.cli(&["HSET", "{phonegate}:blocks", hash, "not JSON"]);
+    redis.cli(&["SET", &format!("{{phonegate}}:denials:{hash}"), "not JSON"]);
+    for (verb, event, left_out) in [
+        (&["calls"][..], "call", "1 call."),
+        (&["blocks", "list"], "block", "1 block."),
+        (&["limits", "list"], "lock", "1 record of denials."),
+        (&["report", "--html", "report.html"], "written", "1 call, 1 block, 1 record of denials."),
+    ] {
+        let expected = format!("left out, because they cannot be read: {left_out} ");
+        let listed = place.run(&[verb, &["--json"]].concat()).exits(0);
+        let warning = listed.record("warning");
+        assert!(warning["text"].as_str().unwrap().starts_with(&expected), "{verb:?}: {warning}");
+        let _ = listed.record(event);
+        let listed = place.run(verb).exits(0);
+        assert!(listed.stderr.contains(&format!("warning: {expected}")), "{verb:?}: {}", listed.stderr);
+        hides_secrets(&listed);
+    }
+    let refused = place.run(&["call", "--store", "--json", NUMBER]).exits(1).record("failed");
+    assert!(refused["text"].as_str().unwrap().contains("`phonegate blocks remove` removes it"), "{refused}");
+    place.run(&["blocks", "remove", NUMBER]).exits(0);
+    let refused = place.run(&["call", "--store", "--json", NUMBER]).exits(1).record("failed");
+    assert!(refused["text"].as_str().unwrap().contains("`phonegate limits unlock` removes them"), "{refused}");
+    place.run(&["limits", "unlock", NUMBER]).exits(0);
+    let called = place.run(&["call", "--store", "--json", NUMBER]).exits(1).record("failed");
+    assert_eq!(called["reason"], "WrongKey", "it was called");
+    let gone = place.run(&["blocks", "remove", NUMBER]).exits(1);
+    assert!(gone.all().contains("not on the block list"), "{}", gone.all());
+}
+
 /// Returns how many connections the server has had, including that of this query.
 fn connections(redis: &Redis) -> u64 {
     let stats = redis.cli(&["INFO", "stats"]);

@@ -6,10 +6,11 @@ mod policy;
 mod probe;
 mod write_queue;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use phonegate_approval::attempts::{Attempts, StoredAttempts};
 use phonegate_approval::verdict::Approval;
 use tokio::runtime::Handle;
@@ -22,7 +23,7 @@ use crate::platform;
 use crate::registry::ApprovalToUse;
 use crate::store::{
     AttemptChange, AttemptState, Begun, Block, BlockScope, CallStore, EndRequest, Ended, LatestAttempt, NewAttempt,
-    Orphan, Owner, Query, RecordedChange, Scope, StoreError, StoredNumber,
+    Orphan, Owner, Query, RecordKind, RecordedChange, Scope, StoreError, StoredNumber,
 };
 use crate::telemetry::{LogEntry, StoreOperation};
 use lease::Lease;
@@ -46,10 +47,6 @@ const SWEEP_LIMIT: Duration = Duration::from_secs(10 * 60);
 /// Maximum calls of a claim.
 const MAX_CLAIM: usize = 200;
 
-/// Logged once if a claim left out calls.
-const UNREADABLE: &str = "the store has pending calls that cannot be read by this version, so they are not followed to \
-    their end, and fail. Use the same version of PhoneGate on all nodes";
-
 /// The store, as the engine uses it.
 pub(super) struct StoreClient {
     store: Arc<dyn CallStore>,
@@ -59,15 +56,15 @@ pub(super) struct StoreClient {
     lease: Lease,
     queue: WriteQueue,
     probe: StoreProbe,
-    /// Whether it is logged that the store has calls that this version cannot read.
-    unreadable_logged: AtomicBool,
+    /// The kinds of unreadable records that were logged.
+    unreadable_logged: Mutex<BTreeSet<RecordKind>>,
 }
 
 impl StoreClient {
     pub(super) fn open(store: Arc<dyn CallStore>, policy: StorePolicy, runtime: &Handle, probe: StoreProbe) -> Self {
         let queue = WriteQueue::start(runtime, probe.clone());
         let node = platform::machine_name().into();
-        let (lease, unreadable_logged) = (Lease::default(), AtomicBool::new(false));
+        let (lease, unreadable_logged) = (Lease::default(), Mutex::default());
         Self { store, policy, owner: Owner(Uuid::new_v4()), node, lease, queue, probe, unreadable_logged }
     }
 
@@ -218,11 +215,26 @@ impl StoreClient {
         }
         let asked = self.store.claim_orphans(self.owner, MAX_CLAIM);
         let orphans = self.probe.ask(StoreOperation::ClaimOrphans, BEGIN_LIMIT, asked).await;
-        if self.store.has_unreadable() && !self.unreadable_logged.swap(true, Ordering::Relaxed) {
-            let text = Some(UNREADABLE);
-            self.probe.log.write(&LogEntry { text, ..LogEntry::new(GateEvent::StoreRefused) });
-        }
+        self.log_unreadable();
         orphans
+    }
+
+    /// Logs once for each kind that the store has records that cannot be read.
+    fn log_unreadable(&self) {
+        let unreadable = self.store.unreadable();
+        if unreadable.is_empty() {
+            return;
+        }
+        let mut logged = self.unreadable_logged.lock();
+        let before = logged.len();
+        logged.extend(unreadable.kinds());
+        if logged.len() > before {
+            let text = format!(
+                "the store has records that cannot be read by this version: {unreadable}. They are left out: such a call is \
+                 not followed to its end, and fails. Use the same version of PhoneGate on all nodes"
+            );
+            self.probe.log.write(&LogEntry { text: Some(&text), ..LogEntry::new(GateEvent::StoreRefused) });
+        }
     }
 
     /// Returns the PIN of the number with these hashes, if the method asks for PINs.

@@ -11,7 +11,7 @@ use super::block::Block;
 use super::limits::LimitStore;
 use super::number_keys::KeyUse;
 use super::pins::PinStore;
-use super::{Refusal, StoreError};
+use super::{Refusal, StoreError, UnreadableCounts};
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberHash};
 use crate::limits::Limits;
 
@@ -76,16 +76,16 @@ pub trait CallStore: PinStore + LimitStore + AlertStore + Send + Sync {
 
     /// Makes `owner` the owner of up to `limit` pending attempts whose owner's lease has expired, or whose deadline passed
     /// at least [`DEADLINE_GRACE`](super::DEADLINE_GRACE) ago (S9). Also renews the lease of `owner`. Those that this
-    /// version cannot read are left out of the answer: see [`has_unreadable`](Self::has_unreadable).
+    /// version cannot read are left out of the answer: see [`unreadable`](Self::unreadable).
     ///
     /// # Errors
     /// Some of them may belong to `owner` now. The next call returns those again.
     async fn claim_orphans(&self, owner: Owner, limit: usize) -> Result<Vec<Orphan>, StoreError>;
 
-    /// Returns whether a claim has left out attempts that this version cannot read. Such an attempt belongs to its claimant,
-    /// which does not drive it; after `DEADLINE_GRACE` it is claimed and left out again. It is never approved.
-    fn has_unreadable(&self) -> bool {
-        false
+    /// Returns how many records that cannot be read were left out of lists and claims since the store was opened. An
+    /// attempt that is left out of a claim is not driven any more, and is never approved.
+    fn unreadable(&self) -> UnreadableCounts {
+        UnreadableCounts::default()
     }
 
     /// Adds a block, in place of one of the same number and scope (S11).

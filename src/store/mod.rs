@@ -29,6 +29,7 @@ mod pins;
 mod redis;
 mod refusal;
 mod sqlite;
+mod unreadable;
 
 use std::time::Duration;
 
@@ -59,6 +60,7 @@ pub use sqlite::{
     OnlyNewer, Restore, SchemaVersion, SqliteConfig, SqliteStore, back_up, back_up_before_migration, backup_files,
     new_backup, schema_version,
 };
+pub use unreadable::{RecordKind, UnreadableCounts};
 
 /// A lease is valid for this long after its last renewal (S9).
 pub const LEASE: Duration = Duration::from_secs(10);

@@ -10,6 +10,7 @@ mod redirects;
 mod sites;
 #[path = "../support/mod.rs"]
 mod support;
+mod unreadable;
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};

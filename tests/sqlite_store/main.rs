@@ -11,6 +11,7 @@ mod pins;
 mod recounts;
 #[path = "../support/mod.rs"]
 mod support;
+mod unreadable;
 mod victim;
 
 use std::os::unix::fs::PermissionsExt;

@@ -67,7 +67,9 @@ pub(crate) fn run(command: &AlertsCommand, globals: &Globals) -> Result<Exit, Co
     let context = Context::load(globals.config())?;
     match command {
         AlertsCommand::Test => test(&context, globals.json),
-        AlertsCommand::List => list(&context, &StoreReader::open(&context)?, globals.json),
+        AlertsCommand::List => {
+            StoreReader::open(&context)?.run(globals.json, |reader| list(&context, reader, globals.json))
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::store::{
     AlertAdded, AlertStore, AttemptChange, Begun, Block, CallStore, ClaimedAlert, DeliveryResult, EndRequest, Ended,
     KeyUse, LatestAttempt, LimitStore, Limits, ListedAlert, Lockout, MemoryStore, NewAttempt, NewPin, NumberLock,
     Orphan, Owner, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, Query, QueuedAlert,
-    RecordedChange, Row, Scope, Step, StoreError, StoredPin, Usage,
+    RecordKind, RecordedChange, Row, Scope, Step, StoreError, StoredPin, UnreadableCounts, Usage,
 };
 
 pub(super) struct Faulty {
@@ -147,8 +147,8 @@ impl CallStore for Faulty {
         Ok(orphans)
     }
 
-    fn has_unreadable(&self) -> bool {
-        self.has_unreadable.load(Ordering::Relaxed)
+    fn unreadable(&self) -> UnreadableCounts {
+        self.has_unreadable.load(Ordering::Relaxed).then_some(RecordKind::Call).into_iter().collect()
     }
 
     async fn block(&self, block: &Block) -> Result<(), StoreError> {

@@ -2,9 +2,15 @@
 
 local operation = ARGV[1]
 
+local function fits_alert(alert)
+    return are('string', alert.id, alert.destination, alert.about) and are('number', alert.added, alert.failures)
+end
+
+-- Returns an alert; or `nil, true` if it cannot be read.
 local function read_alert(id)
-    local alert = call('HGET', keys.alerts, id)
-    return alert and cjson.decode(alert)
+    return decode(call('HGET', keys.alerts, id), function(alert)
+        return alert.id == id and fits_alert(alert)
+    end)
 end
 
 local function write_alert(alert)
@@ -73,8 +79,11 @@ if operation == 'claim' then
                 if not id then
                     break
                 end
-                local alert = read_alert(id)
-                if alert then
+                local alert, is_unreadable = read_alert(id)
+                if is_unreadable then
+                    -- A newer version may read it. The sweep removes it when it has waited for too long.
+                    call('ZADD', from, text(now + ALERT_LEASE), id)
+                elseif alert then
                     alert.claimed_by = ARGV[2]
                     write_alert(alert)
                     set_due(alert, now + ALERT_LEASE)
@@ -132,6 +141,7 @@ if operation == 'sweep' then
             end_alert(alert)
         else
             call('ZREM', keys.alerts_waiting, id)
+            call('HDEL', keys.alerts, id)
         end
     end
     return {}

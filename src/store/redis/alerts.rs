@@ -1,13 +1,16 @@
 //! Alerts that wait for their delivery.
 
 use async_trait::async_trait;
+use redis::FromRedisValue;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{RedisStore, keys, malformed, model, parse, to_json};
+use super::{Json, RedisStore, keys, malformed, model, to_json};
 use crate::store::alerts::NEVER_TRIED;
 use crate::store::millis::{from_unix, milliseconds, to_unix};
-use crate::store::{AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, Owner, QueuedAlert, StoreError};
+use crate::store::{
+    AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, Owner, QueuedAlert, RecordKind, StoreError,
+};
 
 /// An alert, as JSON. The script adds what it does not serialize.
 #[derive(Serialize, Deserialize)]
@@ -51,10 +54,10 @@ impl AlertRecord {
 }
 
 impl RedisStore {
-    async fn change_alerts(&self, args: &[String]) -> Result<Vec<String>, StoreError> {
+    async fn change_alerts<T: FromRedisValue>(&self, args: &[String]) -> Result<Vec<T>, StoreError> {
         // A master without its replicas must not change alerts, since another one may have replaced it. An empty answer
         // has changed nothing.
-        self.run_if_writable(|answer: &Vec<String>| !answer.is_empty(), &self.scripts.alerts, args).await
+        self.run_if_writable(|answer: &Vec<T>| !answer.is_empty(), &self.scripts.alerts, args).await
     }
 
     pub(super) async fn sweep_alerts(&self) -> Result<(), StoreError> {
@@ -66,7 +69,7 @@ impl RedisStore {
 #[async_trait]
 impl AlertStore for RedisStore {
     async fn add_alert(&self, alert: &QueuedAlert) -> Result<AlertAdded, StoreError> {
-        let answer = self.change_alerts(&["add".to_owned(), to_json(&AlertRecord::new(alert))?]).await?;
+        let answer: Vec<String> = self.change_alerts(&["add".to_owned(), to_json(&AlertRecord::new(alert))?]).await?;
         match answer.first().map(String::as_str) {
             Some("new") => Ok(AlertAdded::New),
             Some("repeated") => Ok(AlertAdded::Repeated),
@@ -83,8 +86,11 @@ impl AlertStore for RedisStore {
     ) -> Result<Vec<ClaimedAlert>, StoreError> {
         let task = ["claim".to_owned(), model::owner(owner), limit.to_string()];
         let args: Vec<_> = task.into_iter().chain(destinations.iter().map(ToString::to_string)).collect();
-        let claimed = self.change_alerts(&args).await?;
-        claimed.iter().map(|text| parse(text, AlertRecord::into_claimed)).collect()
+        let claimed: Vec<Json> = self.change_alerts(&args).await?;
+        Ok(claimed
+            .iter()
+            .filter_map(|json| self.listed(RecordKind::Alert, json, json, AlertRecord::into_claimed))
+            .collect())
     }
 
     async fn record_delivery(&self, owner: Owner, id: Uuid, tried: &DeliveryResult) -> Result<bool, StoreError> {
@@ -96,14 +102,14 @@ impl AlertStore for RedisStore {
         };
         let owner = model::owner(owner);
         let args = ["delivery", &owner, &id.to_string(), result, error, &pause.to_string()].map(str::to_owned);
-        self.change_alerts(&args).await.map(|answer| !answer.is_empty())
+        self.change_alerts::<String>(&args).await.map(|answer| !answer.is_empty())
     }
 
     async fn alerts(&self) -> Result<Vec<ListedAlert>, StoreError> {
-        let mut command = redis::cmd("HVALS");
-        let texts: Vec<String> = self.query(command.arg(self.keys.single(keys::ALERTS))).await?;
-        let alerts = texts.iter().map(|text| parse(text, AlertRecord::into_listed));
-        let mut alerts: Vec<ListedAlert> = alerts.collect::<Result<_, _>>()?;
+        let mut command = redis::cmd("HGETALL");
+        let records: Vec<(Json, Json)> = self.query(command.arg(self.keys.single(keys::ALERTS))).await?;
+        let alert = |(id, json): &(Json, Json)| self.listed(RecordKind::Alert, id, json, AlertRecord::into_listed);
+        let mut alerts: Vec<ListedAlert> = records.iter().filter_map(alert).collect();
         alerts.sort_by_key(|alert| std::cmp::Reverse(alert.raised_at));
         Ok(alerts)
     }

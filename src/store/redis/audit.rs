@@ -1,10 +1,10 @@
 //! Reading the attempts and their steps.
 
 use super::model::{self, AttemptRecord, StepRecord};
-use super::{PAGE, RedisStore, keys, parse};
+use super::{Json, PAGE, RedisStore, keys};
 use crate::call::{Attempt, CallId};
-use crate::store::StoreError;
 use crate::store::audit::{Query, Row, Step};
+use crate::store::{RecordKind, StoreError};
 
 impl RedisStore {
     pub(super) async fn rows_of(&self, query: &Query) -> Result<Vec<Row>, StoreError> {
@@ -48,10 +48,12 @@ impl RedisStore {
         command.arg(self.keys.per_item(keys::ID, model::id(attempt.id))).arg(attempt.generation.to_string());
         let Some(sequence): Option<u64> = self.query(&command).await? else { return Ok(Vec::new()) };
         let mut command = redis::cmd("LRANGE");
-        let texts: Vec<String> =
+        let texts: Vec<Json> =
             self.query(command.arg(self.keys.per_item(keys::STEPS, sequence)).arg(0).arg(-1)).await?;
-        let steps = texts.iter().map(|text| parse(text, |record: StepRecord| Some(Step::from(record))));
-        let mut steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
+        let step = |(index, json): (usize, &Json)| {
+            self.listed(RecordKind::Step, (sequence, index), json, |record: StepRecord| Some(Step::from(record)))
+        };
+        let mut steps: Vec<Step> = texts.iter().enumerate().filter_map(step).collect();
         steps.sort_by_key(|step| step.at);
         Ok(steps)
     }
@@ -59,7 +61,8 @@ impl RedisStore {
     /// The sequences of an id's attempts.
     async fn sequences_of(&self, id: CallId) -> Result<Vec<u64>, StoreError> {
         let mut command = redis::cmd("HVALS");
-        let mut sequences: Vec<u64> = self.query(command.arg(self.keys.per_item(keys::ID, model::id(id)))).await?;
+        let values: Vec<String> = self.query(command.arg(self.keys.per_item(keys::ID, model::id(id)))).await?;
+        let mut sequences: Vec<u64> = values.iter().filter_map(|value| value.parse().ok()).collect();
         sequences.sort_unstable();
         sequences.dedup();
         Ok(sequences)
@@ -71,7 +74,13 @@ impl RedisStore {
             command.arg(self.keys.per_item(keys::ATTEMPT, sequence));
         });
         // An attempt may have been swept since its sequence was read.
-        let texts: Vec<Option<String>> = self.query(&command).await?;
-        texts.iter().flatten().map(|text| parse::<AttemptRecord, _>(text, AttemptRecord::into_row)).collect()
+        let texts: Vec<Option<Json>> = self.query(&command).await?;
+        let found = sequences.iter().zip(&texts).filter_map(|(sequence, json)| json.as_deref().zip(Some(sequence)));
+        // Scripts do not read an attempt whose sequence is another one.
+        let row = |(json, sequence): (&[u8], &u64)| {
+            let into = |record: AttemptRecord| record.into_row().filter(|row| row.sequence == *sequence);
+            self.listed(RecordKind::Call, sequence.to_string().into_bytes(), json, into)
+        };
+        Ok(found.filter_map(row).collect())
     }
 }

@@ -13,12 +13,11 @@ record_key_use(used, hashes[1].fingerprint)
 
 local function rekey_block(old, number, suffix)
     local old_field, field = old .. suffix, number .. suffix
-    local json = call('HGET', keys.blocks, old_field)
-    if not json then
+    local block = block_of(old_field)
+    local existing, is_unreadable = block_of(field)
+    if not block or is_unreadable then
         return
     end
-    local block, existing = cjson.decode(json), call('HGET', keys.blocks, field)
-    existing = existing and cjson.decode(existing)
     -- Of two blocks, the one that ends later is kept.
     if not existing or existing.until_at and (not block.until_at or block.until_at > existing.until_at) then
         block.number_hash = number
@@ -41,8 +40,9 @@ local function rekey_counter(old, new)
 end
 
 local function rekey_denials(old, number)
-    local denials, existing = denials_of(old), denials_of(number)
-    if not denials then
+    local denials = denials_of(old)
+    local existing, is_unreadable = denials_of(number)
+    if not denials or is_unreadable then
         return
     end
     reset_denials(old)
@@ -66,23 +66,26 @@ local function rekey_denials(old, number)
     call('DEL', keys.rehashed(number))
 end
 
--- Moves the blocks, the PIN, the denials, the ringing call and the counters of a number to its current hash.
+-- Moves the blocks, the PIN, the denials, the ringing call and the counters of a number to its current hash. Records that
+-- cannot be read stay.
 local function rekey(old)
     for _, suffix in ipairs({'', ':number'}) do
         rekey_block(old.number_hash, new.number_hash, suffix)
         rekey_block(old.line_hash, new.line_hash, suffix)
     end
-    local pin = remove_pin(old.number_hash)
+    local pin = pin_of(old.number_hash) and remove_pin(old.number_hash)
     if pin and call('HEXISTS', keys.pins, new.number_hash) == 0 then
         pin.number_hash, pin.key_fingerprint = new.number_hash, hashes[1].fingerprint
         add_pin(pin)
     end
     rekey_denials(old.number_hash, new.number_hash)
     local ringing = call('GET', keys.ringing(old.number_hash))
-    local attempt = read_attempt(ringing)
+    local attempt, is_unreadable = read_attempt(ringing)
     if attempt then
         attempt.number_hash, attempt.line_hash = new.number_hash, new.line_hash
         write_attempt(attempt)
+    end
+    if attempt or is_unreadable then
         call('SETNX', keys.ringing(new.number_hash), ringing)
     end
     call('DEL', keys.ringing(old.number_hash))
@@ -98,7 +101,28 @@ local function rekey(old)
     end
 end
 
-local before = latest_attempt(new.id)
+-- Returns the answer for a call that a record which cannot be read may refuse.
+local function refused_by_unreadable(number)
+    for _, field in ipairs({number.number_hash .. ':number', number.number_hash, number.line_hash}) do
+        local _, is_unreadable = block_of(field)
+        if is_unreadable then
+            return {'unreadable', 'block'}
+        end
+    end
+    local _, is_unreadable = denials_of(number.number_hash)
+    return is_unreadable and {'unreadable', 'lock'}
+end
+
+local before, is_unreadable = latest_attempt(new.id)
+if is_unreadable then
+    return {'unreadable', 'call'}
+end
+for i = 1, #hashes do
+    local refused = (i == 1 or used[hashes[i].fingerprint]) and refused_by_unreadable(hashes[i])
+    if refused then
+        return refused
+    end
+end
 for i = 2, #hashes do
     if used[hashes[i].fingerprint] then
         rekey(hashes[i])
@@ -117,15 +141,19 @@ if before and not before.outcome then
     end
     return {'already_owned', before.generation}
 end
-if find_attempt(new) then
+local earlier
+earlier, is_unreadable = find_attempt(new)
+if is_unreadable then
+    return {'unreadable', 'call'}
+elseif earlier then
     return {'already_ended'}
 end
 
 -- S11: blocks.
 for _, field in ipairs({new.number_hash .. ':number', new.number_hash, new.line_hash}) do
-    local block = call('HGET', keys.blocks, field)
-    if block and not has_expired(cjson.decode(block)) then
-        return {'blocked', block}
+    local block = block_of(field)
+    if block and not has_expired(block) then
+        return {'blocked', cjson.encode(block)}
     end
 end
 
@@ -136,8 +164,16 @@ if is_locked(denials) then
 end
 
 -- S8: one call for each number.
-local ringing = read_attempt(call('GET', keys.ringing(new.number_hash)))
-if ringing and ringing.deadline + DEADLINE_GRACE > now then
+local holder = call('GET', keys.ringing(new.number_hash))
+local ringing
+ringing, is_unreadable = read_attempt(holder)
+local deadline = ringing and ringing.deadline
+if is_unreadable then
+    -- The deadline of an ended attempt is not known; it had begun before it ended.
+    local ended = call('ZSCORE', keys.ended, holder)
+    deadline = call('ZSCORE', keys.pending, holder) or ended and ended + limits.deadline or math.huge
+end
+if deadline and deadline + DEADLINE_GRACE > now then
     return {'in_progress'}
 end
 
@@ -164,12 +200,16 @@ after = wait(keys.pending, limits.concurrent_calls, 0)
 if after then
     return refused_by('concurrent_calls', after)
 end
-after = new.country and wait_day(keys.country(new.country), limits.country_per_day)
-if after then
+after, is_unreadable = wait_day(new.country and keys.country(new.country), limits.country_per_day)
+if is_unreadable then
+    return {'unreadable', 'counter'}
+elseif after then
     return refused_by('by_country', after)
 end
-after = wait_day(keys.day, limits.calls_per_day)
-if after then
+after, is_unreadable = wait_day(keys.day, limits.calls_per_day)
+if is_unreadable then
+    return {'unreadable', 'counter'}
+elseif after then
     return refused_by('calls_per_day', after)
 end
 

@@ -1,6 +1,6 @@
 -- S9: makes an owner the owner of pending attempts whose owner is gone. ARGV: the owner, the limit, and the number of
 -- the last claim whose answer it received. Returns the number of this claim, the time, until when ages are unknown, and
--- the attempts.
+-- the sequence and the JSON of each attempt. The JSON of attempts that cannot be read is empty. They have no owner any more.
 --
 -- An answer may be lost, and then its attempts would have an owner that does not know of them. So a claim is returned
 -- again until its owner acknowledges it.
@@ -8,19 +8,23 @@
 local owner, limit, acked = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 renew_lease(owner)
 
-local handover = call('GET', keys.handover(owner))
-handover = handover and cjson.decode(handover)
+-- One that cannot be read is as one that was removed.
+local handover = decode(get(keys.handover(owner)), function(handover)
+    return type(handover.sequences) == 'table' and are('string', handover.number, unpack(handover.sequences))
+        and tonumber(handover.number)
+end)
 local answer
-local function return_attempt(attempt)
-    answer[#answer + 1] = cjson.encode(attempt)
+local function return_attempt(sequence, attempt)
+    answer[#answer + 1] = sequence
+    answer[#answer + 1] = attempt and cjson.encode(attempt) or ''
 end
 
 if handover and handover.number ~= acked then
     answer = {handover.number, text(now), text(unknown_until)}
     for _, sequence in ipairs(handover.sequences) do
-        local attempt = read_attempt(sequence)
-        if attempt and not attempt.outcome and attempt.owner == owner then
-            return_attempt(attempt)
+        local attempt, is_unreadable = read_attempt(sequence)
+        if is_unreadable or attempt and not attempt.outcome and attempt.owner == owner then
+            return_attempt(sequence, attempt)
         end
     end
     return answer
@@ -30,8 +34,18 @@ end
 handover = {number = text(math.max(handover and handover.number or 0, tonumber(acked) or 0) + 1), sequences = {}}
 answer = {handover.number, text(now), text(unknown_until)}
 local function claim(old_owner, sequence)
-    local attempt = read_attempt(sequence)
+    local attempt, is_unreadable = read_attempt(sequence)
     call('ZREM', keys.owner(old_owner), sequence)
+    if is_unreadable then
+        return_attempt(sequence)
+        local deadline = call('ZSCORE', keys.pending, sequence)
+        if not deadline or deadline + DEADLINE_GRACE <= now then
+            -- Until now it held its number and counted as pending. A sweep removes it.
+            call('ZREM', keys.pending, sequence)
+            call('ZADD', keys.ended, text(now), sequence)
+        end
+        return
+    end
     if not attempt then
         -- Its key was deleted by hand, or evicted because memory was short.
         call('ZREM', keys.pending, sequence)
@@ -41,7 +55,7 @@ local function claim(old_owner, sequence)
     write_attempt(attempt)
     call('ZADD', keys.owner(owner), text(attempt.deadline), sequence)
     table.insert(handover.sequences, sequence)
-    return_attempt(attempt)
+    return_attempt(sequence, attempt)
 end
 
 -- While the server was unreachable no lease could be renewed. So each owner has the time of a lease after that, to renew
@@ -49,12 +63,15 @@ end
 local is_steady = back_at + LEASE <= now
 local expired = is_steady and call('ZRANGEBYSCORE', keys.owners, '-inf', text(now - LEASE)) or {}
 for _, old_owner in ipairs(expired) do
-    local left = limit - #handover.sequences
-    if left <= 0 then
-        break
-    end
-    for _, sequence in ipairs(call('ZRANGE', keys.owner(old_owner), 0, text(left - 1))) do
-        claim(old_owner, sequence)
+    -- More than once if some cannot be read. Each claim removes its attempt from the owner.
+    while #handover.sequences < limit do
+        local page = call('ZRANGE', keys.owner(old_owner), 0, text(limit - #handover.sequences - 1))
+        for _, sequence in ipairs(page) do
+            claim(old_owner, sequence)
+        end
+        if #page == 0 then
+            break
+        end
     end
 end
 -- An attempt that is pending DEADLINE_GRACE after its deadline has lost its end, even if its owner is alive.
@@ -67,7 +84,8 @@ for _, sequence in ipairs(overdue) do
     end
 end
 if #handover.sequences == 0 then
-    return {acked, text(now), text(unknown_until)}
+    answer[1] = acked
+    return answer
 end
 call('SET', keys.handover(owner), cjson.encode(handover), 'PX', text(HANDOVER_TTL))
 return answer

@@ -41,9 +41,70 @@ do
     end
 end
 
+-- Decodes JSON. Fails if it is not an object, has numbers that cannot be encoded again, or `fits` does not accept it.
+local function decode_record(json, fits)
+    local record = cjson.decode(json)
+    for _, value in pairs(record) do
+        assert(type(value) ~= 'number' or math.abs(value) < 1e15)
+    end
+    assert(fits(record))
+    return record
+end
+
+-- Reads a record that is stored as JSON. Returns nothing if there is none, and `nil, true` if it cannot be read. A script
+-- must not fail on such a record: what it has written before would stay.
+local function decode(json, fits)
+    if not json then
+        return
+    end
+    local is_readable, record = pcall(decode_record, json, fits)
+    if is_readable then
+        return record
+    end
+    return nil, true
+end
+
+-- Reads a Redis key that holds a string. A value of another type is no JSON.
+local function get(key)
+    local value = redis.pcall('GET', key)
+    return type(value) == 'table' and '' or value
+end
+
+local function are(type_name, ...)
+    for i = 1, select('#', ...) do
+        if type((select(i, ...))) ~= type_name then
+            return false
+        end
+    end
+    return true
+end
+
+local function is_optional(type_name, value)
+    return value == nil or type(value) == type_name
+end
+
+-- An id or the hash of a number.
+local function is_hex(value)
+    return type(value) == 'string' and #value == 32 and not value:find('%X')
+end
+
+local function fits_attempt(attempt)
+    if not is_hex(attempt.id) or not are('string', attempt.generation, attempt.sequence) then
+        return false
+    elseif attempt.outcome == nil then
+        return is_hex(attempt.number_hash) and is_hex(attempt.line_hash) and is_hex(attempt.owner)
+            and are('number', attempt.begun, attempt.deadline)
+    end
+    return are('string', attempt.outcome) and are('number', attempt.ended, attempt.ended_at)
+        and (attempt.number_hash == nil or is_hex(attempt.number_hash))
+        and is_optional('number', attempt.begun) and is_optional('number', attempt.deadline)
+end
+
+-- Returns an attempt; or `nil, true` if it cannot be read.
 local function read_attempt(sequence)
-    local attempt = sequence and call('GET', keys.attempt(sequence))
-    return attempt and cjson.decode(attempt)
+    return decode(sequence and get(keys.attempt(sequence)), function(attempt)
+        return attempt.sequence == sequence and fits_attempt(attempt)
+    end)
 end
 
 local function write_attempt(attempt)
@@ -86,7 +147,8 @@ end
 local function number_keys_in_use()
     local fields, used = call('HGETALL', keys.number_keys), {}
     for i = 1, #fields, 2 do
-        used[fields[i]] = tonumber(fields[i + 1])
+        -- If its time cannot be read, the key is in use all the same.
+        used[fields[i]] = tonumber(fields[i + 1]) or 0
     end
     if #fields == 0 and (call('EXISTS', keys.sequence) == 1 or call('EXISTS', keys.blocks) == 1) then
         used.none = 0
@@ -128,16 +190,34 @@ local function add_pin(pin)
     call('HINCRBY', keys.pin_number_keys, pin.key_fingerprint, 1)
 end
 
+local function fits_pin(pin)
+    return is_hex(pin.number_hash) and are('string', pin.key_fingerprint, pin.hash)
+        and are('number', pin.guesses, pin.forgiven)
+        and is_optional('number', pin.locked_until) and is_optional('number', pin.locked_by)
+end
+
+-- Returns the PIN of a number; or `nil, true` if it cannot be read.
+local function pin_of(number)
+    return decode(call('HGET', keys.pins, number), fits_pin)
+end
+
+-- Removes the PIN of a number, also one that cannot be read. Returns the same as `pin_of`.
 local function remove_pin(number)
-    local pin = call('HGET', keys.pins, number)
-    pin = pin and cjson.decode(pin)
-    if pin then
-        call('HDEL', keys.pins, number)
-        if call('HINCRBY', keys.pin_number_keys, pin.key_fingerprint, -1) <= 0 then
-            call('HDEL', keys.pin_number_keys, pin.key_fingerprint)
-        end
+    local pin, is_unreadable = pin_of(number)
+    call('HDEL', keys.pins, number)
+    if pin and call('HINCRBY', keys.pin_number_keys, pin.key_fingerprint, -1) <= 0 then
+        call('HDEL', keys.pin_number_keys, pin.key_fingerprint)
     end
-    return pin
+    return pin, is_unreadable
+end
+
+local function fits_block(block)
+    return are('number', block.since_at) and is_optional('number', block.until_at)
+end
+
+-- Returns the block in a field of the block list; or `nil, true` if it cannot be read.
+local function block_of(field)
+    return decode(call('HGET', keys.blocks, field), fits_block)
 end
 
 -- Returns whether a block ended at least `ago` milliseconds ago.

@@ -26,33 +26,39 @@ local function has_passed(bucket)
     return (bucket + 1) * DAY_BUCKET + DAY <= now
 end
 
--- Returns the sum of the buckets of a day, and the buckets by their number.
+-- Returns the sum of the buckets of a day, the buckets by their number, and how many cannot be read.
 local function count_day(counted)
-    local fields, sum, buckets = call('HGETALL', counted), 0, {}
+    local fields, sum, buckets, unreadable = call('HGETALL', counted), 0, {}, 0
     for i = 1, #fields, 2 do
-        local bucket = tonumber(fields[i])
-        if not has_passed(bucket) then
-            buckets[bucket] = tonumber(fields[i + 1])
-            sum = sum + buckets[bucket]
+        local bucket, calls = tonumber(fields[i]), tonumber(fields[i + 1])
+        if not bucket or not calls then
+            unreadable = unreadable + 1
+        elseif not has_passed(bucket) then
+            buckets[bucket] = calls
+            sum = sum + calls
         end
     end
-    return sum, buckets
+    return sum, buckets, unreadable
 end
 
--- As `wait`, for a day. Without a limit, `limit` is nil.
+-- As `wait`, for a day. Without a limit, `limit` is nil. Returns `nil, true` if the calls cannot be counted.
 local function wait_day(counted, limit)
-    if not limit then
+    if not counted or not limit then
         return
     end
     -- Far from the limit, all buckets together are few enough, even with those that have passed and are not removed yet.
     local at_most = 0
     for _, calls in ipairs(call('HVALS', counted)) do
-        at_most = at_most + calls
+        -- More calls than any limit, if it cannot be read.
+        at_most = at_most + (tonumber(calls) or math.huge)
     end
     if at_most < limit then
         return
     end
-    local sum, buckets = count_day(counted)
+    local sum, buckets, unreadable = count_day(counted)
+    if unreadable > 0 then
+        return nil, true
+    end
     if sum < limit then
         return
     end
@@ -71,9 +77,11 @@ end
 
 local function add_to_day(counted)
     local bucket = text(math.floor(now / DAY_BUCKET))
-    if call('HINCRBY', counted, bucket, 1) == 1 then
+    -- It fails if the bucket cannot be read, which `wait_day` has checked if there is a limit.
+    if redis.pcall('HINCRBY', counted, bucket, 1) == 1 then
         for _, field in ipairs(call('HKEYS', counted)) do
-            if has_passed(tonumber(field)) then
+            local bucket = tonumber(field)
+            if bucket and has_passed(bucket) then
                 call('HDEL', counted, field)
             end
         end
@@ -83,7 +91,8 @@ end
 
 local function subtract_from_day(counted, begun)
     local bucket = text(math.floor(begun / DAY_BUCKET))
-    if call('HINCRBY', counted, bucket, -1) <= 0 then
+    local left = redis.pcall('HINCRBY', counted, bucket, -1)
+    if type(left) == 'number' and left <= 0 then
         call('HDEL', counted, bucket)
     end
 end

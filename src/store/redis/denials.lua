@@ -1,9 +1,20 @@
 -- Ends attempts, and counts denials (S4, S5, S13). It is put between common.lua and the scripts that need it. The rules
 -- for denials are those of `NumberDenials` in ../denials.rs.
 
+local function fits_denials(denials)
+    for _, at in ipairs(type(denials.recent) == 'table' and denials.recent or {}) do
+        if type(at) ~= 'number' then
+            return false
+        end
+    end
+    return is_hex(denials.number_hash) and are('number', denials.locks, denials.last)
+        and is_optional('table', denials.recent)
+        and is_optional('number', denials.locked_from) and is_optional('number', denials.locked_until)
+end
+
+-- Returns the denials of a number; or `nil, true` if they cannot be read.
 local function denials_of(number)
-    local denials = call('GET', keys.denials(number))
-    return denials and cjson.decode(denials)
+    return decode(get(keys.denials(number)), fits_denials)
 end
 
 local function write_denials(denials)
@@ -15,9 +26,11 @@ local function is_locked(denials)
     return denials and (denials.locked_until or 0) > now
 end
 
--- Resets the denials of a number, and returns whether it was locked.
+-- Resets the denials of a number, and returns whether it was locked. With denials that cannot be read, it was: no call to it
+-- could begin.
 local function reset_denials(number)
-    local was_locked = is_locked(denials_of(number))
+    local denials, was_locked = denials_of(number)
+    was_locked = was_locked or is_locked(denials)
     call('DEL', keys.denials(number))
     call('ZREM', keys.denied, number)
     return was_locked
@@ -25,8 +38,9 @@ end
 
 -- Counts a denial. Returns the end of the lock that it causes, if it causes one.
 local function deny(attempt, limits)
-    local denials = denials_of(attempt.number_hash)
-    if is_locked(denials) then
+    local denials, is_unreadable = denials_of(attempt.number_hash)
+    -- As long as they cannot be read, no call to the number begins.
+    if is_unreadable or is_locked(denials) then
         return
     end
     if not denials or denials.last + DENIAL_RETENTION <= now then

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::model::BlockRecord;
-use super::{PAGE, RedisStore, malformed, parse, to_json};
+use super::{Json, PAGE, RedisStore, malformed, parse, to_json};
 use crate::call::{CallLimit, Country, NumberHash};
 use crate::store::millis::{from_unix, milliseconds, span};
-use crate::store::{Begun, LimitStore, Limits, NewAttempt, NumberLock, Refusal, StoreError, Usage};
+use crate::store::{Begun, LimitStore, Limits, NewAttempt, NumberLock, RecordKind, Refusal, StoreError, Usage};
 
 /// The limits for one call, as JSON.
 #[derive(Serialize)]
@@ -65,8 +65,10 @@ pub(super) fn begun(answer: &[String]) -> Result<Begun, StoreError> {
         ["number_key", unknown] => return Err(StoreError::missing_number_key(unknown)),
         ["other_number"] => Begun::Refused(Refusal::OtherNumber),
         ["in_progress"] => Begun::Refused(Refusal::InProgress),
+        ["unreadable", kind] => return Err(StoreError::unreadable(unreadable(kind)?)),
         ["blocked", block] => {
-            let block = parse::<BlockRecord, _>(block, BlockRecord::into_block)?;
+            let block = parse(block.as_bytes(), |record: BlockRecord| record.into_block());
+            let block = block.ok_or_else(|| StoreError::unreadable(RecordKind::Block))?;
             Begun::Refused(Refusal::Blocked { reason: block.reason, until: block.until })
         }
         ["limit", limit, after] => {
@@ -76,6 +78,17 @@ pub(super) fn begun(answer: &[String]) -> Result<Begun, StoreError> {
         ["already_ended"] => return Err(StoreError::already_ended()),
         _ => return Err(malformed()),
     })
+}
+
+/// The kind of a record that the script cannot read.
+fn unreadable(kind: &str) -> Result<RecordKind, StoreError> {
+    match kind {
+        "call" => Ok(RecordKind::Call),
+        "block" => Ok(RecordKind::Block),
+        "lock" => Ok(RecordKind::Lock),
+        "counter" => Ok(RecordKind::Counter),
+        _ => Err(malformed()),
+    }
 }
 
 /// The denials of a number. Only the scripts write them.
@@ -106,9 +119,9 @@ impl DenialsRecord {
     }
 }
 
-/// An answer of `locks_page.lua`: the store's clock, the wall clock, the time of the last number, the denials as JSON,
-/// and how many numbers were read.
-type Page = (i64, i64, String, Vec<String>, u64);
+/// An answer of `locks_page.lua`: the store's clock, the wall clock, the time of the last number, each number and its denials
+/// as JSON, and how many numbers were read.
+type Page = (i64, i64, String, Vec<Json>, u64);
 
 #[async_trait]
 impl LimitStore for RedisStore {
@@ -118,10 +131,10 @@ impl LimitStore for RedisStore {
         let (mut from, mut skipped) = (String::new(), 0_u64);
         loop {
             let args = [from.clone(), skipped.to_string(), PAGE.to_string()];
-            let (now, wall, last, texts, read): Page = self.run(&self.scripts.locks_page, &args).await?;
-            for text in &texts {
-                let (number, lock) = parse(text, |record: DenialsRecord| record.into_lock(now, wall))?;
-                found.insert(number, lock);
+            let (now, wall, last, records, read): Page = self.run(&self.scripts.locks_page, &args).await?;
+            for [number, json] in records.as_chunks().0 {
+                let into = |record: DenialsRecord| record.into_lock(now, wall);
+                found.extend(self.listed(RecordKind::Lock, number, json, into));
             }
             if read < PAGE {
                 break;
@@ -141,14 +154,17 @@ impl LimitStore for RedisStore {
 
     async fn usage(&self) -> Result<Usage, StoreError> {
         let answer: Vec<String> = self.run(&self.scripts.usage, &[""; 0]).await?;
-        let (day, countries) = answer.split_first().ok_or_else(malformed)?;
+        let [unreadable, day, countries @ ..] = answer.as_slice() else { return Err(malformed()) };
         let count = |text: &str| text.parse().map_err(|_| malformed());
-        let of_country = |pair: &[String]| match pair {
-            [country, calls] => Ok((Country::parse(country).ok_or_else(malformed)?, count(calls)?)),
-            _ => Err(malformed()),
-        };
-        let mut by_country: Vec<_> = countries.chunks(2).map(of_country).collect::<Result<_, _>>()?;
+        let mut by_country = Vec::new();
+        for [country, calls] in countries.as_chunks().0 {
+            match Country::parse(country) {
+                Some(country) => by_country.push((country, count(calls)?)),
+                None => self.unreadable.add(RecordKind::Counter, country),
+            }
+        }
         by_country.sort_unstable();
+        (0..count(unreadable)?).for_each(|counter| self.unreadable.add(RecordKind::Counter, counter));
         Ok(Usage { day: count(day)?, by_country })
     }
 }

@@ -16,8 +16,8 @@ mod problem;
 mod scripts;
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -31,9 +31,10 @@ use uuid::Uuid;
 use super::audit::{Query, Row, Step};
 use super::begin_queue::BeginQueue;
 use super::millis::{from_unix, milliseconds};
+use super::unreadable::Unreadable;
 use super::{
     Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
-    RecordedChange, Scope, StoreError,
+    RecordKind, RecordedChange, Scope, StoreError, UnreadableCounts,
 };
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberHash};
 use crate::config::{ConfigError, NetworkConfig};
@@ -59,8 +60,7 @@ pub struct RedisStore {
     scripts: Scripts,
     /// The number of the last claim whose answer each owner received (S9).
     acked: Mutex<HashMap<Owner, String>>,
-    /// Whether a claim has left out attempts that this version cannot read.
-    has_unreadable: AtomicBool,
+    unreadable: Unreadable,
 }
 
 impl RedisStore {
@@ -81,7 +81,7 @@ impl RedisStore {
             queue: BeginQueue::default(),
             scripts: Scripts::new(),
             acked: Mutex::default(),
-            has_unreadable: AtomicBool::default(),
+            unreadable: Unreadable::default(),
         })
     }
 
@@ -95,6 +95,21 @@ impl RedisStore {
     /// Runs a script that changes something, on a server that accepts writes.
     async fn change<T: FromRedisValue>(&self, script: &Script, args: impl ToRedisArgs) -> Result<T, StoreError> {
         self.run_if_writable(|_| true, script, args).await
+    }
+
+    /// Reads a record of a list, which leaves out a record that cannot be read.
+    fn listed<K: DeserializeOwned, T>(
+        &self,
+        kind: RecordKind,
+        key: impl Hash,
+        json: &[u8],
+        into: impl Fn(K) -> Option<T>,
+    ) -> Option<T> {
+        let record = parse(json, into);
+        if record.is_none() {
+            self.unreadable.add(kind, key);
+        }
+        record
     }
 
     async fn query<T: FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, StoreError> {
@@ -128,17 +143,20 @@ impl RedisStore {
     }
 }
 
-/// An answer of `find.lua`: the time, until when ages are unknown, and the attempt as JSON.
-type Found = (i64, i64, Option<String>);
+/// JSON of a record. A damaged one may not be UTF-8.
+type Json = Vec<u8>;
 
-/// The error for a value or an answer that is not what the scripts write.
+/// An answer of `find.lua`: the time, until when ages are unknown, and the attempt as JSON.
+type Found = (i64, i64, Option<Json>);
+
+/// The error for an answer that is not what the scripts return.
 fn malformed() -> StoreError {
     StoreError::unavailable("Redis has something that this version does not understand")
 }
 
-/// Reads a record, and converts it.
-fn parse<K: DeserializeOwned, T>(text: &str, into: impl Fn(K) -> Option<T>) -> Result<T, StoreError> {
-    serde_json::from_str(text).ok().and_then(into).ok_or_else(malformed)
+/// Reads a record, and converts it. `None` if it cannot be read.
+fn parse<K: DeserializeOwned, T>(json: &[u8], into: impl Fn(K) -> Option<T>) -> Option<T> {
+    serde_json::from_slice(json).ok().and_then(into)
 }
 
 fn to_json(record: &impl Serialize) -> Result<String, StoreError> {
@@ -174,10 +192,10 @@ impl CallStore for RedisStore {
         for updates in updates.chunks(BATCH) {
             let updates: Vec<_> =
                 updates.iter().map(|change| to_json(&ChangeArgs::new(change))).collect::<Result<_, _>>()?;
-            let locking: Vec<String> = self.change(&self.scripts.record, updates).await?;
-            for attempt in &locking {
-                lockouts.push(parse(attempt, AttemptRecord::into_lockout)?);
-            }
+            let locking: Vec<Json> = self.change(&self.scripts.record, updates).await?;
+            // The changes are recorded. An error here would repeat them for ever.
+            let lockout = |json: &Json| self.listed(RecordKind::Call, json, json, AttemptRecord::into_lockout);
+            lockouts.extend(locking.iter().filter_map(lockout));
         }
         Ok(lockouts)
     }
@@ -188,11 +206,12 @@ impl CallStore for RedisStore {
     }
 
     async fn find(&self, id: CallId) -> Result<Option<LatestAttempt>, StoreError> {
-        let is_verified = |(_, _, attempt): &Found| attempt.as_deref().is_some_and(model::is_verified);
+        let is_verified = |(_, _, json): &Found| json.as_deref().is_some_and(model::is_verified);
         let (now, unknown_until, attempt) =
             self.run_if_writable(is_verified, &self.scripts.find, model::id(id)).await?;
         let clock = Clock { now, unknown_until };
-        attempt.map(|attempt| parse(&attempt, |record: AttemptRecord| record.into_latest(clock))).transpose()
+        let latest = |json: Json| parse(&json, |record: AttemptRecord| record.into_latest(clock));
+        attempt.map(|json| latest(json).ok_or_else(|| StoreError::unreadable(RecordKind::Call))).transpose()
     }
 
     async fn renew(&self, owner: Owner) -> Result<(), StoreError> {
@@ -202,22 +221,23 @@ impl CallStore for RedisStore {
     async fn claim_orphans(&self, owner: Owner, limit: usize) -> Result<Vec<Orphan>, StoreError> {
         let acked = self.acked.lock().get(&owner).cloned().unwrap_or_default();
         let args = [model::owner(owner), limit.to_string(), acked];
-        let answer: Vec<String> = self.change(&self.scripts.claim_orphans, &args).await?;
+        let answer: Vec<Json> = self.change(&self.scripts.claim_orphans, &args).await?;
         let [number, now, unknown_until, attempts @ ..] = answer.as_slice() else { return Err(malformed()) };
-        let time = |text: &String| text.parse().map_err(|_| malformed());
+        let text = |bytes: &Json| String::from_utf8(bytes.clone()).map_err(|_| malformed());
+        let time = |bytes: &Json| text(bytes)?.parse().map_err(|_| malformed());
         let clock = Clock { now: time(now)?, unknown_until: time(unknown_until)? };
         // If one that cannot be read failed the claim, it would be returned again and again, and no other one with it.
-        let readable = |attempt: &String| parse(attempt, |record: AttemptRecord| record.into_orphan(clock)).ok();
-        let orphans: Vec<_> = attempts.iter().filter_map(readable).collect();
-        if orphans.len() < attempts.len() {
-            self.has_unreadable.store(true, Ordering::Relaxed);
-        }
-        self.acked.lock().insert(owner, number.clone());
+        let orphan = |sequence: &Json, json: &Json| {
+            self.listed(RecordKind::Call, sequence, json, |record: AttemptRecord| record.into_orphan(clock))
+        };
+        let (attempts, _) = attempts.as_chunks::<2>();
+        let orphans: Vec<_> = attempts.iter().filter_map(|[sequence, json]| orphan(sequence, json)).collect();
+        self.acked.lock().insert(owner, text(number)?);
         Ok(orphans)
     }
 
-    fn has_unreadable(&self) -> bool {
-        self.has_unreadable.load(Ordering::Relaxed)
+    fn unreadable(&self) -> UnreadableCounts {
+        self.unreadable.counts()
     }
 
     async fn block(&self, block: &Block) -> Result<(), StoreError> {
@@ -231,12 +251,16 @@ impl CallStore for RedisStore {
     }
 
     async fn blocks(&self) -> Result<Vec<Block>, StoreError> {
-        let mut command = redis::cmd("HVALS");
-        let texts: Vec<String> = self.query(command.arg(self.keys.single(keys::BLOCKS))).await?;
+        let mut command = redis::cmd("HGETALL");
+        let records: Vec<(Json, Json)> = self.query(command.arg(self.keys.single(keys::BLOCKS))).await?;
         let (seconds, microseconds): (u64, u64) = self.query(&redis::cmd("TIME")).await?;
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(microseconds);
-        let blocks = texts.iter().map(|text| parse(text, BlockRecord::into_block));
-        let mut blocks: Vec<Block> = blocks.collect::<Result<_, _>>()?;
+        // Calls are compared with the field alone.
+        let block = |(field, json): &(Json, Json)| {
+            let into = |record: BlockRecord| record.into_block().filter(|_| record.field().as_bytes() == field);
+            self.listed(RecordKind::Block, field, json, into)
+        };
+        let mut blocks: Vec<Block> = records.iter().filter_map(block).collect();
         blocks.retain(|block| !block.has_expired(now));
         blocks.sort_by_key(|block| std::cmp::Reverse(block.since));
         Ok(blocks)

@@ -37,7 +37,7 @@ impl Clock {
         }
         // The server may have been stopped for longer than its clock shows.
         let by_this_machine = SystemTime::now().duration_since(from_unix(recorded_at)).unwrap_or_default();
-        span(self.now - time).max(by_this_machine.saturating_sub(MAX_CLOCK_SKEW))
+        span(self.now.saturating_sub(time)).max(by_this_machine.saturating_sub(MAX_CLOCK_SKEW))
     }
 }
 

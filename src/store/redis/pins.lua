@@ -1,13 +1,14 @@
 -- S15: changes a PIN. ARGV[1] is the operation, ARGV[2] the hashes of the PIN's number as JSON. Returns the name of the
--- result, then its values. The rules are those of `Guesses` in ../pins.rs.
+-- result, then its values. The rules are those of `Guesses` in ../pins.rs. A PIN that cannot be read can only be set anew or
+-- removed.
 
 local operation, hashes = ARGV[1], cjson.decode(ARGV[2])
 
 local function find_pin()
     for _, number in ipairs(hashes) do
-        local pin = call('HGET', keys.pins, number)
-        if pin then
-            return cjson.decode(pin)
+        local pin, is_unreadable = pin_of(number)
+        if pin or is_unreadable then
+            return pin, is_unreadable
         end
     end
 end
@@ -47,13 +48,16 @@ end
 if operation == 'remove' then
     local removed = false
     for _, number in ipairs(hashes) do
-        removed = remove_pin(number) or removed
+        local pin, was_unreadable = remove_pin(number)
+        removed = removed or pin or was_unreadable
     end
     return {removed and 'removed' or 'not_set'}
 end
 
-local pin = find_pin()
-if not pin then
+local pin, is_unreadable = find_pin()
+if is_unreadable then
+    return {'unreadable'}
+elseif not pin then
     return {'not_set'}
 end
 

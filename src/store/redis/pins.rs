@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{RedisStore, malformed, model, parse, to_json};
+use super::{Json, RedisStore, malformed, model, to_json};
 use crate::call::NumberHash;
 use crate::store::millis::{from_unix, milliseconds, to_unix};
 use crate::store::pins::{Guesses, PinLock};
 use crate::store::{
-    NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, StoreError, StoredPin,
+    NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, RecordKind, StoreError, StoredPin,
 };
 
 /// A PIN, as JSON.
@@ -60,8 +60,8 @@ impl PinRecord {
     }
 }
 
-/// An answer of `pins_page.lua`: the store's clock, the wall clock, the next cursor, and PINs as JSON.
-type Page = (i64, i64, String, Vec<String>);
+/// An answer of `pins_page.lua`: the store's clock, the wall clock, the next cursor, and each number and its PIN as JSON.
+type Page = (i64, i64, String, Vec<Json>);
 
 impl RedisStore {
     async fn change_pin(&self, operation: &str, numbers: String, more: &[String]) -> Result<Vec<String>, StoreError> {
@@ -70,6 +70,7 @@ impl RedisStore {
         match answer.as_slice() {
             [word, used] if word == "pepper" => Err(StoreError::pepper_mismatch(used)),
             [word, unknown] if word == "number_key" => Err(StoreError::missing_number_key(unknown)),
+            [word] if word == "unreadable" => Err(StoreError::unreadable(RecordKind::Pin)),
             _ => Ok(answer),
         }
     }
@@ -109,10 +110,10 @@ impl PinStore for RedisStore {
         let mut found = HashMap::new();
         let mut cursor = "0".to_owned();
         loop {
-            let (now, wall, next, texts): Page = self.run(&self.scripts.pins_page, &cursor).await?;
-            for text in &texts {
-                let pin = parse(text, |record: PinRecord| record.into_stored(now, wall))?;
-                found.insert(pin.number, pin);
+            let (now, wall, next, records): Page = self.run(&self.scripts.pins_page, &cursor).await?;
+            for [number, json] in records.as_chunks().0 {
+                let into = |record: PinRecord| record.into_stored(now, wall);
+                found.extend(self.listed(RecordKind::Pin, number, json, into).map(|pin| (pin.number, pin)));
             }
             if next == "0" {
                 break;

@@ -60,17 +60,21 @@ function changes.refused(change, attempt)
     end
     local row = change.row
     row.ended = now
-    local before = latest_attempt(row.id)
+    local before, is_unreadable = latest_attempt(row.id)
     insert_attempt(row)
     call('ZADD', keys.ended, text(now), row.sequence)
-    -- S6: it answers for its id, unless another attempt is pending or has begun since.
-    if not before or before.outcome and (before.begun or 0) + change.waited <= now then
+    -- S6: it answers for its id, unless another attempt is pending or has begun since. One that cannot be read may be.
+    if not is_unreadable and (not before or before.outcome and (before.begun or 0) + change.waited <= now) then
         set_latest(row)
     end
 end
 
 for _, argument in ipairs(ARGV) do
     local change = cjson.decode(argument)
-    changes[change.change](change, find_attempt(change))
+    local attempt, is_unreadable = find_attempt(change)
+    -- What cannot be read cannot be changed. It is never approved.
+    if not is_unreadable then
+        changes[change.change](change, attempt)
+    end
 end
 return lockouts

@@ -21,7 +21,7 @@ local old = call('ZRANGEBYSCORE', keys.ended, '-inf', text(now - ARGV[1]), 'LIMI
 local skipped = 0
 for _, sequence in ipairs(old) do
     local attempt = read_attempt(sequence)
-    -- One of two clocks may be ahead for a while.
+    -- One of two clocks may be ahead for a while. Of one that cannot be read, only the time of the store's clock is known.
     if attempt and attempt.ended_at > wall - ARGV[1] then
         skipped = skipped + 1
     else
@@ -61,8 +61,10 @@ if first <= last then
 end
 local blocks = call('HGETALL', keys.blocks)
 for i = 1, #blocks, 2 do
-    local block = cjson.decode(blocks[i + 1])
-    if has_expired(block, tonumber(ARGV[1])) then
+    local block = decode(blocks[i + 1], fits_block)
+    if not block then
+        oldest = 0
+    elseif has_expired(block, tonumber(ARGV[1])) then
         call('HDEL', keys.blocks, blocks[i])
     else
         oldest = math.min(oldest, block.since_at)

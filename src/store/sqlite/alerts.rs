@@ -5,13 +5,14 @@ use rusqlite::{OptionalExtension, params};
 use uuid::Uuid;
 
 use super::SqliteStore;
+use super::errors::listed;
 use super::types::WallTime;
 use super::worker::Tx;
 use crate::store::alerts::{ENDED_ALERT_RETENTION, MAX_ENDED_ALERTS, NEVER_TRIED, REPEAT_WINDOW, alert_lease};
 use crate::store::millis::milliseconds;
 use crate::store::{
     AlertAdded, AlertStore, ClaimedAlert, DeliveryResult, ListedAlert, MAX_ALERT_WAIT, MAX_WAITING_ALERTS,
-    MAX_WAITING_ALERTS_TOTAL, Owner, QueuedAlert, StoreError,
+    MAX_WAITING_ALERTS_TOTAL, Owner, QueuedAlert, RecordKind, StoreError,
 };
 
 #[async_trait]
@@ -114,21 +115,20 @@ pub(super) fn claim(
 
 /// Returns up to `limit` alerts that may be claimed, each with its sequence. Those that have been due for longest come first.
 fn due(tx: &Tx<'_>, destination: &str, is_urgent: bool, limit: usize) -> rusqlite::Result<Vec<(i64, ClaimedAlert)>> {
-    tx.database
-        .prepare_cached(
-            "SELECT sequence, id, content, failures FROM alerts
-             WHERE ended IS NULL AND destination = ?1 AND urgent = ?2 AND due <= ?3 ORDER BY due, sequence LIMIT ?4",
-        )?
-        .query_map(params![destination, is_urgent, tx.now, count(limit)], |row| {
-            let alert = ClaimedAlert {
-                id: Uuid::from_bytes(row.get("id")?),
-                destination: destination.into(),
-                content: row.get("content")?,
-                failures: row.get("failures")?,
-            };
-            Ok((row.get("sequence")?, alert))
-        })?
-        .collect()
+    // Those that cannot be read stay due, until the sweep gives them up.
+    let mut due = tx.database.prepare_cached(
+        "SELECT sequence, id, content, failures FROM alerts
+         WHERE ended IS NULL AND destination = ?1 AND urgent = ?2 AND due <= ?3 ORDER BY due, sequence",
+    )?;
+    listed(tx, RecordKind::Alert, due.query(params![destination, is_urgent, tx.now])?, limit, |row| {
+        let alert = ClaimedAlert {
+            id: Uuid::from_bytes(row.get("id")?),
+            destination: destination.into(),
+            content: row.get("content")?,
+            failures: row.get("failures")?,
+        };
+        Ok((row.get("sequence")?, alert))
+    })
 }
 
 pub(super) fn record(tx: &Tx<'_>, owner: Owner, id: Uuid, tried: &DeliveryResult) -> rusqlite::Result<bool> {
@@ -175,25 +175,23 @@ pub(super) fn record(tx: &Tx<'_>, owner: Owner, id: Uuid, tried: &DeliveryResult
 }
 
 fn list(tx: &Tx<'_>) -> rusqlite::Result<Vec<ListedAlert>> {
-    tx.database
-        .prepare_cached(
-            "SELECT id, destination, content, raised_at, failures, error, delivered_at,
-                 ended IS NOT NULL AND delivered_at IS NULL AS is_given_up
-             FROM alerts ORDER BY raised_at DESC, sequence DESC",
-        )?
-        .query_map([], |row| {
-            Ok(ListedAlert {
-                id: Uuid::from_bytes(row.get("id")?),
-                destination: row.get("destination")?,
-                content: row.get("content")?,
-                raised_at: row.get::<_, WallTime>("raised_at")?.0,
-                failures: row.get("failures")?,
-                error: row.get("error")?,
-                delivered_at: row.get::<_, Option<WallTime>>("delivered_at")?.map(|at| at.0),
-                is_given_up: row.get("is_given_up")?,
-            })
-        })?
-        .collect()
+    let mut alerts = tx.database.prepare_cached(
+        "SELECT sequence, id, destination, content, raised_at, failures, error, delivered_at,
+             ended IS NOT NULL AND delivered_at IS NULL AS is_given_up
+         FROM alerts ORDER BY raised_at DESC, sequence DESC",
+    )?;
+    listed(tx, RecordKind::Alert, alerts.query([])?, usize::MAX, |row| {
+        Ok(ListedAlert {
+            id: Uuid::from_bytes(row.get("id")?),
+            destination: row.get("destination")?,
+            content: row.get("content")?,
+            raised_at: row.get::<_, WallTime>("raised_at")?.0,
+            failures: row.get("failures")?,
+            error: row.get("error")?,
+            delivered_at: row.get::<_, Option<WallTime>>("delivered_at")?.map(|at| at.0),
+            is_given_up: row.get("is_given_up")?,
+        })
+    })
 }
 
 /// Removes alerts that ended [`ENDED_ALERT_RETENTION`] ago, and gives up those that have waited for [`MAX_ALERT_WAIT`].

@@ -6,12 +6,13 @@ use phonegate_approval::verdict::StoredApproval;
 use rusqlite::{OptionalExtension, params};
 
 use super::counters::{self, Counter};
+use super::errors::in_record;
 use super::limits;
 use super::types::{self, WallTime};
 use super::worker::Tx;
 use crate::call::{Attempt, CallId, CallLimit, Failure, NumberHash, Outcome, Progress, StoredOutcome};
 use crate::store::millis::span;
-use crate::store::{AttemptState, EndRequest, Ended, LatestAttempt, Owner};
+use crate::store::{AttemptState, EndRequest, Ended, LatestAttempt, Owner, RecordKind};
 
 /// Ends an attempt: once (S4), by its owner, and as verified only before its deadline (S5). Removes its codes (S18).
 pub(super) fn end(tx: &Tx<'_>, end: &EndRequest) -> rusqlite::Result<Ended> {
@@ -111,6 +112,7 @@ pub(super) fn find(tx: &Tx<'_>, id: CallId) -> rusqlite::Result<Option<LatestAtt
             Ok(LatestAttempt { attempt, number: row.get("number_hash")?, state })
         })
         .optional()
+        .map_err(in_record(RecordKind::Call))
 }
 
 /// Returns the age of an event in milliseconds: by the store's clock, or by the wall clock if that shows a greater one. The

@@ -1,13 +1,16 @@
 //! The block list (S11), and the audit.
 
+use std::cell::Cell;
+
 use rusqlite::types::ToSql;
 use rusqlite::{Row as Found, params};
 
+use super::errors::listed;
 use super::types::{self, WallTime};
 use super::worker::Tx;
 use crate::call::{Attempt, NumberHash};
 use crate::store::audit::{Query, Row, RowOutcome, Step};
-use crate::store::{Block, BlockScope};
+use crate::store::{Block, BlockScope, RecordKind};
 
 pub(super) fn block(tx: &Tx<'_>, block: &Block) -> rusqlite::Result<()> {
     let Block { number, scope, masked, reason, since, until } = block;
@@ -27,26 +30,26 @@ pub(super) fn unblock(tx: &Tx<'_>, number: NumberHash) -> rusqlite::Result<bool>
 }
 
 pub(super) fn blocks(tx: &Tx<'_>) -> rusqlite::Result<Vec<Block>> {
-    tx.database
-        .prepare_cached("SELECT * FROM blocks WHERE coalesce(until_at, ?1 + 1) > ?1 ORDER BY since_at DESC")?
-        .query_map([tx.wall], |row| {
-            Ok(Block {
-                number: row.get("number_hash")?,
-                scope: if row.get("whole_line")? { BlockScope::Line } else { BlockScope::Number },
-                masked: row.get("number")?,
-                reason: row.get("reason")?,
-                since: row.get::<_, WallTime>("since_at")?.0,
-                until: row.get::<_, Option<WallTime>>("until_at")?.map(|WallTime(until)| until),
-            })
-        })?
-        .collect()
+    let mut blocks = tx
+        .database
+        .prepare_cached("SELECT * FROM blocks WHERE coalesce(until_at, ?1 + 1) > ?1 ORDER BY since_at DESC")?;
+    listed(tx, RecordKind::Block, blocks.query([tx.wall])?, usize::MAX, |row| {
+        Ok(Block {
+            number: row.get("number_hash")?,
+            scope: if row.get("whole_line")? { BlockScope::Line } else { BlockScope::Number },
+            masked: row.get("number")?,
+            reason: row.get("reason")?,
+            since: row.get::<_, WallTime>("since_at")?.0,
+            until: row.get::<_, Option<WallTime>>("until_at")?.map(|WallTime(until)| until),
+        })
+    })
 }
 
 pub(super) fn rows(tx: &Tx<'_>, query: &Query) -> rusqlite::Result<Vec<Row>> {
     let Query { since, until, id, numbers, reason, after, limit, newest_first } = query;
     let after = i64::try_from(*after).unwrap_or(i64::MAX);
     let (since, until) = (since.map(WallTime), until.map(WallTime));
-    let (reason, limit) = (reason.map(|reason| reason.name()), i64::try_from(*limit).unwrap_or(i64::MAX));
+    let reason = reason.map(|reason| reason.name());
     let mut wanted: Vec<(&str, &dyn ToSql)> = vec![("sequence > ?", &after)];
     wanted.extend(since.as_ref().map(|since| ("started_at >= ?", since as &dyn ToSql)));
     wanted.extend(until.as_ref().map(|until| ("started_at < ?", until as &dyn ToSql)));
@@ -58,10 +61,29 @@ pub(super) fn rows(tx: &Tx<'_>, query: &Query) -> rusqlite::Result<Vec<Row>> {
         wanted.extend(numbers.iter().map(|number| ("", number as &dyn ToSql)));
     }
     let order = if *newest_first { "DESC" } else { "ASC" };
-    let statement =
-        format!("SELECT * FROM attempts WHERE {} ORDER BY sequence {order} LIMIT {limit}", conditions.join(" AND "));
-    let values: Vec<_> = wanted.into_iter().map(|(_, value)| value).collect();
-    tx.database.prepare_cached(&statement)?.query_map(values.as_slice(), row)?.collect()
+    let mut found = Vec::new();
+    let mut passed: usize = 0;
+    // As many as were asked for, also if some are left out: fewer mean that there are no more.
+    loop {
+        let left = limit - found.len();
+        let (max, offset) = (i64::try_from(left).unwrap_or(i64::MAX), i64::try_from(passed).unwrap_or(i64::MAX));
+        let statement = format!(
+            "SELECT * FROM attempts WHERE {} ORDER BY sequence {order} LIMIT {max} OFFSET {offset}",
+            conditions.join(" AND ")
+        );
+        let values: Vec<_> = wanted.iter().map(|(_, value)| *value).collect();
+        let passed_now = Cell::new(0);
+        let counted = |found: &Found<'_>| {
+            passed_now.update(|passed| passed + 1);
+            row(found)
+        };
+        let mut statement = tx.database.prepare_cached(&statement)?;
+        found.extend(listed(tx, RecordKind::Call, statement.query(values.as_slice())?, left, counted)?);
+        passed = passed.saturating_add(passed_now.get());
+        if found.len() >= *limit || passed_now.get() < left {
+            return Ok(found);
+        }
+    }
 }
 
 fn row(found: &Found<'_>) -> rusqlite::Result<Row> {
@@ -95,15 +117,14 @@ fn row(found: &Found<'_>) -> rusqlite::Result<Row> {
 }
 
 pub(super) fn steps(tx: &Tx<'_>, attempt: Attempt) -> rusqlite::Result<Vec<Step>> {
-    tx.database
-        .prepare_cached(
-            "SELECT at, name, steps.backend, steps.text FROM steps JOIN attempts USING (sequence)
-             WHERE id = ?1 AND generation = ?2 ORDER BY at, steps.rowid",
-        )?
-        .query_map(params![attempt.id, types::generation(attempt)], |row| {
-            Ok(Step { at: row.get::<_, WallTime>(0)?.0, name: row.get(1)?, backend: row.get(2)?, text: row.get(3)? })
-        })?
-        .collect()
+    let mut steps = tx.database.prepare_cached(
+        "SELECT steps.rowid, at, name, steps.backend, steps.text FROM steps JOIN attempts USING (sequence)
+         WHERE id = ?1 AND generation = ?2 ORDER BY at, steps.rowid",
+    )?;
+    let rows = steps.query(params![attempt.id, types::generation(attempt)])?;
+    listed(tx, RecordKind::Step, rows, usize::MAX, |row| {
+        Ok(Step { at: row.get::<_, WallTime>(1)?.0, name: row.get(2)?, backend: row.get(3)?, text: row.get(4)? })
+    })
 }
 
 pub(super) fn count(tx: &Tx<'_>) -> rusqlite::Result<i64> {

@@ -3,12 +3,13 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::counters::{self, Counter};
+use super::errors::in_record;
 use super::types::{self, WallTime};
 use super::worker::Tx;
 use super::{limits, ownership};
 use crate::call::{CallId, CallLimit, Country, NumberHash};
 use crate::store::millis::milliseconds;
-use crate::store::{Begun, DEADLINE_GRACE, Limits, NewAttempt, Refusal, StoredNumber};
+use crate::store::{Begun, DEADLINE_GRACE, Limits, NewAttempt, RecordKind, Refusal, StoredNumber};
 
 /// Begins an attempt, or refuses it.
 pub(super) fn begin(tx: &Tx<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite::Result<Begun> {
@@ -19,7 +20,8 @@ pub(super) fn begin(tx: &Tx<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite:
             "SELECT generation, number_hash FROM attempts WHERE id = ?1 AND is_latest = 1 AND ended IS NULL",
         )?
         .query_row([attempt.id], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
+        .optional()
+        .map_err(in_record(RecordKind::Call))?;
     // S3: a repetition.
     if let Some((generation, its_number)) = pending {
         return Ok(match its_number == Some(number.hash) {
@@ -99,7 +101,8 @@ fn refusal(tx: &Tx<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite::Res
             let until: Option<WallTime> = row.get(1)?;
             Ok(Refusal::Blocked { reason: row.get(0)?, until: until.map(|WallTime(until)| until) })
         })
-        .optional()?;
+        .optional()
+        .map_err(in_record(RecordKind::Block))?;
     if block.is_some() {
         return Ok(block);
     }

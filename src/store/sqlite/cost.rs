@@ -55,7 +55,7 @@ fn extension() -> StoredNumber {
 type Costs = BTreeMap<String, i32>;
 
 fn tx(database: &Connection, now: i64) -> Tx<'_> {
-    Tx { database, now, wall: now, has_codes: Default::default() }
+    Tx { database, now, wall: now, has_codes: Default::default(), unreadable: Box::leak(Box::default()) }
 }
 
 fn number(n: u128) -> StoredNumber {

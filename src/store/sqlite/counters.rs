@@ -12,12 +12,14 @@
 
 use std::time::Duration;
 
+use rusqlite::types::FromSqlError;
 use rusqlite::{OptionalExtension, params};
 
+use super::errors::listed;
 use super::worker::Tx;
 use crate::call::{Country, HashedNumber, NumberHash};
 use crate::store::millis::{milliseconds, span};
-use crate::store::{StoredNumber, Usage, limits};
+use crate::store::{RecordKind, StoredNumber, Usage, limits};
 
 /// Width of a bucket, in milliseconds.
 const BUCKET: i64 = 1000;
@@ -169,12 +171,11 @@ pub(super) fn usage(tx: &Tx<'_>) -> rusqlite::Result<Usage> {
         .query_row(parameters, count)
         .optional()?
         .unwrap_or_default();
-    let by_country = tx
-        .database
-        .prepare_cached(&sum("scope = 7"))?
-        .query_map(parameters, |row| Ok((country(&row.get::<_, Vec<u8>>(0)?), count(row)?)))?
-        .filter_map(|row| row.map(|(country, count)| country.map(|country| (country, count))).transpose())
-        .collect::<Result<_, _>>()?;
+    let mut by_country = tx.database.prepare_cached(&sum("scope = 7"))?;
+    let by_country = listed(tx, RecordKind::Counter, by_country.query(parameters)?, usize::MAX, |row| {
+        let country = country(&row.get::<_, Vec<u8>>(0)?).ok_or(FromSqlError::InvalidType)?;
+        Ok((country, count(row)?))
+    })?;
     Ok(Usage { day, by_country })
 }
 

@@ -7,12 +7,13 @@ use rusqlite::{OptionalExtension, params};
 
 use super::SqliteStore;
 use super::counters::{self, Counter};
+use super::errors::{in_record, is_unreadable, listed};
 use super::worker::Tx;
 use crate::call::{CallLimit, NumberHash};
 use crate::store::denials::{DENIAL_RETENTION, NumberDenials};
 use crate::store::limits::{DAY, MINUTE};
 use crate::store::millis::{milliseconds, span};
-use crate::store::{DenialLimits, LimitStore, Limits, NumberLock, StoreError, StoredNumber, Usage};
+use crate::store::{DenialLimits, LimitStore, Limits, NumberLock, RecordKind, StoreError, StoredNumber, Usage};
 
 #[async_trait]
 impl LimitStore for SqliteStore {
@@ -59,11 +60,8 @@ pub(super) fn exceeded(
 
 /// Returns how long a number is still locked.
 pub(super) fn locked_for(tx: &Tx<'_>, number: NumberHash) -> rusqlite::Result<Option<Duration>> {
-    let until: Option<i64> = tx
-        .database
-        .prepare_cached("SELECT locked_until FROM denials WHERE number_hash = ?1 AND locked_until > ?2")?
-        .query_row(params![number, tx.now], |row| row.get(0))
-        .optional()?;
+    // All of it is read: as long as a number has denials that cannot be read, it is not called.
+    let until = find(tx, number)?.and_then(|denials| denials.locked_until(tx.now));
     Ok(until.map(|until| span(until.saturating_sub(tx.now))))
 }
 
@@ -74,7 +72,11 @@ pub(super) fn deny(
     masked: &str,
     limits: &DenialLimits,
 ) -> rusqlite::Result<Option<SystemTime>> {
-    let before = find(tx, number)?.unwrap_or_default();
+    let before = match find(tx, number) {
+        // No call to the number begins as long as they cannot be read.
+        Err(error) if is_unreadable(&error) => return Ok(None),
+        found => found?.unwrap_or_default(),
+    };
     let mut denials = before.clone();
     let until = denials.deny(tx.now, limits);
     if denials != before {
@@ -91,7 +93,10 @@ pub(super) fn forgive(tx: &Tx<'_>, number: NumberHash) -> rusqlite::Result<()> {
 fn unlock(tx: &Tx<'_>, numbers: &[NumberHash]) -> rusqlite::Result<bool> {
     let mut was_locked = false;
     for number in numbers {
-        was_locked |= locked_for(tx, *number)?.is_some();
+        was_locked |= match locked_for(tx, *number) {
+            Err(error) if is_unreadable(&error) => true,
+            left => left?.is_some(),
+        };
         forgive(tx, *number)?;
     }
     Ok(was_locked)
@@ -110,6 +115,7 @@ fn find(tx: &Tx<'_>, number: NumberHash) -> rusqlite::Result<Option<NumberDenial
             })
         })
         .optional()
+        .map_err(in_record(RecordKind::Lock))
 }
 
 fn write(tx: &Tx<'_>, number: NumberHash, masked: &str, denials: &NumberDenials) -> rusqlite::Result<()> {
@@ -129,22 +135,20 @@ fn write(tx: &Tx<'_>, number: NumberHash, masked: &str, denials: &NumberDenials)
 }
 
 fn locks(tx: &Tx<'_>) -> rusqlite::Result<Vec<NumberLock>> {
-    tx.database
-        .prepare_cached(
-            "SELECT number_hash, number, locks, locked_from, locked_until FROM denials WHERE locked_until > ?1
-             ORDER BY locked_from DESC",
-        )?
-        .query_map([tx.now], |row| {
-            let wall = |column: &str| Ok::<_, rusqlite::Error>(in_wall_time(tx, row.get(column)?));
-            Ok(NumberLock {
-                number: row.get("number_hash")?,
-                masked: row.get("number")?,
-                since: wall("locked_from")?.unwrap_or(SystemTime::UNIX_EPOCH),
-                until: wall("locked_until")?.unwrap_or(SystemTime::UNIX_EPOCH),
-                locks: row.get("locks")?,
-            })
-        })?
-        .collect()
+    let mut locked = tx.database.prepare_cached(
+        "SELECT number_hash, number, locks, locked_from, locked_until FROM denials WHERE locked_until > ?1
+         ORDER BY locked_from DESC",
+    )?;
+    listed(tx, RecordKind::Lock, locked.query([tx.now])?, usize::MAX, |row| {
+        let wall = |column: &str| Ok::<_, rusqlite::Error>(in_wall_time(tx, row.get(column)?));
+        Ok(NumberLock {
+            number: row.get("number_hash")?,
+            masked: row.get("number")?,
+            since: wall("locked_from")?.unwrap_or(SystemTime::UNIX_EPOCH),
+            until: wall("locked_until")?.unwrap_or(SystemTime::UNIX_EPOCH),
+            locks: row.get("locks")?,
+        })
+    })
 }
 
 /// Moves the denials of a number to its current hash, and adds them to those that it has there.

@@ -32,15 +32,17 @@ mod types;
 mod worker;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
 use super::audit::{Query, Row, Step};
+use super::unreadable::Unreadable;
 use super::{
     Begun, Block, CallStore, EndRequest, Ended, KeyUse, LatestAttempt, Limits, Lockout, NewAttempt, Orphan, Owner,
-    RecordedChange, Scope, StoreError, StoreErrorCause,
+    RecordedChange, Scope, StoreError, StoreErrorCause, UnreadableCounts,
 };
 use crate::call::{Attempt, CallId, KeyFingerprint, NumberHash};
 use crate::platform;
@@ -57,6 +59,7 @@ pub struct SqliteStore {
     file: Box<Path>,
     /// Whether the answer of the last claim was received (S9).
     claim_acked: AtomicBool,
+    unreadable: Arc<Unreadable>,
 }
 
 impl SqliteStore {
@@ -83,8 +86,10 @@ impl SqliteStore {
             _ => {}
         }
         let database = file::open(file)?;
-        let worker = Worker::start(database, Clock::new(wall)).map_err(StoreError::unavailable)?;
-        Ok(Self { worker, file: file.into(), claim_acked: AtomicBool::new(false) })
+        let unreadable = Arc::<Unreadable>::default();
+        let worker = Worker::start(database, Clock::new(wall), Arc::clone(&unreadable));
+        let worker = worker.map_err(StoreError::unavailable)?;
+        Ok(Self { worker, file: file.into(), claim_acked: AtomicBool::new(false), unreadable })
     }
 }
 
@@ -133,6 +138,10 @@ impl CallStore for SqliteStore {
         let orphans = self.worker.count(move |tx| ownership::claim_orphans(tx, owner, limit, acked)).await?;
         self.claim_acked.store(true, Ordering::Release);
         Ok(orphans)
+    }
+
+    fn unreadable(&self) -> UnreadableCounts {
+        self.unreadable.counts()
     }
 
     async fn block(&self, block: &Block) -> Result<(), StoreError> {

@@ -6,11 +6,12 @@ use phonegate_approval::attempts::StoredAttempts;
 use rusqlite::params;
 
 use super::attempts;
+use super::errors::listed;
 use super::types::{self, WallTime};
 use super::worker::Tx;
 use crate::call::CallRef;
 use crate::store::millis::milliseconds;
-use crate::store::{DEADLINE_GRACE, LEASE, Orphan, Owner};
+use crate::store::{DEADLINE_GRACE, LEASE, Orphan, Owner, RecordKind};
 
 /// Renews a lease.
 pub(super) fn renew(tx: &Tx<'_>, owner: Owner) -> rusqlite::Result<()> {
@@ -30,11 +31,11 @@ pub(super) fn claim_orphans(tx: &Tx<'_>, owner: Owner, limit: usize, acked: bool
             .execute([owner])?;
     }
     let mut orphans = tx.database.prepare_cached(
-        "SELECT id, generation, number_hash, number, begun, deadline, started_at, backend, reference, codes
+        "SELECT sequence, id, generation, number_hash, number, begun, deadline, started_at, backend, reference, codes
          FROM attempts LEFT JOIN owners USING (owner)
          WHERE ended IS NULL
-             AND (owner <> ?1 AND coalesce(lease, 0) <= ?2 OR deadline + ?4 <= ?2 OR owner = ?1 AND claim_unacked = 1)
-         ORDER BY deadline LIMIT ?3",
+             AND (owner <> ?1 AND coalesce(lease, 0) <= ?2 OR deadline + ?3 <= ?2 OR owner = ?1 AND claim_unacked = 1)
+         ORDER BY deadline",
     )?;
     let orphan = |row: &rusqlite::Row<'_>| {
         let placed: (Option<Box<str>>, Option<String>) = (row.get("backend")?, row.get("reference")?);
@@ -48,10 +49,9 @@ pub(super) fn claim_orphans(tx: &Tx<'_>, owner: Owner, limit: usize, acked: bool
             attempts: row.get::<_, Option<String>>("codes")?.map(|codes| Arc::new(StoredAttempts::from_text(codes))),
         })
     };
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let orphans: Vec<_> = orphans
-        .query_map(params![owner, tx.now, limit, milliseconds(DEADLINE_GRACE)], orphan)?
-        .collect::<Result<_, _>>()?;
+    // One that cannot be read stays as it is, and is left out again and again.
+    let rows = orphans.query(params![owner, tx.now, milliseconds(DEADLINE_GRACE)])?;
+    let orphans = listed(tx, RecordKind::Call, rows, limit, orphan)?;
     for Orphan { attempt, .. } in &orphans {
         tx.database
             .prepare_cached("UPDATE attempts SET owner = ?3, claim_unacked = 1 WHERE id = ?1 AND generation = ?2")?

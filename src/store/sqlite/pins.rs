@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::SqliteStore;
+use super::errors::{in_record, listed};
 use super::number_keys;
 use super::types::WallTime;
 use super::worker::Tx;
@@ -13,8 +14,8 @@ use crate::call::NumberHash;
 use crate::store::millis::span;
 use crate::store::pins::{Guesses, PinLock};
 use crate::store::{
-    NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, StoreError, StoredNumber,
-    StoredPin,
+    NewPin, PepperFingerprint, PinGuess, PinLimits, PinState, PinStore, PinToCompare, RecordKind, StoreError,
+    StoredNumber, StoredPin,
 };
 
 #[async_trait]
@@ -80,7 +81,8 @@ fn find(tx: &Tx<'_>, numbers: &[NumberHash]) -> rusqlite::Result<Option<Found>> 
             .query_row([number], |row| {
                 Ok(Found { number: row.get("number_hash")?, hash: row.get("hash")?, guesses: guesses(row)? })
             })
-            .optional()?;
+            .optional()
+            .map_err(in_record(RecordKind::Pin))?;
         if found.is_some() {
             return Ok(found);
         }
@@ -157,21 +159,19 @@ fn unlock(tx: &Tx<'_>, numbers: &[NumberHash]) -> rusqlite::Result<bool> {
 }
 
 fn list(tx: &Tx<'_>) -> rusqlite::Result<Vec<StoredPin>> {
-    tx.database
-        .prepare_cached(
-            "SELECT number_hash, number, set_at, guesses, forgiven, locked_until, locked_by FROM pins ORDER BY set_at DESC",
-        )?
-        .query_map([], |row| {
-            let (failures, left) = guesses(row)?.state(tx.now);
-            Ok(StoredPin {
-                number: row.get("number_hash")?,
-                masked: row.get("number")?,
-                set_at: row.get::<_, WallTime>("set_at")?.0,
-                failures,
-                locked_until: left.map(|left| wall(tx, left)),
-            })
-        })?
-        .collect()
+    let mut pins = tx.database.prepare_cached(
+        "SELECT number_hash, number, set_at, guesses, forgiven, locked_until, locked_by FROM pins ORDER BY set_at DESC",
+    )?;
+    listed(tx, RecordKind::Pin, pins.query([])?, usize::MAX, |row| {
+        let (failures, left) = guesses(row)?.state(tx.now);
+        Ok(StoredPin {
+            number: row.get("number_hash")?,
+            masked: row.get("number")?,
+            set_at: row.get::<_, WallTime>("set_at")?.0,
+            failures,
+            locked_until: left.map(|left| wall(tx, left)),
+        })
+    })
 }
 
 fn state(tx: &Tx<'_>, numbers: &[NumberHash]) -> rusqlite::Result<PinState> {

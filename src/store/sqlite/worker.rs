@@ -18,6 +18,7 @@ use super::counters;
 use super::errors::to_store_error;
 use crate::store::StoreError;
 use crate::store::begin_queue::BeginQueue;
+use crate::store::unreadable::Unreadable;
 
 /// Maximum number of jobs that share a commit.
 const BATCH: usize = 512;
@@ -37,6 +38,8 @@ pub(super) struct Tx<'a> {
     pub(super) wall: i64,
     /// Set by a job that writes codes (S18).
     pub(super) has_codes: Cell<bool>,
+    /// Records that are left out of lists.
+    pub(super) unreadable: &'a Unreadable,
 }
 
 /// The thread and its queue. After `close`, or when this is dropped, the thread ends as soon as all jobs are done.
@@ -109,14 +112,14 @@ where
 }
 
 impl Worker {
-    /// Starts the thread, and gives it the database.
-    pub(super) fn start(database: Connection, clock: Clock) -> std::io::Result<Self> {
+    /// Starts the thread, and gives it the database. `unreadable` gets the records that are left out of lists.
+    pub(super) fn start(database: Connection, clock: Clock, unreadable: Arc<Unreadable>) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         let (ending, ended) = channel();
         let last_commit = Arc::<Mutex<Option<Instant>>>::default();
         let committing = Arc::clone(&last_commit);
         let thread = std::thread::Builder::new().name("phonegate-store".to_owned()).spawn(move || {
-            run(database, clock, &queue, &committing);
+            run(database, clock, &queue, &committing, &unreadable);
             drop(ending);
         })?;
         Ok(Self {
@@ -204,6 +207,7 @@ fn run(
     mut clock: Clock,
     queue: &Receiver<Box<dyn Job>>,
     last_commit: &Mutex<Option<Instant>>,
+    unreadable: &Unreadable,
 ) {
     let mut is_counted = false;
     let mut codes = CodesInWal::new();
@@ -224,7 +228,7 @@ fn run(
         jobs.extend(queue.try_iter().take(BATCH - 1));
         let access = jobs.iter().map(|job| job.access()).max().unwrap_or(Access::Read);
         let must_count = access == Access::Count && !is_counted;
-        let committed = commit(&mut database, &mut clock, &mut jobs, access, must_count);
+        let committed = commit(&mut database, &mut clock, &mut jobs, (access, must_count), unreadable);
         if committed != Ok(false) {
             codes.were_written();
         }
@@ -242,8 +246,8 @@ fn commit(
     database: &mut Connection,
     clock: &mut Clock,
     jobs: &mut [Box<dyn Job>],
-    access: Access,
-    must_count: bool,
+    (access, must_count): (Access, bool),
+    unreadable: &Unreadable,
 ) -> rusqlite::Result<bool> {
     let behavior = match access {
         Access::Read => TransactionBehavior::Deferred,
@@ -251,8 +255,8 @@ fn commit(
     };
     let transaction = database.transaction_with_behavior(behavior)?;
     let changes = transaction.total_changes();
-    let tx =
-        Tx { now: clock.now(&transaction)?, wall: clock.wall(), database: &transaction, has_codes: Cell::new(false) };
+    let (now, wall, has_codes) = (clock.now(&transaction)?, clock.wall(), Cell::new(false));
+    let tx = Tx { database: &transaction, now, wall, has_codes, unreadable };
     if must_count {
         counters::recount(&tx)?;
     }

@@ -33,6 +33,12 @@ impl BlockLog {
         self.0.write(GateEvent::BlockRemoved, &block.masked, &text);
     }
 
+    /// Writes that a block which cannot be read was removed.
+    pub(super) fn removed_unreadable(&self, masked: &str) {
+        let text = format!("by {}; it could not be read", platform::user_name());
+        self.0.write(GateEvent::BlockRemoved, masked, &text);
+    }
+
     /// Waits until the lines are written.
     pub(super) fn close(&self, json: bool) {
         self.0.close(json, "the block list was changed");

@@ -4,14 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use jiff::tz::TimeZone;
 use phonegate::call::NumberHash;
-use phonegate::store::{Block, BlockScope, KeyUse};
+use phonegate::store::{Block, BlockScope, KeyUse, RecordKind};
+use serde_json::json;
 
 use super::block_log::BlockLog;
 use super::{Add, BlockRecord, end, extent, has_extension};
 use crate::commands::stored_number::StoredNumber;
 use crate::error::{CommandError, Exit};
 use crate::output;
-use crate::store_reader::{StoreReader, unknown_number};
+use crate::store_reader::{KnownNumber, StoreReader, UNKNOWN_NUMBER, unknown_number};
 
 pub(super) fn add(
     arguments: &Add,
@@ -151,25 +152,36 @@ pub(super) fn remove(
     log: impl FnOnce() -> Result<BlockLog, CommandError>,
     json: bool,
 ) -> Result<Exit, CommandError> {
-    let hashes = reader.hashes(&number.text())?;
+    let KnownNumber { hashes, masked } = reader.known_number(&number.text())?;
     let missing = || {
         CommandError::failed("the number is not on the block list")
             .hint("`phonegate blocks list` shows the list; a number with an extension has a block of its own")
             .hint("`numbers.blocked` in the configuration is a separate list")
     };
     let blocks = on_the_list(&hashes, reader)?;
-    let masked = blocks.first().ok_or_else(missing)?.masked.clone();
+    // A block that cannot be read is not on the list, and can be removed.
+    if blocks.is_empty() && reader.store.unreadable().of(RecordKind::Block) == 0 {
+        return Err(missing());
+    }
     let log = log()?;
     let mut was_blocked = false;
-    for hash in hashes {
-        was_blocked |= reader.block_on(reader.store.unblock(hash))?;
+    for hash in &hashes {
+        was_blocked |= reader.block_on(reader.store.unblock(*hash))?;
     }
     if !was_blocked {
         return Err(missing());
     }
+    let masked = blocks.first().map(|block| block.masked.clone()).or(masked).unwrap_or_else(|| UNKNOWN_NUMBER.into());
     let zone = TimeZone::system();
     if !json {
         output::print(&format!("{masked} is no longer on the block list."));
+    }
+    if blocks.is_empty() {
+        log.removed_unreadable(&masked);
+        if json {
+            let number_hash = hashes.first().map(ToString::to_string);
+            output::json_line(&json!({ "event": "removed", "number_hash": number_hash, "number": masked }));
+        }
     }
     for block in &blocks {
         log.removed(block);

@@ -142,17 +142,16 @@ impl<'a> BlockRecord<'a> {
 pub(crate) fn run(command: &BlocksCommand, globals: &Globals) -> Result<Exit, CommandError> {
     let context = Context::load(globals.config())?;
     let (json, log) = (globals.json, || BlockLog::start(&context));
-    match command {
-        BlocksCommand::List => list::run(&StoreReader::open(&context)?, json),
-        BlocksCommand::Remove(number) => change::remove(number, &StoreReader::open(&context)?, log, json),
+    let reader = match command {
         // Without a store, there is no call.
-        BlocksCommand::Add(arguments) if arguments.call.is_some() => {
-            change::add(arguments, &StoreReader::open(&context)?, log, json)
-        }
-        BlocksCommand::Add(arguments) => {
-            change::add(arguments, &StoreReader::open_or_create(&context, json)?, log, json)
-        }
-    }
+        BlocksCommand::Add(arguments) if arguments.call.is_none() => StoreReader::open_or_create(&context, json)?,
+        _ => StoreReader::open(&context)?,
+    };
+    reader.run(json, |reader| match command {
+        BlocksCommand::List => list::run(reader, json),
+        BlocksCommand::Remove(number) => change::remove(number, reader, log, json),
+        BlocksCommand::Add(arguments) => change::add(arguments, reader, log, json),
+    })
 }
 
 /// Formats the end of a block: `until 2026-03-01 09:30:00`.

@@ -82,9 +82,9 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
         return Err(CommandError::usage("write the options of `calls list` and `calls show` after `list` or `show`"));
     }
     let reader = StoreReader::open(&Context::load(globals.config())?)?;
-    match &arguments.command {
-        Some(CallsCommand::Show(show)) => show::run(show, &reader, globals.json),
-        Some(CallsCommand::List(list)) => list::run(list, &reader, globals.json),
-        None => list::run(&arguments.list, &reader, globals.json),
-    }
+    reader.run(globals.json, |reader| match &arguments.command {
+        Some(CallsCommand::Show(show)) => show::run(show, reader, globals.json),
+        Some(CallsCommand::List(list)) => list::run(list, reader, globals.json),
+        None => list::run(&arguments.list, reader, globals.json),
+    })
 }

@@ -71,8 +71,8 @@ pub(crate) enum LimitsCommand {
 pub(crate) fn run(command: &LimitsCommand, globals: &Globals) -> Result<Exit, CommandError> {
     let context = Context::load(globals.config())?;
     let reader = StoreReader::open(&context)?;
-    match command {
-        LimitsCommand::List => list::run(&context.loaded.config.limits, &reader, globals.json),
-        LimitsCommand::Unlock(number) => unlock::run(number, &reader, || AuditLog::start(&context), globals.json),
-    }
+    reader.run(globals.json, |reader| match command {
+        LimitsCommand::List => list::run(&context.loaded.config.limits, reader, globals.json),
+        LimitsCommand::Unlock(number) => unlock::run(number, reader, || AuditLog::start(&context), globals.json),
+    })
 }

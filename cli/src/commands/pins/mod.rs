@@ -227,8 +227,12 @@ pub(crate) fn run(command: &PinsCommand, globals: &Globals) -> Result<Exit, Comm
             change::set(arguments, &context, &StoreReader::open_or_create(&context, json)?, log, json)
         }
         PinsCommand::Import(arguments) => import::run(arguments, &context, log, json),
-        PinsCommand::Reset(arguments) => change::reset(arguments, &StoreReader::open(&context)?, log, json),
-        PinsCommand::List => list::run(&StoreReader::open(&context)?, json),
-        PinsCommand::Unlock(number) => change::unlock(number, &StoreReader::open(&context)?, log, json),
+        PinsCommand::Reset(arguments) => {
+            StoreReader::open(&context)?.run(json, |reader| change::reset(arguments, reader, log, json))
+        }
+        PinsCommand::List => StoreReader::open(&context)?.run(json, |reader| list::run(reader, json)),
+        PinsCommand::Unlock(number) => {
+            StoreReader::open(&context)?.run(json, |reader| change::unlock(number, reader, log, json))
+        }
     }
 }

@@ -70,6 +70,10 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
         return Err(CommandError::usage("--json and --html - both print to stdout").hint("name a file by --html FILE"));
     }
     let reader = StoreReader::open(&Context::load(globals.config())?)?;
+    reader.run(json, |reader| write(arguments, reader, target, json))
+}
+
+fn write(arguments: &Arguments, reader: &StoreReader, target: Target, json: bool) -> Result<Exit, CommandError> {
     let zone = TimeZone::system();
     let now = SystemTime::now();
     let until = arguments.until.unwrap_or(now);

@@ -134,11 +134,11 @@ events! {
         BackendUp = "backend_up", Info, [backend];
         /// A PIN could not be checked, so the call fails. `error` if it is a defect of PhoneGate.
         PinNotChecked = "pin_not_checked", Warn, [text];
-        /// The store refused to record something, permanently; or it has pending calls that this version cannot read,
-        /// which is logged once.
+        /// The store refused to record something, permanently; or it has records that this version cannot read, which is
+        /// logged once for each kind.
         StoreRefused = "store_refused", Error, [text];
-        /// A defect of PhoneGate. Calls continue.
-        Defect = "defect", Error, [text];
+        /// A defect of PhoneGate. Calls continue. With a reason: it ended the start, so every call fails.
+        Defect = "defect", Error, [reason, text];
         /// `count` lines are missing here: they found no room in the queue, or could not be written.
         LinesDropped = "lines_dropped", Warn, [count];
         /// The file of `metrics.textfile` cannot be written. Logged once, until it can be written again.

@@ -195,7 +195,7 @@ impl AttemptRecord {
 
     /// Returns the time until its deadline.
     fn left(&self, clock: Clock) -> Duration {
-        span(self.deadline - self.begun).saturating_sub(clock.age(self.begun, self.started_at))
+        span(self.deadline.saturating_sub(self.begun)).saturating_sub(clock.age(self.begun, self.started_at))
     }
 
     pub(in crate::store::redis) fn into_orphan(self, clock: Clock) -> Option<Orphan> {
@@ -244,6 +244,6 @@ impl AttemptRecord {
 }
 
 /// Returns whether an attempt, given as JSON, is verified.
-pub(in crate::store::redis) fn is_verified(text: &str) -> bool {
-    serde_json::from_str::<AttemptRecord>(text).is_ok_and(|record| record.ending.outcome() == RowOutcome::Verified)
+pub(in crate::store::redis) fn is_verified(json: &[u8]) -> bool {
+    serde_json::from_slice::<AttemptRecord>(json).is_ok_and(|record| record.ending.outcome() == RowOutcome::Verified)
 }

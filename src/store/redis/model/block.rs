@@ -40,12 +40,12 @@ impl BlockRecord {
         }
     }
 
-    pub(in crate::store::redis) fn into_block(self) -> Option<Block> {
+    pub(in crate::store::redis) fn into_block(&self) -> Option<Block> {
         Some(Block {
             number: NumberHash::parse(&self.number_hash)?,
             scope: if self.number_only { BlockScope::Number } else { BlockScope::Line },
-            masked: self.masked,
-            reason: self.reason,
+            masked: self.masked.clone(),
+            reason: self.reason.clone(),
             since: from_unix(self.since_at),
             until: self.until_at.map(from_unix),
         })

@@ -19,7 +19,7 @@ fn database() -> Connection {
 }
 
 fn tx(database: &Connection, now: i64) -> Tx<'_> {
-    Tx { database, now, wall: now, has_codes: Default::default() }
+    Tx { database, now, wall: now, has_codes: Default::default(), unreadable: Box::leak(Box::default()) }
 }
 
 fn alert(n: u128) -> QueuedAlert {
