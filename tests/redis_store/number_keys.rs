@@ -13,7 +13,7 @@ fn keyed_fingerprint() -> KeyFingerprint {
 }
 
 /// Call n, to the same number as `new(n)`, which is hashed with a key.
-fn keyed(n: u128) -> NewAttempt {
+pub fn keyed(n: u128) -> NewAttempt {
     let unkeyed = new(n);
     let hash = NumberHash::parse(&format!("7{n:031x}")).unwrap();
     let StoredNumber { hash: number, line_hash: line, fingerprint, .. } = unkeyed.number;

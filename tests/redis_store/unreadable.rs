@@ -6,6 +6,7 @@ use phonegate::store::{
 };
 
 use super::limits::denied;
+use super::number_keys::keyed;
 use super::*;
 use crate::support::approval::verified;
 
@@ -191,6 +192,37 @@ async fn unreadable_denials_refuse_their_number_alone() {
     assert_eq!(store.end(&denied(9)).await, Ok(Ended::UNLOCKED));
     let once_more = NewAttempt { attempt: new(10).attempt, ..again };
     assert!(refused(store.begin(&once_more, &NO_LIMITS).await).contains("denials of the number"));
+}
+
+/// Under either hash.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_number_key_loses_no_unreadable_record() {
+    let redis = Redis::start();
+    let store = open(&redis.url());
+    let hashes = [new(1).number.hash, keyed(1).number.hash];
+    for hash in hashes {
+        for (field, is_block) in [(format!("{hash}"), true), (format!("{hash}:number"), true), (String::new(), false)] {
+            redis.cli(&["FLUSHALL"]);
+            begin_at_last(&store, 9).await;
+            let expected = if is_block {
+                set_field(&redis, "blocks", &field, DAMAGES[0]);
+                "a block of the number"
+            } else {
+                set(&redis, &format!("denials:{hash}"), DAMAGES[0]);
+                "denials of the number"
+            };
+            for _ in 0..2 {
+                let answer = refused(store.begin(&keyed(1), &NO_LIMITS).await);
+                assert!(answer.contains(expected), "{hash} {field}: {answer}");
+            }
+        }
+    }
+    // Its PIN stays, and approves nothing.
+    redis.cli(&["FLUSHALL"]);
+    begin_at_last(&store, 9).await;
+    set_field(&redis, "pins", &hashes[0].to_string(), DAMAGES[0]);
+    assert_eq!(store.begin(&keyed(1), &NO_LIMITS).await, Ok(Begun::New));
+    assert!(refused(store.pin_state(&[hashes[1], hashes[0]]).await).contains("a PIN of the number"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

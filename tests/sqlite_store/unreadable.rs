@@ -68,6 +68,14 @@ fn unreadable_calls_stop_no_claim_and_no_list() {
     let orphans = wait(store.claim_orphans(another, 1)).unwrap();
     assert_eq!(orphans.iter().map(|orphan| orphan.attempt).collect::<Vec<_>>(), [call(4).attempt]);
     assert_eq!(store.unreadable().of(RecordKind::Call), 3, "each is counted once");
+    let count = |state: &str| {
+        let query = format!("SELECT count(*) FROM attempts WHERE {state}");
+        Connection::open(&file).unwrap().query_row(&query, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!(count("ended IS NULL"), 4, "they may be ringing");
+    sql(&file, "UPDATE attempts SET deadline = 0, codes = 'secret' WHERE sequence < 4");
+    assert_eq!(wait(store.claim_orphans(another, 9)), Ok(vec![]));
+    assert_eq!((count("ended IS NULL"), count("codes IS NOT NULL"), count("holds_number = 1")), (1, 0, 1));
     wait(store.sweep(DAY)).unwrap();
 }
 

@@ -101,7 +101,7 @@ local function rekey(old)
     end
 end
 
--- Returns the answer for a call that a record which cannot be read may refuse.
+-- Returns the answer for a call that a record which cannot be read may refuse, under an older hash of its number.
 local function refused_by_unreadable(number)
     for _, field in ipairs({number.number_hash .. ':number', number.number_hash, number.line_hash}) do
         local _, is_unreadable = block_of(field)
@@ -117,8 +117,8 @@ local before, is_unreadable = latest_attempt(new.id)
 if is_unreadable then
     return {'unreadable', 'call'}
 end
-for i = 1, #hashes do
-    local refused = (i == 1 or used[hashes[i].fingerprint]) and refused_by_unreadable(hashes[i])
+for i = 2, #hashes do
+    local refused = used[hashes[i].fingerprint] and refused_by_unreadable(hashes[i])
     if refused then
         return refused
     end
@@ -151,15 +151,21 @@ end
 
 -- S11: blocks.
 for _, field in ipairs({new.number_hash .. ':number', new.number_hash, new.line_hash}) do
-    local block = block_of(field)
-    if block and not has_expired(block) then
+    local block
+    block, is_unreadable = block_of(field)
+    if is_unreadable then
+        return {'unreadable', 'block'}
+    elseif block and not has_expired(block) then
         return {'blocked', cjson.encode(block)}
     end
 end
 
 -- S13: locks.
-local denials = denials_of(new.number_hash)
-if is_locked(denials) then
+local denials
+denials, is_unreadable = denials_of(new.number_hash)
+if is_unreadable then
+    return {'unreadable', 'lock'}
+elseif is_locked(denials) then
     return refused_by('denials', denials.locked_until - now)
 end
 

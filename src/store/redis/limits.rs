@@ -67,7 +67,7 @@ pub(super) fn begun(answer: &[String]) -> Result<Begun, StoreError> {
         ["in_progress"] => Begun::Refused(Refusal::InProgress),
         ["unreadable", kind] => return Err(StoreError::unreadable(unreadable(kind)?)),
         ["blocked", block] => {
-            let block = parse(block.as_bytes(), |record: BlockRecord| record.into_block());
+            let block = parse(block.as_bytes(), |record: BlockRecord| record.to_block());
             let block = block.ok_or_else(|| StoreError::unreadable(RecordKind::Block))?;
             Begun::Refused(Refusal::Blocked { reason: block.reason, until: block.until })
         }

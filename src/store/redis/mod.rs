@@ -257,7 +257,7 @@ impl CallStore for RedisStore {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(microseconds);
         // Calls are compared with the field alone.
         let block = |(field, json): &(Json, Json)| {
-            let into = |record: BlockRecord| record.into_block().filter(|_| record.field().as_bytes() == field);
+            let into = |record: BlockRecord| record.to_block().filter(|_| record.field().as_bytes() == field);
             self.listed(RecordKind::Block, field, json, into)
         };
         let mut blocks: Vec<Block> = records.iter().filter_map(block).collect();

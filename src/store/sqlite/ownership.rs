@@ -1,5 +1,6 @@
 //! Leases, and claims of attempts whose owner is gone (S9). Each function is part of a transaction.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use phonegate_approval::attempts::StoredAttempts;
@@ -9,7 +10,7 @@ use super::attempts;
 use super::errors::listed;
 use super::types::{self, WallTime};
 use super::worker::Tx;
-use crate::call::CallRef;
+use crate::call::{CallRef, FailureReason};
 use crate::store::millis::milliseconds;
 use crate::store::{DEADLINE_GRACE, LEASE, Orphan, Owner, RecordKind};
 
@@ -21,6 +22,29 @@ pub(super) fn renew(tx: &Tx<'_>, owner: Owner) -> rusqlite::Result<()> {
         )?
         .execute(params![owner, tx.now.saturating_add(milliseconds(LEASE))])
         .map(|_| ())
+}
+
+/// Ends an attempt that cannot be read, as soon as it is certainly over. Otherwise it would be pending for ever, with its
+/// codes (S18).
+fn end_unreadable(tx: &Tx<'_>, sequence: i64) -> rusqlite::Result<()> {
+    let ended = tx
+        .database
+        .prepare_cached(
+            "UPDATE attempts SET ended = ?2, ended_at = ?3, reason = ?4, text = ?5, holds_number = 0, codes = NULL
+             WHERE sequence = ?1 AND ended IS NULL AND deadline + ?6 <= ?2",
+        )?
+        .execute(params![
+            sequence,
+            tx.now,
+            tx.wall,
+            FailureReason::Internal.name(),
+            "Its record in the store cannot be read.",
+            milliseconds(DEADLINE_GRACE)
+        ])?;
+    if ended > 0 {
+        tx.has_codes.set(true);
+    }
+    Ok(())
 }
 
 /// Claims orphans. Returns those of the last claim again, unless its answer was received (`acked`).
@@ -49,9 +73,19 @@ pub(super) fn claim_orphans(tx: &Tx<'_>, owner: Owner, limit: usize, acked: bool
             attempts: row.get::<_, Option<String>>("codes")?.map(|codes| Arc::new(StoredAttempts::from_text(codes))),
         })
     };
-    // One that cannot be read stays as it is, and is left out again and again.
+    let unreadable = RefCell::new(Vec::new());
+    let orphan_or_unreadable = |row: &rusqlite::Row<'_>| {
+        let found = orphan(row);
+        if found.is_err() {
+            unreadable.borrow_mut().push(row.get::<_, i64>("sequence")?);
+        }
+        found
+    };
     let rows = orphans.query(params![owner, tx.now, milliseconds(DEADLINE_GRACE)])?;
-    let orphans = listed(tx, RecordKind::Call, rows, limit, orphan)?;
+    let orphans = listed(tx, RecordKind::Call, rows, limit, orphan_or_unreadable)?;
+    for sequence in unreadable.into_inner() {
+        end_unreadable(tx, sequence)?;
+    }
     for Orphan { attempt, .. } in &orphans {
         tx.database
             .prepare_cached("UPDATE attempts SET owner = ?3, claim_unacked = 1 WHERE id = ?1 AND generation = ?2")?

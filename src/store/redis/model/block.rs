@@ -40,7 +40,7 @@ impl BlockRecord {
         }
     }
 
-    pub(in crate::store::redis) fn into_block(&self) -> Option<Block> {
+    pub(in crate::store::redis) fn to_block(&self) -> Option<Block> {
         Some(Block {
             number: NumberHash::parse(&self.number_hash)?,
             scope: if self.number_only { BlockScope::Number } else { BlockScope::Line },
