@@ -4,6 +4,7 @@
 use phonegate_approval::policy::Method;
 use phonegate_approval::script::Piece;
 use phonegate_media::dtmf::InfoError;
+use phonegate_media::rtcp;
 use phonegate_media::rtp::{RtpHeader, RtpPacket};
 use phonegate_media::sdp::{Codec, Encryption, TELEPHONE_EVENT};
 use phonegate_media::srtp::Srtp;
