@@ -19,8 +19,11 @@ const BATCH: usize = 4;
 /// than the kernel holds for a socket by default, whatever their size, so that a flood is noticed before packets are lost.
 const MAX_READ: usize = 2 * BATCH;
 
+/// Maximum packets of one stream that [`PeerReader::read_arrived`] reads: more than the kernel holds for a socket by default.
+const MAX_ARRIVED: usize = 512;
+
 /// Limit of the time that a packet can have waited, because the wall clock may have been set meanwhile.
-const MAX_AGE: Duration = Duration::from_secs(1);
+const MAX_AGE: Duration = Duration::from_millis(250);
 
 /// Reads what the peers of many streams have sent.
 pub struct PeerReader {
@@ -57,24 +60,34 @@ impl PeerReader {
         if ready <= 0 {
             return;
         }
-        let clocks = Clocks { monotonic: Instant::now(), wall: SystemTime::now() };
+        let clocks = Clocks::now();
         for ((index, socket), poll) in sockets.enumerate().zip(&self.polls) {
-            if poll.revents == 0 {
-                continue;
-            }
-            let mut read = 0;
-            while read < MAX_READ {
-                let packets = read_batch(poll.fd, &mut self.buffers, &clocks, |arrival| receive(index, arrival));
-                read += packets;
-                if packets < BATCH {
-                    break;
-                }
-            }
-            if read >= MAX_READ {
+            if poll.revents != 0
+                && read_up_to(MAX_READ, poll.fd, &mut self.buffers, &clocks, |arrival| receive(index, arrival))
+            {
                 socket.watch_peer();
             }
         }
     }
+
+    /// Reads the packets that have arrived from the peer of one stream, at most 512, without waiting. For a caller that must
+    /// have handled them before it changes what it does with packets.
+    pub fn read_arrived(&mut self, socket: &MediaSocket, receive: impl FnMut(Arrival<'_>)) {
+        if let Some(socket) = socket.connected() {
+            read_up_to(MAX_ARRIVED, socket.as_raw_fd(), &mut self.buffers, &Clocks::now(), receive);
+        }
+    }
+}
+
+/// Reads packets until none is left, or this number was read: then it returns true.
+fn read_up_to(
+    limit: usize,
+    socket: RawFd,
+    buffers: &mut [Vec<u8>; BATCH],
+    clocks: &Clocks,
+    mut receive: impl FnMut(Arrival<'_>),
+) -> bool {
+    (0..limit / BATCH).all(|_| read_batch(socket, buffers, clocks, &mut receive) == BATCH)
 }
 
 /// Both clocks at one time: the kernel stamps packets by the wall clock.
@@ -84,6 +97,10 @@ struct Clocks {
 }
 
 impl Clocks {
+    fn now() -> Self {
+        Self { monotonic: Instant::now(), wall: SystemTime::now() }
+    }
+
     /// Returns when a packet with this stamp arrived.
     fn arrival(&self, stamp: libc::timespec) -> Instant {
         let since_epoch =

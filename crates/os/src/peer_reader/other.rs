@@ -19,4 +19,7 @@ impl PeerReader {
         _receive: impl FnMut(usize, Arrival<'_>),
     ) {
     }
+
+    /// Does nothing.
+    pub fn read_arrived(&mut self, _socket: &MediaSocket, _receive: impl FnMut(Arrival<'_>)) {}
 }

@@ -110,6 +110,12 @@ impl MediaSocket {
         }
     }
 
+    /// Returns the socket that receives what the peer sends.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn connected(&self) -> Option<&UdpSocket> {
+        self.connected.as_ref().map(|connected| &connected.socket)
+    }
+
     /// Returns the socket that only a [`PeerReader`](crate::PeerReader) reads.
     #[cfg(target_os = "linux")]
     pub(crate) fn unwatched(&self) -> Option<&UdpSocket> {

@@ -26,9 +26,10 @@ use phonegate_media::rtp::{CLOCK_RATE, PACKET_MILLISECONDS, RECEIVE_BUFFER};
 use phonegate_media::sdp::{LocalSession, SdpError};
 use phonegate_media::session::MediaSession;
 use phonegate_media::srtp::SrtpError;
-use phonegate_os::{MediaSocket, PeerReader};
+use phonegate_os::{Arrival, MediaSocket, PeerReader};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 pub(super) use dtmf::{DigitPress, DigitReceiver, DigitSender, UNCLEAR_DIGIT};
@@ -132,6 +133,7 @@ impl Media {
     /// # Errors
     /// The answer cannot be used. The session does not change.
     pub(super) fn accept_answer(&self, sdp: &[u8]) -> Result<(), MediaError> {
+        self.shared.read_arrived();
         let mut state = self.shared.state.lock();
         let remote = state.negotiation.local.check_answer(sdp)?;
         state.apply(remote)
@@ -153,6 +155,7 @@ impl Media {
     /// # Errors
     /// The offer cannot be used. The session does not change.
     pub(super) fn answer_offer(&self, sdp: &[u8]) -> Result<String, MediaError> {
+        self.shared.read_arrived();
         let mut state = self.shared.state.lock();
         let offer = state.negotiation.local.check_offer(sdp)?;
         if state.negotiation.remote.is_some() {
@@ -167,6 +170,7 @@ impl Media {
     /// # Errors
     /// As [`Media::accept_answer`].
     pub(super) fn accept_early_offer(&self, sdp: &[u8]) -> Result<(), MediaError> {
+        self.shared.read_arrived();
         let mut state = self.shared.state.lock();
         let offer = state.negotiation.local.check_offer(sdp)?;
         state.apply(offer.remote().clone())
@@ -174,6 +178,7 @@ impl Media {
 
     /// Marks the call as established. Digits in early media never count.
     pub(super) fn set_answered(&self) {
+        self.shared.read_arrived();
         self.shared.state.lock().negotiation.session.set_answered();
     }
 
@@ -184,6 +189,7 @@ impl Media {
 
     /// Accepts digits whose press begins from now on.
     pub(super) fn accept_digits(&self) {
+        self.shared.read_arrived();
         let now = self.shared.now();
         self.shared.state.lock().digits_since = Some(now);
     }
@@ -269,15 +275,28 @@ impl CallMedia {
                 let receive = |packet: &[u8], from| self.on_packet(self.now(), from, packet);
                 // An error may report an earlier packet that was not delivered.
                 _ = self.rtp.receive::<RECEIVE_BUFFER>(receive).await;
+                // A flood must not keep the thread from other tasks.
+                consume_budget().await;
             }
         };
         let reports = async {
             loop {
                 let receive = |packet: &[u8], from| self.state.lock().negotiation.session.receive_rtcp(from, packet);
                 _ = self.rtcp.receive::<RECEIVE_BUFFER>(receive).await;
+                consume_budget().await;
             }
         };
         tokio::join!(audio, reports);
+    }
+
+    /// Handles the packets that have arrived, before a change of the session that may decide otherwise about them: the
+    /// ticker reads them up to 60 ms late.
+    fn read_arrived(&self) {
+        PeerReader::new(RECEIVE_BUFFER).read_arrived(&self.rtp, |arrival| self.on_arrival(&arrival));
+    }
+
+    fn on_arrival(&self, arrival: &Arrival<'_>) {
+        self.on_packet(self.at(arrival.at.into()), arrival.from, arrival.packet);
     }
 
     /// Handles a received packet, which arrived at this time of the session.
@@ -311,9 +330,8 @@ impl Tick for CallMedia {
     fn read(calls: &[Arc<Self>], reader: &mut PeerReader) {
         reader.read(calls.iter().map(|call| &call.rtp), |index, arrival| {
             let Some(call) = calls.get(index) else { return };
-            let receive = || call.on_packet(call.at(arrival.at.into()), arrival.from, arrival.packet);
             // A panic in one call must not stop the others.
-            _ = catch_unwind(AssertUnwindSafe(receive));
+            _ = catch_unwind(AssertUnwindSafe(|| call.on_arrival(&arrival)));
         });
     }
 }

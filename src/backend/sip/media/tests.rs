@@ -17,6 +17,7 @@ use super::*;
 use crate::config::PromptsConfig;
 use crate::prompts::Prompts;
 
+mod late_reading;
 mod negotiation;
 mod sources;
 
@@ -215,19 +216,6 @@ async fn a_digit_held_since_before_the_prompt_never_counts() {
         let held = peer.packet(TELEPHONE_EVENT, 80_000, &[POUND, 0x0a, 0xff, 0xfe]);
         peer.send(&media, &held).await;
     }
-    sleep(Duration::from_millis(200)).await;
-    expect_only_zero(&media, &mut keys, &mut peer).await;
-}
-
-#[tokio::test]
-async fn a_digit_from_before_the_prompt_never_counts_if_read_late() {
-    let (media, mut keys) = opened();
-    let mut peer = Peer::new().await;
-    answered(&media, &peer.plain());
-    // The ticker reads from the peer once audio was sent to it.
-    peer.expect(|_| true).await;
-    peer.press(&media, TELEPHONE_EVENT, 8000, POUND).await;
-    media.accept_digits();
     sleep(Duration::from_millis(200)).await;
     expect_only_zero(&media, &mut keys, &mut peer).await;
 }
