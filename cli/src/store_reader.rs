@@ -139,8 +139,8 @@ impl StoreReader {
         let left_out = self.store.unreadable();
         if !left_out.is_empty() {
             let warning = format!(
-                "left out, because they cannot be read: {left_out}. A newer version of PhoneGate wrote them, or they are \
-                 damaged"
+                "some records cannot be read and were left out: {left_out}. They are damaged, or a newer version of \
+                 PhoneGate wrote them; use the same version on all nodes"
             );
             output::warning(json, &warning);
         }

@@ -162,7 +162,7 @@ fn unreadable_records_are_left_out_of_lists_and_counted() {
         (&["limits", "list"], "lock", "1 record of denials."),
         (&["report", "--html", "report.html"], "written", "1 call, 1 block, 1 record of denials."),
     ] {
-        let expected = format!("left out, because they cannot be read: {left_out} ");
+        let expected = format!("some records cannot be read and were left out: {left_out} ");
         let listed = place.run(&[verb, &["--json"]].concat()).exits(0);
         let warning = listed.record("warning");
         assert!(warning["text"].as_str().unwrap().starts_with(&expected), "{verb:?}: {warning}");
@@ -172,10 +172,13 @@ fn unreadable_records_are_left_out_of_lists_and_counted() {
         hides_secrets(&listed);
     }
     let refused = place.run(&["call", "--store", "--json", NUMBER]).exits(1).record("failed");
-    assert!(refused["text"].as_str().unwrap().contains("`phonegate blocks remove` removes it"), "{refused}");
+    assert!(refused["text"].as_str().unwrap().contains("remove it with `phonegate blocks remove NUMBER`"), "{refused}");
     place.run(&["blocks", "remove", NUMBER]).exits(0);
     let refused = place.run(&["call", "--store", "--json", NUMBER]).exits(1).record("failed");
-    assert!(refused["text"].as_str().unwrap().contains("`phonegate limits unlock` removes them"), "{refused}");
+    assert!(
+        refused["text"].as_str().unwrap().contains("remove them with `phonegate limits unlock NUMBER`"),
+        "{refused}"
+    );
     place.run(&["limits", "unlock", NUMBER]).exits(0);
     let called = place.run(&["call", "--store", "--json", NUMBER]).exits(1).record("failed");
     assert_eq!(called["reason"], "WrongKey", "it was called");

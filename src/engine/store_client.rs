@@ -230,8 +230,9 @@ impl StoreClient {
         logged.extend(unreadable.kinds());
         if logged.len() > before {
             let text = format!(
-                "the store has records that cannot be read by this version: {unreadable}. They are left out: such a call is \
-                 not followed to its end, and fails. Use the same version of PhoneGate on all nodes"
+                "the store has records that cannot be read by this version: {unreadable}. Calls among them are not \
+                 followed to their end, and fail; alerts among them are not delivered. Use the same version of \
+                 PhoneGate on all nodes; if they all have it, the records are damaged"
             );
             self.probe.log.write(&LogEntry { text: Some(&text), ..LogEntry::new(GateEvent::StoreRefused) });
         }

@@ -16,13 +16,13 @@ const MAX_REMEMBERED: usize = 10_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RecordKind {
     /// An attempt.
-    Call,
+    Attempt,
     /// A step of an attempt.
     Step,
     /// A block of the block list.
     Block,
     /// The denials and the lock of a number.
-    Lock,
+    Denials,
     /// A PIN.
     Pin,
     /// A counter of a daily limit.
@@ -34,14 +34,14 @@ pub enum RecordKind {
 impl RecordKind {
     fn noun(self, count: usize) -> &'static str {
         match (self, count) {
-            (Self::Call, 1) => "call",
-            (Self::Call, _) => "calls",
+            (Self::Attempt, 1) => "call",
+            (Self::Attempt, _) => "calls",
             (Self::Step, 1) => "step of a call",
             (Self::Step, _) => "steps of calls",
             (Self::Block, 1) => "block",
             (Self::Block, _) => "blocks",
-            (Self::Lock, 1) => "record of denials",
-            (Self::Lock, _) => "records of denials",
+            (Self::Denials, 1) => "record of denials",
+            (Self::Denials, _) => "records of denials",
             (Self::Pin, 1) => "PIN",
             (Self::Pin, _) => "PINs",
             (Self::Counter, 1) => "counter of a daily limit",
@@ -116,15 +116,19 @@ impl Unreadable {
 impl StoreError {
     /// The operation depends on a record that cannot be read.
     pub(super) fn unreadable(kind: RecordKind) -> Self {
-        let (what, remedy) = match kind {
-            RecordKind::Call => ("a call", ""),
+        let (record, remedy) = match kind {
+            RecordKind::Attempt => ("a call", ""),
             RecordKind::Step => ("a step of a call", ""),
-            RecordKind::Block => ("a block of the number", "; `phonegate blocks remove` removes it"),
-            RecordKind::Lock => ("denials of the number", "; `phonegate limits unlock` removes them"),
-            RecordKind::Pin => ("a PIN of the number", "; `phonegate pins set` replaces it"),
+            RecordKind::Block => ("a block of the number", "; remove it with `phonegate blocks remove NUMBER`"),
+            RecordKind::Denials => ("denials of the number", "; remove them with `phonegate limits unlock NUMBER`"),
+            RecordKind::Pin => ("a PIN of the number", "; replace it with `phonegate pins set NUMBER`"),
             RecordKind::Counter => ("a counter of a daily limit", ""),
             RecordKind::Alert => ("an alert", ""),
         };
-        Self::refused(format_args!("it has {what} that this version cannot read{remedy}"))
+        let why = match kind {
+            RecordKind::Denials => "they are damaged, or a newer version wrote them",
+            _ => "it is damaged, or a newer version wrote it",
+        };
+        Self::refused(format_args!("{record} cannot be read: {why}{remedy}"))
     }
 }

@@ -158,7 +158,7 @@ async fn an_unreadable_call_stops_no_other_claim() {
     let ids: Vec<_> = orphans.iter().map(|orphan| orphan.attempt.id).collect();
     assert_eq!(ids, [id(1), id(3)]);
     assert_eq!(another.claim_orphans(ANOTHER, 10).await, Ok(vec![]), "they are claimed once");
-    assert_eq!([&store, &another].map(|store| store.unreadable().of(RecordKind::Call)), [0, 1]);
+    assert_eq!([&store, &another].map(|store| store.unreadable().of(RecordKind::Attempt)), [0, 1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use super::number_keys::keyed;
 use super::*;
 use crate::support::approval::verified;
 
-/// Damages a record: the Lua of a value.
+/// Values that no record has, as Lua expressions.
 const DAMAGES: [&str; 6] =
     ["'not JSON'", "'{}'", "'[]'", "'\"text\"'", "'\\255\\254'", "'{\"id\":5,\"sequence\":\"1\",\"begun\":\"x\"}'"];
 
@@ -63,15 +63,15 @@ async fn unreadable_calls_stop_no_claim_and_no_list() {
         let rows = another.rows(&Query { limit: 1, newest_first, ..Query::default() }).await.unwrap();
         assert_eq!(rows.iter().map(|row| row.attempt).collect::<Vec<_>>(), [new(count + 2).attempt]);
     }
-    assert_eq!(another.unreadable().of(RecordKind::Call), DAMAGES.len(), "each is counted once");
+    assert_eq!(another.unreadable().of(RecordKind::Attempt), DAMAGES.len(), "each is counted once");
     a_lease_expires(&another).await;
     let orphans = another.claim_orphans(ANOTHER, 1).await.unwrap();
     assert_eq!(orphans.iter().map(|orphan| orphan.attempt).collect::<Vec<_>>(), [new(count + 2).attempt]);
-    assert_eq!(another.unreadable().of(RecordKind::Call), DAMAGES.len() + 1);
+    assert_eq!(another.unreadable().of(RecordKind::Attempt), DAMAGES.len() + 1);
     assert_eq!(another.claim_orphans(ANOTHER, 10).await, Ok(vec![]), "they are claimed once");
     assert_eq!(pending(&redis).len(), DAMAGES.len() + 2, "they may be ringing, and count");
     for n in 1..=count {
-        assert!(refused(another.find(id(n)).await).contains("a call that this version cannot read"), "{n}");
+        assert!(refused(another.find(id(n)).await).contains("a call cannot be read"), "{n}");
     }
     another.sweep(Duration::from_secs(86_400)).await.unwrap();
 }
@@ -184,7 +184,7 @@ async fn unreadable_denials_refuse_their_number_alone() {
         assert_eq!(locks.iter().map(|lock| lock.number).collect::<Vec<_>>(), [new(2).number.hash], "{damage}");
         assert!(refused(store.begin(&again, &NO_LIMITS).await).contains("denials of the number"), "{damage}");
     }
-    assert_eq!(store.unreadable().of(RecordKind::Lock), 1);
+    assert_eq!(store.unreadable().of(RecordKind::Denials), 1);
     assert_eq!(store.unlock(&[new(1).number.hash]).await, Ok(true));
     assert_eq!(store.begin(&again, &NO_LIMITS).await, Ok(Begun::New));
     // A denial ends its call, and the number stays refused.
@@ -245,7 +245,7 @@ async fn an_unreadable_pin_approves_nothing() {
             refused(store.begin_pin_guess(&[number], pepper, &LIMITS).await),
             refused(store.unlock_pin(&[number]).await),
         ] {
-            assert!(answer.contains("a PIN of the number that this version cannot read"), "{damage}: {answer}");
+            assert!(answer.contains("a PIN of the number cannot be read"), "{damage}: {answer}");
         }
     }
     assert_eq!(store.unreadable().of(RecordKind::Pin), 1);

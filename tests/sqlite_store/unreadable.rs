@@ -62,12 +62,12 @@ fn unreadable_calls_stop_no_claim_and_no_list() {
         assert_eq!(rows.iter().map(|row| row.attempt).collect::<Vec<_>>(), [call(4).attempt]);
     }
     assert_eq!(wait(store.rows(&Query { limit: 9, ..Query::default() })).unwrap().len(), 1);
-    assert!(refused(wait(store.find(id(2)))).contains("a call that this version cannot read"));
+    assert!(refused(wait(store.find(id(2)))).contains("a call cannot be read"));
     sql(&file, "UPDATE owners SET lease = 0");
     let another = Owner(uuid::Uuid::from_u128(2));
     let orphans = wait(store.claim_orphans(another, 1)).unwrap();
     assert_eq!(orphans.iter().map(|orphan| orphan.attempt).collect::<Vec<_>>(), [call(4).attempt]);
-    assert_eq!(store.unreadable().of(RecordKind::Call), 3, "each is counted once");
+    assert_eq!(store.unreadable().of(RecordKind::Attempt), 3, "each is counted once");
     let count = |state: &str| {
         let query = format!("SELECT count(*) FROM attempts WHERE {state}");
         Connection::open(&file).unwrap().query_row(&query, [], |row| row.get::<_, i64>(0)).unwrap()
@@ -99,7 +99,7 @@ fn an_unreadable_block_refuses_its_number_alone() {
     let blocks = wait(store.blocks()).unwrap();
     assert_eq!(blocks.iter().map(|block| block.number).collect::<Vec<_>>(), [call(2).number.hash]);
     assert_eq!(store.unreadable().of(RecordKind::Block), 1);
-    assert!(refused(begin(&store, 1)).contains("a block of the number that this version cannot read"));
+    assert!(refused(begin(&store, 1)).contains("a block of the number cannot be read"));
     assert_eq!(begin(&store, 3), Ok(Begun::New));
     assert_eq!(wait(store.unblock(call(1).number.hash)), Ok(true));
     assert_eq!(begin(&store, 1), Ok(Begun::New));
@@ -122,7 +122,7 @@ fn unreadable_denials_refuse_their_number_alone() {
     sql(&file, &format!("UPDATE denials SET number = {NO_TEXT} WHERE number_hash = x'{number}'"));
     let locks = wait(store.locks()).unwrap();
     assert_eq!(locks.iter().map(|lock| lock.number).collect::<Vec<_>>(), [call(2).number.hash]);
-    assert_eq!(store.unreadable().of(RecordKind::Lock), 1);
+    assert_eq!(store.unreadable().of(RecordKind::Denials), 1);
     assert_eq!(wait(store.unlock(&[number])), Ok(true));
     assert_eq!(wait(store.begin(&again(9), &NO_LIMITS)), Ok(Begun::New));
     // A denial ends its call, and the number stays refused.

@@ -148,7 +148,7 @@ impl CallStore for Faulty {
     }
 
     fn unreadable(&self) -> UnreadableCounts {
-        self.has_unreadable.load(Ordering::Relaxed).then_some(RecordKind::Call).into_iter().collect()
+        self.has_unreadable.load(Ordering::Relaxed).then_some(RecordKind::Attempt).into_iter().collect()
     }
 
     async fn block(&self, block: &Block) -> Result<(), StoreError> {

@@ -89,7 +89,7 @@ impl AlertStore for RedisStore {
         let claimed: Vec<Json> = self.change_alerts(&args).await?;
         Ok(claimed
             .iter()
-            .filter_map(|json| self.listed(RecordKind::Alert, json, json, AlertRecord::into_claimed))
+            .filter_map(|json| self.parse_listed(RecordKind::Alert, json, json, AlertRecord::into_claimed))
             .collect())
     }
 
@@ -108,7 +108,8 @@ impl AlertStore for RedisStore {
     async fn alerts(&self) -> Result<Vec<ListedAlert>, StoreError> {
         let mut command = redis::cmd("HGETALL");
         let records: Vec<(Json, Json)> = self.query(command.arg(self.keys.single(keys::ALERTS))).await?;
-        let alert = |(id, json): &(Json, Json)| self.listed(RecordKind::Alert, id, json, AlertRecord::into_listed);
+        let alert =
+            |(id, json): &(Json, Json)| self.parse_listed(RecordKind::Alert, id, json, AlertRecord::into_listed);
         let mut alerts: Vec<ListedAlert> = records.iter().filter_map(alert).collect();
         alerts.sort_by_key(|alert| std::cmp::Reverse(alert.raised_at));
         Ok(alerts)

@@ -51,7 +51,7 @@ impl RedisStore {
         let texts: Vec<Json> =
             self.query(command.arg(self.keys.per_item(keys::STEPS, sequence)).arg(0).arg(-1)).await?;
         let step = |(index, json): (usize, &Json)| {
-            self.listed(RecordKind::Step, (sequence, index), json, |record: StepRecord| Some(Step::from(record)))
+            self.parse_listed(RecordKind::Step, (sequence, index), json, |record: StepRecord| Some(Step::from(record)))
         };
         let mut steps: Vec<Step> = texts.iter().enumerate().filter_map(step).collect();
         steps.sort_by_key(|step| step.at);
@@ -79,7 +79,7 @@ impl RedisStore {
         // Scripts do not read an attempt whose sequence is another one.
         let row = |(json, sequence): (&[u8], &u64)| {
             let into = |record: AttemptRecord| record.into_row().filter(|row| row.sequence == *sequence);
-            self.listed(RecordKind::Call, sequence.to_string().into_bytes(), json, into)
+            self.parse_listed(RecordKind::Attempt, sequence.to_string().into_bytes(), json, into)
         };
         Ok(found.filter_map(row).collect())
     }

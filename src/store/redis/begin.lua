@@ -101,7 +101,7 @@ local function rekey(old)
     end
 end
 
--- Returns the answer for a call that a record which cannot be read may refuse, under an older hash of its number.
+-- Returns the refusal if a block or denials under an older hash of the number cannot be read.
 local function refused_by_unreadable(number)
     for _, field in ipairs({number.number_hash .. ':number', number.number_hash, number.line_hash}) do
         local _, is_unreadable = block_of(field)
@@ -110,12 +110,12 @@ local function refused_by_unreadable(number)
         end
     end
     local _, is_unreadable = denials_of(number.number_hash)
-    return is_unreadable and {'unreadable', 'lock'}
+    return is_unreadable and {'unreadable', 'denials'}
 end
 
 local before, is_unreadable = latest_attempt(new.id)
 if is_unreadable then
-    return {'unreadable', 'call'}
+    return {'unreadable', 'attempt'}
 end
 for i = 2, #hashes do
     local refused = used[hashes[i].fingerprint] and refused_by_unreadable(hashes[i])
@@ -144,7 +144,7 @@ end
 local earlier
 earlier, is_unreadable = find_attempt(new)
 if is_unreadable then
-    return {'unreadable', 'call'}
+    return {'unreadable', 'attempt'}
 elseif earlier then
     return {'already_ended'}
 end
@@ -164,7 +164,7 @@ end
 local denials
 denials, is_unreadable = denials_of(new.number_hash)
 if is_unreadable then
-    return {'unreadable', 'lock'}
+    return {'unreadable', 'denials'}
 elseif is_locked(denials) then
     return refused_by('denials', denials.locked_until - now)
 end
@@ -175,7 +175,8 @@ local ringing
 ringing, is_unreadable = read_attempt(holder)
 local deadline = ringing and ringing.deadline
 if is_unreadable then
-    -- The deadline of an ended attempt is not known; it had begun before it ended.
+    -- The deadline of an ended attempt is not known. It began before it ended, so its deadline is at most
+    -- limits.deadline after its end.
     local ended = call('ZSCORE', keys.ended, holder)
     deadline = call('ZSCORE', keys.pending, holder) or ended and ended + limits.deadline or math.huge
 end

@@ -8,7 +8,7 @@
 local owner, limit, acked = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 renew_lease(owner)
 
--- One that cannot be read is as one that was removed.
+-- A handover that cannot be read is treated as missing.
 local handover = decode(get(keys.handover(owner)), function(handover)
     return type(handover.sequences) == 'table' and are('string', handover.number, unpack(handover.sequences))
         and tonumber(handover.number)
@@ -40,7 +40,8 @@ local function claim(old_owner, sequence)
         return_attempt(sequence)
         local deadline = call('ZSCORE', keys.pending, sequence)
         if not deadline or deadline + DEADLINE_GRACE <= now then
-            -- Until now it held its number and counted as pending. A sweep removes it.
+            -- It no longer counts as pending. begin.lua still refuses its number, for limits.deadline + DEADLINE_GRACE
+            -- from now. A sweep removes it.
             call('ZREM', keys.pending, sequence)
             call('ZADD', keys.ended, text(now), sequence)
         end
@@ -63,7 +64,8 @@ end
 local is_steady = back_at + LEASE <= now
 local expired = is_steady and call('ZRANGEBYSCORE', keys.owners, '-inf', text(now - LEASE)) or {}
 for _, old_owner in ipairs(expired) do
-    -- More than once if some cannot be read. Each claim removes its attempt from the owner.
+    -- Repeated, because attempts that cannot be read do not count towards the limit. Each claim removes its attempt
+    -- from the owner.
     while #handover.sequences < limit do
         local page = call('ZRANGE', keys.owner(old_owner), 0, text(limit - #handover.sequences - 1))
         for _, sequence in ipairs(page) do

@@ -64,7 +64,7 @@ local function decode(json, fits)
     return nil, true
 end
 
--- Reads a Redis key that holds a string. A value of another type is no JSON.
+-- Reads a string. Returns '' for a value of another type, which decode rejects.
 local function get(key)
     local value = redis.pcall('GET', key)
     return type(value) == 'table' and '' or value

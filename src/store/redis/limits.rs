@@ -83,9 +83,9 @@ pub(super) fn begun(answer: &[String]) -> Result<Begun, StoreError> {
 /// The kind of a record that the script cannot read.
 fn unreadable(kind: &str) -> Result<RecordKind, StoreError> {
     match kind {
-        "call" => Ok(RecordKind::Call),
+        "attempt" => Ok(RecordKind::Attempt),
         "block" => Ok(RecordKind::Block),
-        "lock" => Ok(RecordKind::Lock),
+        "denials" => Ok(RecordKind::Denials),
         "counter" => Ok(RecordKind::Counter),
         _ => Err(malformed()),
     }
@@ -134,7 +134,7 @@ impl LimitStore for RedisStore {
             let (now, wall, last, records, read): Page = self.run(&self.scripts.locks_page, &args).await?;
             for [number, json] in records.as_chunks().0 {
                 let into = |record: DenialsRecord| record.into_lock(now, wall);
-                found.extend(self.listed(RecordKind::Lock, number, json, into));
+                found.extend(self.parse_listed(RecordKind::Denials, number, json, into));
             }
             if read < PAGE {
                 break;

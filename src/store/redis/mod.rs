@@ -97,8 +97,8 @@ impl RedisStore {
         self.run_if_writable(|_| true, script, args).await
     }
 
-    /// Reads a record of a list, which leaves out a record that cannot be read.
-    fn listed<K: DeserializeOwned, T>(
+    /// Reads a record for a list. Returns `None`, and counts the record, if it cannot be read.
+    fn parse_listed<K: DeserializeOwned, T>(
         &self,
         kind: RecordKind,
         key: impl Hash,
@@ -194,7 +194,7 @@ impl CallStore for RedisStore {
                 updates.iter().map(|change| to_json(&ChangeArgs::new(change))).collect::<Result<_, _>>()?;
             let locking: Vec<Json> = self.change(&self.scripts.record, updates).await?;
             // The changes are recorded. An error here would repeat them for ever.
-            let lockout = |json: &Json| self.listed(RecordKind::Call, json, json, AttemptRecord::into_lockout);
+            let lockout = |json: &Json| self.parse_listed(RecordKind::Attempt, json, json, AttemptRecord::into_lockout);
             lockouts.extend(locking.iter().filter_map(lockout));
         }
         Ok(lockouts)
@@ -211,7 +211,7 @@ impl CallStore for RedisStore {
             self.run_if_writable(is_verified, &self.scripts.find, model::id(id)).await?;
         let clock = Clock { now, unknown_until };
         let latest = |json: Json| parse(&json, |record: AttemptRecord| record.into_latest(clock));
-        attempt.map(|json| latest(json).ok_or_else(|| StoreError::unreadable(RecordKind::Call))).transpose()
+        attempt.map(|json| latest(json).ok_or_else(|| StoreError::unreadable(RecordKind::Attempt))).transpose()
     }
 
     async fn renew(&self, owner: Owner) -> Result<(), StoreError> {
@@ -228,7 +228,7 @@ impl CallStore for RedisStore {
         let clock = Clock { now: time(now)?, unknown_until: time(unknown_until)? };
         // If one that cannot be read failed the claim, it would be returned again and again, and no other one with it.
         let orphan = |sequence: &Json, json: &Json| {
-            self.listed(RecordKind::Call, sequence, json, |record: AttemptRecord| record.into_orphan(clock))
+            self.parse_listed(RecordKind::Attempt, sequence, json, |record: AttemptRecord| record.into_orphan(clock))
         };
         let (attempts, _) = attempts.as_chunks::<2>();
         let orphans: Vec<_> = attempts.iter().filter_map(|[sequence, json]| orphan(sequence, json)).collect();
@@ -258,7 +258,7 @@ impl CallStore for RedisStore {
         // Calls are compared with the field alone.
         let block = |(field, json): &(Json, Json)| {
             let into = |record: BlockRecord| record.to_block().filter(|_| record.field().as_bytes() == field);
-            self.listed(RecordKind::Block, field, json, into)
+            self.parse_listed(RecordKind::Block, field, json, into)
         };
         let mut blocks: Vec<Block> = records.iter().filter_map(block).collect();
         blocks.retain(|block| !block.has_expired(now));

@@ -113,7 +113,7 @@ impl PinStore for RedisStore {
             let (now, wall, next, records): Page = self.run(&self.scripts.pins_page, &cursor).await?;
             for [number, json] in records.as_chunks().0 {
                 let into = |record: PinRecord| record.into_stored(now, wall);
-                found.extend(self.listed(RecordKind::Pin, number, json, into).map(|pin| (pin.number, pin)));
+                found.extend(self.parse_listed(RecordKind::Pin, number, json, into).map(|pin| (pin.number, pin)));
             }
             if next == "0" {
                 break;

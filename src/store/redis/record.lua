@@ -63,7 +63,8 @@ function changes.refused(change, attempt)
     local before, is_unreadable = latest_attempt(row.id)
     insert_attempt(row)
     call('ZADD', keys.ended, text(now), row.sequence)
-    -- S6: it answers for its id, unless another attempt is pending or has begun since. One that cannot be read may be.
+    -- S6: it answers for its id, unless another attempt is pending or has begun since. An attempt that cannot be read
+    -- may be pending.
     if not is_unreadable and (not before or before.outcome and (before.begun or 0) + change.waited <= now) then
         set_latest(row)
     end

@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 use uuid::Uuid;
 
 use super::SqliteStore;
-use super::errors::listed;
+use super::errors::read_list;
 use super::types::WallTime;
 use super::worker::Tx;
 use crate::store::alerts::{ENDED_ALERT_RETENTION, MAX_ENDED_ALERTS, NEVER_TRIED, REPEAT_WINDOW, alert_lease};
@@ -120,7 +120,7 @@ fn due(tx: &Tx<'_>, destination: &str, is_urgent: bool, limit: usize) -> rusqlit
         "SELECT sequence, id, content, failures FROM alerts
          WHERE ended IS NULL AND destination = ?1 AND urgent = ?2 AND due <= ?3 ORDER BY due, sequence",
     )?;
-    listed(tx, RecordKind::Alert, due.query(params![destination, is_urgent, tx.now])?, limit, |row| {
+    read_list(tx, RecordKind::Alert, due.query(params![destination, is_urgent, tx.now])?, limit, |row| {
         let alert = ClaimedAlert {
             id: Uuid::from_bytes(row.get("id")?),
             destination: destination.into(),
@@ -180,7 +180,7 @@ fn list(tx: &Tx<'_>) -> rusqlite::Result<Vec<ListedAlert>> {
              ended IS NOT NULL AND delivered_at IS NULL AS is_given_up
          FROM alerts ORDER BY raised_at DESC, sequence DESC",
     )?;
-    listed(tx, RecordKind::Alert, alerts.query([])?, usize::MAX, |row| {
+    read_list(tx, RecordKind::Alert, alerts.query([])?, usize::MAX, |row| {
         Ok(ListedAlert {
             id: Uuid::from_bytes(row.get("id")?),
             destination: row.get("destination")?,

@@ -6,7 +6,7 @@ use phonegate_approval::verdict::StoredApproval;
 use rusqlite::{OptionalExtension, params};
 
 use super::counters::{self, Counter};
-use super::errors::in_record;
+use super::errors::naming_record;
 use super::limits;
 use super::types::{self, WallTime};
 use super::worker::Tx;
@@ -112,7 +112,7 @@ pub(super) fn find(tx: &Tx<'_>, id: CallId) -> rusqlite::Result<Option<LatestAtt
             Ok(LatestAttempt { attempt, number: row.get("number_hash")?, state })
         })
         .optional()
-        .map_err(in_record(RecordKind::Call))
+        .map_err(naming_record(RecordKind::Attempt))
 }
 
 /// Returns the age of an event in milliseconds: by the store's clock, or by the wall clock if that shows a greater one. The

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use rusqlite::types::ToSql;
 use rusqlite::{Row as Found, params};
 
-use super::errors::listed;
+use super::errors::read_list;
 use super::types::{self, WallTime};
 use super::worker::Tx;
 use crate::call::{Attempt, NumberHash};
@@ -33,7 +33,7 @@ pub(super) fn blocks(tx: &Tx<'_>) -> rusqlite::Result<Vec<Block>> {
     let mut blocks = tx
         .database
         .prepare_cached("SELECT * FROM blocks WHERE coalesce(until_at, ?1 + 1) > ?1 ORDER BY since_at DESC")?;
-    listed(tx, RecordKind::Block, blocks.query([tx.wall])?, usize::MAX, |row| {
+    read_list(tx, RecordKind::Block, blocks.query([tx.wall])?, usize::MAX, |row| {
         Ok(Block {
             number: row.get("number_hash")?,
             scope: if row.get("whole_line")? { BlockScope::Line } else { BlockScope::Number },
@@ -78,7 +78,7 @@ pub(super) fn rows(tx: &Tx<'_>, query: &Query) -> rusqlite::Result<Vec<Row>> {
             row(found)
         };
         let mut statement = tx.database.prepare_cached(&statement)?;
-        found.extend(listed(tx, RecordKind::Call, statement.query(values.as_slice())?, left, counted)?);
+        found.extend(read_list(tx, RecordKind::Attempt, statement.query(values.as_slice())?, left, counted)?);
         passed = passed.saturating_add(passed_now.get());
         if found.len() >= *limit || passed_now.get() < left {
             return Ok(found);
@@ -122,7 +122,7 @@ pub(super) fn steps(tx: &Tx<'_>, attempt: Attempt) -> rusqlite::Result<Vec<Step>
          WHERE id = ?1 AND generation = ?2 ORDER BY at, steps.rowid",
     )?;
     let rows = steps.query(params![attempt.id, types::generation(attempt)])?;
-    listed(tx, RecordKind::Step, rows, usize::MAX, |row| {
+    read_list(tx, RecordKind::Step, rows, usize::MAX, |row| {
         Ok(Step { at: row.get::<_, WallTime>(1)?.0, name: row.get(2)?, backend: row.get(3)?, text: row.get(4)? })
     })
 }

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::counters::{self, Counter};
-use super::errors::in_record;
+use super::errors::naming_record;
 use super::types::{self, WallTime};
 use super::worker::Tx;
 use super::{limits, ownership};
@@ -21,7 +21,7 @@ pub(super) fn begin(tx: &Tx<'_>, new: &NewAttempt, limits: &Limits) -> rusqlite:
         )?
         .query_row([attempt.id], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
-        .map_err(in_record(RecordKind::Call))?;
+        .map_err(naming_record(RecordKind::Attempt))?;
     // S3: a repetition.
     if let Some((generation, its_number)) = pending {
         return Ok(match its_number == Some(number.hash) {
@@ -102,7 +102,7 @@ fn refusal(tx: &Tx<'_>, number: &StoredNumber, limits: &Limits) -> rusqlite::Res
             Ok(Refusal::Blocked { reason: row.get(0)?, until: until.map(|WallTime(until)| until) })
         })
         .optional()
-        .map_err(in_record(RecordKind::Block))?;
+        .map_err(naming_record(RecordKind::Block))?;
     if block.is_some() {
         return Ok(block);
     }

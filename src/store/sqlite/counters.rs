@@ -15,7 +15,7 @@ use std::time::Duration;
 use rusqlite::types::FromSqlError;
 use rusqlite::{OptionalExtension, params};
 
-use super::errors::listed;
+use super::errors::read_list;
 use super::worker::Tx;
 use crate::call::{Country, HashedNumber, NumberHash};
 use crate::store::millis::{milliseconds, span};
@@ -172,7 +172,7 @@ pub(super) fn usage(tx: &Tx<'_>) -> rusqlite::Result<Usage> {
         .optional()?
         .unwrap_or_default();
     let mut by_country = tx.database.prepare_cached(&sum("scope = 7"))?;
-    let by_country = listed(tx, RecordKind::Counter, by_country.query(parameters)?, usize::MAX, |row| {
+    let by_country = read_list(tx, RecordKind::Counter, by_country.query(parameters)?, usize::MAX, |row| {
         let country = country(&row.get::<_, Vec<u8>>(0)?).ok_or(FromSqlError::InvalidType)?;
         Ok((country, count(row)?))
     })?;

@@ -17,8 +17,8 @@ pub(super) fn is_unreadable(error: &Error) -> bool {
     )
 }
 
-/// Adds to an error about a value that cannot be read which kind of record has it.
-pub(super) fn in_record(kind: RecordKind) -> impl Fn(Error) -> Error {
+/// Makes an error about an unreadable value name the kind of its record.
+pub(super) fn naming_record(kind: RecordKind) -> impl Fn(Error) -> Error {
     move |error| match is_unreadable(&error) {
         true => Error::FromSqlConversionFailure(0, Type::Null, Box::new(StoreError::unreadable(kind))),
         false => error,
@@ -26,7 +26,7 @@ pub(super) fn in_record(kind: RecordKind) -> impl Fn(Error) -> Error {
 }
 
 /// Reads up to `limit` records of a list. Those that cannot be read are left out, and counted by their first column.
-pub(super) fn listed<T>(
+pub(super) fn read_list<T>(
     tx: &Tx<'_>,
     kind: RecordKind,
     mut rows: Rows<'_>,

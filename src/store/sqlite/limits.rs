@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::SqliteStore;
 use super::counters::{self, Counter};
-use super::errors::{in_record, is_unreadable, listed};
+use super::errors::{is_unreadable, naming_record, read_list};
 use super::worker::Tx;
 use crate::call::{CallLimit, NumberHash};
 use crate::store::denials::{DENIAL_RETENTION, NumberDenials};
@@ -115,7 +115,7 @@ fn find(tx: &Tx<'_>, number: NumberHash) -> rusqlite::Result<Option<NumberDenial
             })
         })
         .optional()
-        .map_err(in_record(RecordKind::Lock))
+        .map_err(naming_record(RecordKind::Denials))
 }
 
 fn write(tx: &Tx<'_>, number: NumberHash, masked: &str, denials: &NumberDenials) -> rusqlite::Result<()> {
@@ -139,7 +139,7 @@ fn locks(tx: &Tx<'_>) -> rusqlite::Result<Vec<NumberLock>> {
         "SELECT number_hash, number, locks, locked_from, locked_until FROM denials WHERE locked_until > ?1
          ORDER BY locked_from DESC",
     )?;
-    listed(tx, RecordKind::Lock, locked.query([tx.now])?, usize::MAX, |row| {
+    read_list(tx, RecordKind::Denials, locked.query([tx.now])?, usize::MAX, |row| {
         let wall = |column: &str| Ok::<_, rusqlite::Error>(in_wall_time(tx, row.get(column)?));
         Ok(NumberLock {
             number: row.get("number_hash")?,

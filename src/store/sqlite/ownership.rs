@@ -7,7 +7,7 @@ use phonegate_approval::attempts::StoredAttempts;
 use rusqlite::params;
 
 use super::attempts;
-use super::errors::listed;
+use super::errors::read_list;
 use super::types::{self, WallTime};
 use super::worker::Tx;
 use crate::call::{CallRef, FailureReason};
@@ -82,7 +82,7 @@ pub(super) fn claim_orphans(tx: &Tx<'_>, owner: Owner, limit: usize, acked: bool
         found
     };
     let rows = orphans.query(params![owner, tx.now, milliseconds(DEADLINE_GRACE)])?;
-    let orphans = listed(tx, RecordKind::Call, rows, limit, orphan_or_unreadable)?;
+    let orphans = read_list(tx, RecordKind::Attempt, rows, limit, orphan_or_unreadable)?;
     for sequence in unreadable.into_inner() {
         end_unreadable(tx, sequence)?;
     }

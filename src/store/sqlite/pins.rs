@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::SqliteStore;
-use super::errors::{in_record, listed};
+use super::errors::{naming_record, read_list};
 use super::number_keys;
 use super::types::WallTime;
 use super::worker::Tx;
@@ -82,7 +82,7 @@ fn find(tx: &Tx<'_>, numbers: &[NumberHash]) -> rusqlite::Result<Option<Found>> 
                 Ok(Found { number: row.get("number_hash")?, hash: row.get("hash")?, guesses: guesses(row)? })
             })
             .optional()
-            .map_err(in_record(RecordKind::Pin))?;
+            .map_err(naming_record(RecordKind::Pin))?;
         if found.is_some() {
             return Ok(found);
         }
@@ -162,7 +162,7 @@ fn list(tx: &Tx<'_>) -> rusqlite::Result<Vec<StoredPin>> {
     let mut pins = tx.database.prepare_cached(
         "SELECT number_hash, number, set_at, guesses, forgiven, locked_until, locked_by FROM pins ORDER BY set_at DESC",
     )?;
-    listed(tx, RecordKind::Pin, pins.query([])?, usize::MAX, |row| {
+    read_list(tx, RecordKind::Pin, pins.query([])?, usize::MAX, |row| {
         let (failures, left) = guesses(row)?.state(tx.now);
         Ok(StoredPin {
             number: row.get("number_hash")?,
