@@ -1,7 +1,7 @@
 //! sipp as the caller that does the same: it plays audio until the key has come, and hangs up.
 //!
-//! Since version 3.7, each call has a port of its own for its audio, as with PhoneGate. Before, sipp sends the audio of all
-//! calls from one socket, and reads none.
+//! Since version 3.7, each call has a port of its own for its audio, as with PhoneGate. Before version 3.7, sipp sent
+//! the audio of all calls from one socket, and read none.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

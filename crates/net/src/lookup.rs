@@ -45,12 +45,12 @@ async fn run_blocking<T: Send + 'static>(
 /// many calls may start at once. Nothing is kept for later requests.
 #[derive(Default)]
 pub struct Resolver {
-    /// The look-ups in progress by their hosts. One that has ended is removed by the next one.
-    in_progress: Mutex<HashMap<String, watch::Receiver<Option<Found>>>>,
+    /// The look-ups in progress by their hosts. Those that have ended are removed at the next request.
+    in_progress: Mutex<HashMap<String, watch::Receiver<Option<ResolvedAddresses>>>>,
 }
 
 /// The result of a look-up.
-type Found = Result<Vec<SocketAddr>, Arc<io::Error>>;
+type ResolvedAddresses = Result<Vec<SocketAddr>, Arc<io::Error>>;
 
 impl Resolver {
     /// Returns the look-up of a host that is in progress, or begins `look_up`. Call it within a tokio runtime.
@@ -58,7 +58,7 @@ impl Resolver {
         &self,
         host: &str,
         look_up: impl Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
-    ) -> watch::Receiver<Option<Found>> {
+    ) -> watch::Receiver<Option<ResolvedAddresses>> {
         let mut in_progress = self.in_progress.lock();
         // The sender is gone without a result if its runtime has ended.
         in_progress.retain(|_, look_up| look_up.borrow().is_none() && look_up.has_changed().is_ok());

@@ -131,7 +131,7 @@ impl Dialog {
         let mut builder = MessageBuilder::request(method, &self.request_uri()).header(header::VIA, via);
         let is_strict = self.strict_router().is_some();
         for route in self.routes.iter().skip(usize::from(is_strict)) {
-            builder = builder.header(header::ROUTE, on_one_line(route.to_string().as_bytes()));
+            builder = builder.header(header::ROUTE, to_header_value(route.to_string().as_bytes()));
         }
         if is_strict {
             builder = builder.header(header::ROUTE, format!("<{}>", self.target));
@@ -139,7 +139,7 @@ impl Dialog {
         builder
             .header(header::MAX_FORWARDS, "70")
             .header(header::FROM, &self.local)
-            .header(header::TO, on_one_line(&self.remote))
+            .header(header::TO, to_header_value(&self.remote))
             .header(header::CALL_ID, &self.call_id)
             .header(header::CSEQ, format!("{cseq} {method}"))
     }
@@ -174,8 +174,9 @@ impl Dialog {
     }
 }
 
-/// Replaces what must not be written in a header: the peer's values are lenient, and a dialog must be able to end.
-fn on_one_line(value: &[u8]) -> Vec<u8> {
+/// Replaces CR, LF and NUL by spaces. The parser accepts them in the peer's headers, but no request can contain them,
+/// and it must always be possible to end a dialog.
+fn to_header_value(value: &[u8]) -> Vec<u8> {
     value.iter().map(|byte| if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { *byte }).collect()
 }
 

@@ -127,7 +127,11 @@ fn answer_in_ack_is_reported_once() {
         }
         let events = wire.events();
         assert!(
-            matches!(&events[..], [Event::Call(_, CallEvent::SdpAnswer { offer, description })] if offer == b"v=0\r\n" && *description == answer),
+            matches!(
+                &events[..],
+                [Event::Call(_, CallEvent::SdpAnswer { offer, description })]
+                    if offer == b"v=0\r\n" && *description == answer
+            ),
             "{events:?}"
         );
         assert!(wire.sent().is_empty());

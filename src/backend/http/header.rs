@@ -51,7 +51,7 @@ pub(super) fn value(text: &str) -> Option<HeaderValue> {
 /// # Errors
 /// It cannot be sent. The error does not show it.
 pub(super) fn configured_value(path: &str, text: &str) -> Result<HeaderValue, ConfigError> {
-    let problem = "has characters that a header cannot contain, such as a line break or a letter with an accent; copy it \
-                   again, as printable ASCII characters only";
+    let problem = "has characters that a header cannot contain, such as a line break or an accented letter; use \
+                   printable ASCII characters only, and copy a secret again";
     value(text).ok_or_else(|| ConfigError::invalid(path, problem))
 }

@@ -51,7 +51,7 @@ impl Service {
         let (start, poll) = required(path, config)?;
         let mut secrets = BTreeMap::new();
         for (name, secret) in &config.secrets {
-            secrets.insert(name.clone(), context.resolve(&config.secret_key(name), secret)?);
+            secrets.insert(name.clone(), context.resolve(&config.secret_path(name), secret)?);
         }
         let mut hidden: Vec<_> = secrets.values().cloned().collect();
         for (key, secret) in BackendSettings::secrets(config) {
@@ -109,7 +109,7 @@ impl Service {
         let requests = [Some(&start), Some(&poll_request), hang_up.as_ref(), check.as_ref().map(|(check, _)| check)];
         for name in requests.into_iter().flatten().flat_map(RequestTemplate::secrets_in_headers) {
             let secret = secrets.get(name).map(ExposeSecret::expose_secret).unwrap_or_default();
-            header::configured_value(&at(&config.secret_key(name)), secret)?;
+            header::configured_value(&at(&config.secret_path(name)), secret)?;
         }
         let api = Api::new(config, auth, start.origin(), context)?;
         let uses = |id: &Placeholder| hang_up.as_ref().is_some_and(|request| request.placeholders().contains(&id));

@@ -13,7 +13,8 @@ use crate::backend::{BackendContext, BuildBackend, TelephonyBackend};
 use crate::config::{ApprovalConfig, BackendSettings, ConfigError, Judge, Secret};
 
 impl HttpConfig {
-    /// Returns the declaration: that of the preset, if there is one. It keeps `preset`, which says where its settings are.
+    /// Returns the declaration: that of the preset, if there is one. It keeps `preset`, so that errors name the
+    /// preset's keys.
     ///
     /// # Errors
     /// There is a preset and another key, at `path`.
@@ -42,8 +43,9 @@ impl HttpConfig {
         Ok(declared)
     }
 
-    /// Returns the key of the secret with this name, which a preset has among its own keys.
-    pub(super) fn secret_key(&self, name: &str) -> String {
+    /// Returns the path of a secret in the backend's configuration: `secrets.NAME`, or `preset.infobip.NAME` with the
+    /// preset.
+    pub(super) fn secret_path(&self, name: &str) -> String {
         match &self.preset {
             Some(PresetConfig::Infobip(_)) => format!("preset.infobip.{name}"),
             None => format!("secrets.{name}"),

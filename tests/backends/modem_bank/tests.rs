@@ -1,4 +1,4 @@
-//! What is special to the bank.
+//! Tests of the bank's own protocol.
 
 use super::TYPES;
 use super::stand_in::{Bank, Script};

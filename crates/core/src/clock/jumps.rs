@@ -16,8 +16,8 @@ const TOLERANCE_NS: i128 = 100_000_000;
 /// Ends the waits of many deadlines early when the machine has slept or its clock was set ahead: a timer runs by the
 /// monotonic clock only.
 ///
-/// One of the waiting tasks reads the clocks for all of them, so that the others are not woken in vain. If it ends, the next
-/// one continues.
+/// One of the waiting tasks reads the clocks for all of them, so that the others are not woken needlessly. If it ends,
+/// the next one continues.
 pub struct ClockJumps {
     now: fn() -> Moment,
     readings: Mutex<Readings>,
@@ -46,7 +46,8 @@ impl ClockJumps {
         Self { now, readings: Mutex::new(readings), jumped: Notify::new() }
     }
 
-    /// Waits until this deadline has passed. If the machine slept or its clock was set ahead, at most 600 ms longer.
+    /// Waits until this deadline has passed. After a sleep, or after a clock was set ahead, it returns at most 600 ms
+    /// late.
     pub async fn wait(&self, deadline: &Deadline) {
         loop {
             // Before the clocks are read, so that a jump in between is noticed.
@@ -77,8 +78,8 @@ impl ClockJumps {
 }
 
 impl Readings {
-    /// Returns whether a clock has moved ahead since the last jump. Small leads add up, and a clock that was set back may
-    /// jump to where it was.
+    /// Returns whether a clock has moved ahead since the last jump. Small leads are added up. A clock that was set back
+    /// counts as having jumped when it is set forward again.
     fn has_jumped(&mut self, now: Moment) -> bool {
         let leads = now.leads(self.origin);
         let ahead = |lead: &i128, least: &i128| lead.saturating_sub(*least) > TOLERANCE_NS;

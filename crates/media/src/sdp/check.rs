@@ -28,22 +28,22 @@ impl PeerOffer {
 /// Whether a description is an answer to our offer, or an offer.
 #[derive(Clone, Copy)]
 enum Role<'a> {
-    Answer(&'a Offered),
+    Answer(&'a OfferedEncryption),
     Offer,
 }
 
 /// What an offer of ours proposed about encryption.
-pub(super) struct Offered {
+pub(super) struct OfferedEncryption {
     is_savp: bool,
     /// The tags of its `crypto` attributes, which count within this offer alone, with their suites.
     keys: Vec<(u32, CryptoSuite)>,
 }
 
-impl Offered {
-    /// Returns what an offer of everything that this side supports proposes.
-    pub(super) fn everything(encryption: &Encryption) -> Self {
+impl OfferedEncryption {
+    /// Returns what a full offer proposes.
+    pub(super) fn full(encryption: &Encryption) -> Self {
         let keys = if encryption.keys().is_some() {
-            CryptoSuite::OFFERED.map(CryptoSuite::offered).to_vec()
+            CryptoSuite::OFFERED.map(CryptoSuite::with_tag).to_vec()
         } else {
             Vec::new()
         };
@@ -71,7 +71,11 @@ pub(super) struct Requirements<'a> {
 }
 
 /// Checks the answer to an offer of ours. Media other than audio are ignored, because none were offered.
-pub(super) fn answer(sdp: &[u8], offered: &Offered, requirements: Requirements<'_>) -> Result<RemoteMedia, SdpError> {
+pub(super) fn answer(
+    sdp: &[u8],
+    offered: &OfferedEncryption,
+    requirements: Requirements<'_>,
+) -> Result<RemoteMedia, SdpError> {
     let description = Description::read(sdp)?;
     let is_audio = |media: &&Media| media.kind == "audio";
     let mut audio = description.media.iter().filter(is_audio).filter(|media| media.port != 0);

@@ -26,11 +26,11 @@ impl CryptoSuite {
         }
     }
 
-    /// The suites in our offers of everything. The stronger one comes first.
+    /// The suites in our full offers. The stronger one comes first.
     pub(super) const OFFERED: [Self; 2] = [Self::AesCm128HmacSha1_80, Self::AesCm128HmacSha1_32];
 
-    /// Returns the tag in our offers of everything, and the suite.
-    pub(super) fn offered(self) -> (u32, Self) {
+    /// Returns the suite with its tag in a full offer.
+    pub(super) fn with_tag(self) -> (u32, Self) {
         match self {
             Self::AesCm128HmacSha1_80 => (1, self),
             Self::AesCm128HmacSha1_32 => (2, self),
@@ -98,7 +98,7 @@ impl LocalKeys {
 
     /// Returns the values of the `crypto` attributes of an offer.
     pub(super) fn offered(&self) -> impl Iterator<Item = String> + '_ {
-        CryptoSuite::OFFERED.into_iter().map(CryptoSuite::offered).map(|(tag, suite)| self.value(tag, suite))
+        CryptoSuite::OFFERED.into_iter().map(CryptoSuite::with_tag).map(|(tag, suite)| self.value(tag, suite))
     }
 
     /// Returns the value of the `crypto` attribute of an answer.
@@ -177,7 +177,7 @@ impl PeerKey {
         &self.master_key
     }
 
-    /// Returns what the attribute of an answer must have in common with one of the offer (RFC 4568, section 5.1.2).
+    /// Returns the tag and the suite: an answer must repeat those of an offered attribute (RFC 4568, section 5.1.2).
     pub(super) fn tag_and_suite(&self) -> (u32, CryptoSuite) {
         (self.tag, self.suite)
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use super::check::{self, Offered, PeerOffer, Requirements};
+use super::check::{self, OfferedEncryption, PeerOffer, Requirements};
 use super::{Codec, Direction, Encryption, LocalKeys, RemoteMedia, SdpError, TELEPHONE_EVENT};
 use crate::rtp::{CLOCK_RATE, PACKET_MILLISECONDS};
 
@@ -55,7 +55,7 @@ impl LocalSession {
         &self.encryption
     }
 
-    /// Writes an offer of everything that this side supports: PCMU, PCMA, telephone events as 101, and keys unless
+    /// Writes a full offer, of everything that this side supports: PCMU, PCMA, telephone events as 101, and keys unless
     /// encryption is off. It can also be the offer in the 200 to a re-INVITE without a description (RFC 3261, section
     /// 14.2).
     pub fn offer(&mut self) -> String {
@@ -74,11 +74,11 @@ impl LocalSession {
     ///
     /// As [`Self::check_answer_to`].
     pub fn check_answer(&mut self, sdp: &[u8]) -> Result<RemoteMedia, SdpError> {
-        self.check(&Offered::everything(&self.encryption), sdp)
+        self.check(&OfferedEncryption::full(&self.encryption), sdp)
     }
 
-    /// Checks the answer to an offer of ours, which may repeat any description of ours, such as the answer to an offer of
-    /// the peer: a session is refreshed like that (RFC 4028, section 7.4).
+    /// Checks the answer to an offer that this side sent during the call. A session refresh offers the latest
+    /// description again, even if that was an answer (RFC 4028, section 7.4).
     ///
     /// Formats that were not offered are ignored. An answer on hold is accepted: see [`RemoteMedia::is_on_hold`]. After an
     /// early answer with encryption, the answers of other branches of a forked call must be encrypted too.
@@ -87,10 +87,10 @@ impl LocalSession {
     ///
     /// See [`SdpError`]. The audio cannot be used; an earlier session is not changed.
     pub fn check_answer_to(&mut self, offer: &[u8], sdp: &[u8]) -> Result<RemoteMedia, SdpError> {
-        self.check(&Offered::read(offer)?, sdp)
+        self.check(&OfferedEncryption::read(offer)?, sdp)
     }
 
-    fn check(&mut self, offered: &Offered, sdp: &[u8]) -> Result<RemoteMedia, SdpError> {
+    fn check(&mut self, offered: &OfferedEncryption, sdp: &[u8]) -> Result<RemoteMedia, SdpError> {
         let remote = check::answer(sdp, offered, self.requirements())?;
         self.was_encrypted |= remote.key.is_some();
         Ok(remote)

@@ -73,17 +73,18 @@ impl MediaSocket {
         self.unconnected.get_ref().local_addr()
     }
 
-    /// Waits for a packet that no [`PeerReader`](crate::PeerReader) reads, and passes it to `receive` with its source. The
-    /// rest of a packet that is longer than `LONGEST` bytes is lost. May be cancelled. Only one task may wait.
+    /// Waits for a packet that no [`PeerReader`](crate::PeerReader) reads, and passes it to `on_packet` with its
+    /// source. The rest of a packet that is longer than `LONGEST` bytes is lost. May be cancelled. Only one task may
+    /// wait.
     ///
     /// # Errors
     /// Those of the operating system. An error may report an earlier packet that was not delivered.
-    pub async fn receive<const LONGEST: usize>(&self, mut receive: impl FnMut(&[u8], SocketAddr)) -> io::Result<()> {
+    pub async fn receive<const LONGEST: usize>(&self, mut on_packet: impl FnMut(&[u8], SocketAddr)) -> io::Result<()> {
         let mut read = |socket: &UdpSocket| {
             // On the stack, so that a socket which waits takes no memory for it.
             let mut buffer = [0; LONGEST];
             let (length, from) = socket.recv_from(&mut buffer)?;
-            receive(buffer.get(..length).unwrap_or_default(), from);
+            on_packet(buffer.get(..length).unwrap_or_default(), from);
             Ok(())
         };
         loop {

@@ -40,12 +40,12 @@ impl MediaSocket {
         self.0.local_addr()
     }
 
-    /// Waits for a packet, and passes it to `receive` with its source. The rest of a packet that is longer than `LONGEST`
-    /// bytes is lost. May be cancelled. Only one task may wait.
+    /// Waits for a packet, and passes it to `on_packet` with its source. The rest of a packet that is longer than
+    /// `LONGEST` bytes is lost. May be cancelled. Only one task may wait.
     ///
     /// # Errors
     /// Those of the operating system. An error may report an earlier packet that was not delivered (WSAECONNRESET).
-    pub async fn receive<const LONGEST: usize>(&self, mut receive: impl FnMut(&[u8], SocketAddr)) -> io::Result<()> {
+    pub async fn receive<const LONGEST: usize>(&self, mut on_packet: impl FnMut(&[u8], SocketAddr)) -> io::Result<()> {
         loop {
             self.0.readable().await?;
             // On the stack, so that a socket which waits takes no memory for it.
@@ -54,7 +54,7 @@ impl MediaSocket {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
                 Ok((length, from)) => {
-                    receive(buffer.get(..length).unwrap_or_default(), from);
+                    on_packet(buffer.get(..length).unwrap_or_default(), from);
                     return Ok(());
                 }
             }

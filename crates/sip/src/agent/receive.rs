@@ -175,8 +175,8 @@ fn is_response_to(request: &Message, essentials: &Essentials<'_>) -> bool {
         && sent.to.tag().is_none_or(|tag| essentials.to.tag() == Some(tag))
 }
 
-/// Returns the call of a response without transaction, and the key of its INVITE. It may be the late 2xx of a phone, which
-/// must be hung up: on a stream, the transaction of a rejected INVITE ends at once.
+/// Returns the call and the INVITE that a response without a transaction belongs to. Such a response may be the 2xx of
+/// a phone, which must be acknowledged: on a stream, the transaction of a rejected INVITE ends at once.
 ///
 /// A response with another branch is dropped, even if it has the Call-ID and the tags of the call (RFC 3261, 17.1.3).
 fn stray_invite(

@@ -45,7 +45,7 @@ const MAX_RETRIES: u32 = 12;
 pub(crate) struct Call {
     id: CallId,
     pub(crate) flow: FlowId,
-    /// Where the flow leads. `None` if it was never open.
+    /// The addresses of the flow, kept after it is closed. `None` if it was never open.
     path: Option<Flow>,
     setup: OutboundCall,
     /// The Call-ID, one for the whole call.
@@ -121,7 +121,7 @@ impl Closing {
 struct SentInvite {
     key: ClientKey,
     flow: FlowId,
-    /// Where the flow leads.
+    /// The addresses of the flow, kept after it is closed.
     path: Flow,
     /// The INVITE as it was sent, from which ACK and CANCEL are written.
     message: Message,
@@ -284,7 +284,7 @@ impl Call {
         self.update_timer(core);
     }
 
-    /// Moves what the call has on a flow to another.
+    /// Moves the INVITEs and dialogs of the call from one flow to another.
     pub(crate) fn replace_flow(&mut self, core: &mut Core, old: FlowId, new: FlowId) {
         let Some(path) = core.flow(new) else { return };
         let is_invite_moved = self.invite.as_ref().is_some_and(|invite| invite.flow == old);
@@ -308,7 +308,7 @@ impl Call {
         self.update_timer(core);
     }
 
-    /// Cancels the INVITE on its new flow, unless the call waits for it.
+    /// Cancels the INVITE on its new flow, unless the call still waits for its answer.
     fn cancel_again(&mut self, core: &mut Core) {
         // The connection of the INVITE is closed, but the server may have received it, so it is cancelled.
         if self.invite_is_open() && self.stage != Stage::Inviting {
@@ -356,7 +356,7 @@ impl Call {
         self.forks.retain(|fork| fork.is_confirmed);
         self.earlier_invites.extend(self.invite.take());
         self.send_invite(core);
-        // The INVITE that cannot be sent has ended the call.
+        // If the INVITE could not be sent, the call has ended.
         if self.stage == Stage::Inviting {
             self.emit(core, CallEvent::Retried(reason));
         }

@@ -1,4 +1,4 @@
-//! Phones that answer an INVITE that was sent again to another server since.
+//! Late answers: phones that answer an INVITE which was sent again since.
 
 use phonegate_sip::agent::{CallEvent, CallId, RetryReason};
 use phonegate_sip::message::Message;
@@ -6,8 +6,8 @@ use phonegate_sip::message::Message;
 use crate::net::scenario::{Scenario, both, each, local, remote, tag_of};
 use crate::net::text::{Text, sdp};
 
-/// A server redirects the call, and one of its phones accepts it all the same. Its ACK and its BYE go to that server, and
-/// the INVITE to the other server is cancelled.
+/// A server redirects the call, and one of its phones accepts it all the same. ACK and BYE go to that server. If the
+/// phone is first, the INVITE to the other server is cancelled; otherwise the phone is hung up.
 #[test]
 fn an_answer_to_a_redirected_invite_stays_with_its_server() {
     for is_in_time in [true, false] {
@@ -47,7 +47,7 @@ fn an_answer_to_a_redirected_invite_stays_with_its_server() {
                 assert_eq!(
                     (tag_of(&bye.message, "To").as_str(), bye.link),
                     ("two", new),
-                    "the call was the second one"
+                    "the BYE ends the dialog that has the call"
                 );
                 scenario.reply(&bye.message, "200 OK");
             }

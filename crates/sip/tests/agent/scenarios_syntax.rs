@@ -176,7 +176,7 @@ fn compact_and_folded_headers_are_read() {
 
 /// To and Record-Route are repeated in requests, and bytes in them that cannot be written must not keep the call up.
 #[test]
-fn unwritable_bytes_of_a_200_do_not_prevent_its_end() {
+fn unwritable_bytes_in_a_200_do_not_prevent_the_bye() {
     for bad in ['\0', '\r'] {
         both(|scenario| {
             let (call, invite) = scenario.invite();

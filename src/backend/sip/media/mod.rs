@@ -127,8 +127,8 @@ impl Media {
         self.shared.state.lock().negotiation.local.offer()
     }
 
-    /// Applies the SDP answer to this side's offer in the INVITE. From the first one on, audio is sent and received, unless the call is on
-    /// hold: see [`Media::is_on_hold`].
+    /// Applies the SDP answer to this side's offer in the INVITE. From the first one on, audio is sent and received,
+    /// unless the call is on hold: see [`Media::is_on_hold`].
     ///
     /// # Errors
     /// The answer cannot be used. The session does not change.

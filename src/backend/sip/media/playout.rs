@@ -50,7 +50,7 @@ enum Content {
     Pause(u16, Option<oneshot::Sender<()>>),
 }
 
-/// What the payload of a packet is.
+/// The kind of a packet's payload.
 pub(super) enum Frame {
     Audio,
     /// A telephone event. Its packets have the timestamp of the first one.

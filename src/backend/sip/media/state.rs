@@ -21,7 +21,8 @@ pub(super) struct State {
     pub(super) sender: Sender,
     /// Ticks until the next report.
     pub(super) until_report: u32,
-    /// Digits count if they are received at or after this time, and their press began so. `None`: no digits count.
+    /// A digit counts if its packet arrived at or after this time, and its press began then or later (within
+    /// [`START_TOLERANCE`]). `None`: no digit counts.
     pub(super) digits_since: Option<Duration>,
     pub(super) digits: DigitSender,
     pub(super) negotiation: Box<Negotiation>,
@@ -82,7 +83,7 @@ impl State {
             // An unknown event may have been the fraud key.
             _ => (UNCLEAR_DIGIT, now),
         };
-        // A packet that was received before may be read after.
+        // A packet may be read after digits began to count, although it arrived before.
         let counts = |since| now >= since && began.saturating_add(START_TOLERANCE) >= since;
         self.digits_since.is_some_and(counts).then_some(DigitPress { digit, began })
     }

@@ -29,8 +29,8 @@ const SLOT: Duration = Duration::from_millis(5);
 
 const _: () = assert!(SLOT.as_millis() * SLOTS as u128 == PACKET_MILLISECONDS as u128, "a period is one packet");
 
-/// Ticks of a call between two reads of what its peer has sent. A digit may so be read up to 60 ms late, but its press is
-/// timed by its arrival.
+/// Ticks of a call between two reads of what its peer has sent. So a digit may be read up to 60 ms late, but its press
+/// is timed by its arrival.
 const TICKS_PER_READ: u32 = 3;
 
 /// Minimum stall (the host slept or was migrated) after which missed packets are skipped.
@@ -71,7 +71,7 @@ impl<T: Tick> Ticker<T> {
         let mut due = Instant::now();
         let mut slot = 0;
         let mut buffer = Vec::new();
-        let (mut reader, mut unread) = (PeerReader::new(RECEIVE_BUFFER), [0; SLOTS]);
+        let (mut reader, mut ticks_since_read) = (PeerReader::new(RECEIVE_BUFFER), [0; SLOTS]);
         let sleep = sleep_until(due);
         tokio::pin!(sleep);
         while let Some(step) = self.until_next(slot) {
@@ -84,9 +84,9 @@ impl<T: Tick> Ticker<T> {
             sleep.as_mut().reset(due);
             sleep.as_mut().await;
             let ticked = self.tick(slot, due.elapsed() > STALL, &mut buffer);
-            if let Some(unread) = unread.get_mut(slot) {
-                *unread = (*unread + 1) % TICKS_PER_READ;
-                if *unread == 0 {
+            if let Some(ticks_since_read) = ticks_since_read.get_mut(slot) {
+                *ticks_since_read = (*ticks_since_read + 1) % TICKS_PER_READ;
+                if *ticks_since_read == 0 {
                     T::read(&ticked, &mut reader);
                 }
             }

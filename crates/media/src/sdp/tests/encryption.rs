@@ -52,7 +52,7 @@ fn an_answer_encrypts_exactly_as_offered() {
 }
 
 /// A session is refreshed by an offer that repeats the latest description, which may be an answer: with the tag, the suite
-/// and the transport of the peer. In the next offer of everything, the tags are ours again.
+/// and the transport of the peer. In the next full offer, the tags are ours again.
 #[test]
 fn a_refresh_has_the_tag_of_the_offer_that_it_repeats() {
     let (strong, weak) = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32");
@@ -79,7 +79,7 @@ fn a_refresh_has_the_tag_of_the_offer_that_it_repeats() {
                 assert_eq!(refused, Err(SdpError::Encryption), "{tag} {suite} was not offered");
             }
             local.offer();
-            assert!(local.check_answer(sdp(first, 2, weak, KEY).as_bytes()).is_ok(), "an offer of everything");
+            assert!(local.check_answer(sdp(first, 2, weak, KEY).as_bytes()).is_ok(), "a full offer");
         }
     }
 }
