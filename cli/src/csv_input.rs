@@ -77,7 +77,7 @@ pub(crate) fn column(header: &StringRecord, name: &str) -> Result<Option<usize>,
     let first = found.next();
     match found.next() {
         None => Ok(first),
-        Some(_) => Err(format!("the first row names the column `{name}` more than once; remove the others")),
+        Some(_) => Err(format!("the first row names the column `{name}` more than once; keep only one")),
     }
 }
 

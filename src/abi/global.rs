@@ -228,7 +228,7 @@ impl Start {
         }
         platform::pin_module();
         fork::watch();
-        let started = guard::caught(|| self.start_gate()).unwrap_or(Err(StartError::Defect));
+        let started = guard::catch(|| self.start_gate()).unwrap_or(Err(StartError::Defect));
         let panics = std::mem::take(&mut *UNLOGGED.lock());
         match started {
             Ok(running) => {
@@ -298,8 +298,9 @@ fn absolute(path: PathBuf) -> PathBuf {
     std::path::absolute(&path).unwrap_or(path)
 }
 
-/// Logs why the gate could not start, and the panics before and during the start: in the default folder, because the configuration may not be trusted; to the
-/// host's callback; and to the operating system's log, unless it was the same failure before.
+/// Logs why the gate could not start, and the panics before and during the start: in the default folder, because the
+/// configuration may not be trusted; to the host's callback; and to the operating system's log, unless it was the same
+/// failure before.
 fn log_failed_start(error: &StartError, panics: &[String], is_news: bool) -> Option<Log> {
     let tee: Tee = Arc::new(callback::deliver);
     let system = || is_news.then(system_log);

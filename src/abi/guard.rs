@@ -15,8 +15,8 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `body`. Returns `None` if it panicked. The hook has logged that.
-pub(super) fn caught<T>(body: impl FnOnce() -> T) -> Option<T> {
+/// Runs `body`. Returns `None` if it panicked; the hook has passed the panic to `global::log_panic`.
+pub(super) fn catch<T>(body: impl FnOnce() -> T) -> Option<T> {
     guarded(None, || Some(body()))
 }
 

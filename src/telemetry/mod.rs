@@ -31,8 +31,8 @@ use file::RollingFile;
 /// Maximum lines that wait for the disk or the host's callback. Further lines are dropped and counted.
 const QUEUE_LINES: usize = 16_384;
 
-/// Pause of the log's thread after it has written what waited. A line after a longer silence is written at once.
-const REST: Duration = Duration::from_millis(10);
+/// Minimum time between two batches of lines. A line after a longer silence is written at once.
+const BATCH_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Receives the lines of a log. It is called on the log's own thread.
 pub type Tee = Arc<dyn Fn(Level, &str) + Send + Sync>;
@@ -162,7 +162,7 @@ impl Log {
                 receivers.deliver(&line);
                 lines.try_iter().for_each(|line| receivers.deliver(&line));
                 // Lines that are queued meanwhile do not wake this thread.
-                std::thread::park_timeout(REST);
+                std::thread::park_timeout(BATCH_INTERVAL);
             }
             receivers.report_dropped();
             receivers.report_missing();

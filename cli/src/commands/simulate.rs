@@ -42,11 +42,12 @@ const HELP: &str = "\
 Open the printed address in a browser of this computer: nothing else can reach the page. A telephone appears when it is
 called; --number adds one before that. No configuration is read, and nothing is recorded.
 
-With the printed configuration, PhoneGate calls the telephones over SIP (UDP or TCP), and with the printed backend by Twilio
-Studio's endpoints. The ports are others at the next start, unless options name them. Over SIP, the telephones understand
-PhoneGate's own recordings, in each language; custom ones are heard, but not understood. Studio has the flow of PhoneGate's
-defaults; `phonegate twilio install-flow` installs another one. Calls that the simulator refuses, or that cannot succeed
-with the installed flow, are shown on the page, and reported here without their numbers.
+With the printed configuration, PhoneGate calls the telephones over SIP (UDP or TCP), and with the printed backend by
+Twilio Studio's endpoints. The ports change at each start, unless --port, --sip-port and --studio-port set them. Over
+SIP, the telephones understand PhoneGate's own recordings, in each language; custom ones are heard, but not understood.
+Studio has the flow of PhoneGate's defaults; `phonegate twilio install-flow` installs another one. Calls that the
+simulator refuses, or that cannot succeed with the installed flow, are shown on the page, and reported here without
+their numbers.
 
 Examples:
   phonegate simulate                                        telephones that you pick up on the page
@@ -157,7 +158,8 @@ pub(crate) fn run(arguments: &Arguments, globals: &Globals) -> Result<Exit, Comm
             output::print(&format!("  phonegate call {EXAMPLE_NUMBER} --config test.json"));
             output::print("");
             output::print(
-                "For calls by Twilio Studio's endpoints, add this to its \"backends\", and set \"use\" to [\"twilio\"]:",
+                "For calls by Twilio Studio's endpoints, add this to \"backends\" in test.json, and set \"use\" to \
+                 [\"twilio\"]:",
             );
             output::print(&format!("  \"twilio\": {twilio}"));
             output::print("");

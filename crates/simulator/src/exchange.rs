@@ -45,7 +45,7 @@ const MAX_CALL_BYTES: usize = 64 * 1_024;
 const MAX_MESSAGE_BYTES: usize = 48 * 1_024;
 
 /// The event in place of the messages that are not kept.
-const NO_MORE_MESSAGES: &str = "The call has too many messages, so the page shows no more of them.";
+const NO_MORE_MESSAGES: &str = "This call exceeds 150 messages or 48 KB, so the page shows no more of its messages.";
 
 /// Maximum number of problems that are kept for the page, and of characters of a problem's number.
 pub const MAX_PROBLEMS: usize = 20;
@@ -78,17 +78,17 @@ pub struct Exchange {
 
 struct State {
     telephones: Vec<Line>,
-    calls: VecDeque<Record>,
+    calls: VecDeque<KeptCall>,
     problems: VecDeque<Problem>,
     last_call: u64,
 }
 
 /// A call as it is kept for the page.
-struct Record {
+struct KeptCall {
     call: Call,
-    /// Its messages.
+    /// Number of messages among its steps.
     messages: usize,
-    /// The size of its steps as JSON.
+    /// The size of its steps as JSON, in bytes.
     bytes: usize,
     /// Whether a message was not kept.
     is_cut: bool,
@@ -129,7 +129,7 @@ impl Exchange {
         // Under the lock, so that no update is missing or in both.
         let state = self.state.lock();
         let telephones = state.telephones.iter().map(|line| line.telephone.clone()).collect();
-        let calls = state.calls.iter().map(|record| record.call.clone()).collect();
+        let calls = state.calls.iter().map(|kept| kept.call.clone()).collect();
         let problems = state.problems.iter().cloned().collect();
         (Update::Snapshot { telephones, calls, problems }, self.updates.subscribe())
     }
@@ -178,13 +178,13 @@ impl Exchange {
         state.last_call = id;
         if state.calls.len() == MAX_CALLS {
             // The page removes the same one.
-            let oldest = state.calls.iter().position(|record| record.call.result.is_some()).unwrap_or_default();
+            let oldest = state.calls.iter().position(|kept| kept.call.result.is_some()).unwrap_or_default();
             state.calls.remove(oldest);
         }
         let call =
             Call { id, number: number.to_owned(), caller: caller.to_owned(), line, result: None, steps: Vec::new() };
         let _ = self.updates.send(Update::Call(call.clone()));
-        state.calls.push_back(Record { call, messages: 0, bytes: 0, is_cut: false });
+        state.calls.push_back(KeptCall { call, messages: 0, bytes: 0, is_cut: false });
         drop(state);
         if !is_free {
             self.end_call(id, "The telephone is busy.");
@@ -249,8 +249,8 @@ impl Exchange {
 
     fn step(&self, call: u64, kind: StepKind, text: &str) {
         let mut state = self.state.lock();
-        let Some(record) = state.calls.iter_mut().find(|record| record.call.id == call) else { return };
-        if let Some(step) = record.add(kind, text) {
+        let Some(kept) = state.calls.iter_mut().find(|kept| kept.call.id == call) else { return };
+        if let Some(step) = kept.add(kind, text) {
             let _ = self.updates.send(Update::Step { call, step });
         }
     }
@@ -258,7 +258,7 @@ impl Exchange {
     fn end_call(&self, id: u64, result: &str) {
         self.step(id, StepKind::Event, result);
         let mut state = self.state.lock();
-        if let Some(Record { call, .. }) = state.calls.iter_mut().find(|record| record.call.id == id) {
+        if let Some(KeptCall { call, .. }) = state.calls.iter_mut().find(|kept| kept.call.id == id) {
             call.result = Some(result.to_owned());
             let _ = self.updates.send(Update::CallEnded { call: id, result: result.to_owned() });
         }
@@ -271,11 +271,11 @@ impl Exchange {
     }
 }
 
-impl Record {
-    /// Adds a step. Returns what is shown of it: nothing, if the call has too many.
+impl KeptCall {
+    /// Adds a step, and returns what the page shows: the step, the notice in its place, or `None` if there is no room.
     fn add(&mut self, kind: StepKind, text: &str) -> Option<Step> {
         let is_message = kind != StepKind::Event;
-        // Without a gap, messages are in order.
+        // After the first message that is not kept, none is kept, so that there is no gap.
         if is_message && self.is_cut || self.call.steps.len() >= MAX_STEPS {
             return None;
         }

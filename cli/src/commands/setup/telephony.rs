@@ -107,10 +107,10 @@ const KINDS: [Kind; 5] = [
     },
 ];
 
-/// The answer that is offered last.
-const NOTHING: &str = "None of these yet";
+/// The choice for a company without any of these.
+const NONE_YET: &str = "None of these yet";
 
-/// What to try without them.
+/// Hints for that choice.
 const TRY_CALL: &str = "`phonegate call --demo +1 4255551212` calls a simulated phone, without a configuration";
 const TRY_SIMULATOR: &str =
     "`phonegate simulate` shows telephones in the browser, and prints a configuration that calls them";
@@ -126,13 +126,14 @@ pub(super) fn ask(arguments: &Arguments, asker: &Asker, base: &Path) -> Result<B
     let kind = match given {
         Some(kind) => Some(kind),
         None => {
-            let titles = KINDS.iter().map(|kind| kind.title).chain([NOTHING]).collect();
+            let titles = KINDS.iter().map(|kind| kind.title).chain([NONE_YET]).collect();
             KINDS.get(asker.choice("--has", "What does the company have?", titles)?)
         }
     };
     let Some(kind) = kind else {
-        let error = CommandError::usage("PhoneGate needs one of these to call users, so nothing was written");
-        return Err(error.hint(TRY_CALL).hint(TRY_SIMULATOR).into());
+        let message = "PhoneGate calls users through a telephone system, a provider or a program, and none was chosen; \
+                       nothing was written";
+        return Err(CommandError::usage(message).hint(TRY_CALL).hint(TRY_SIMULATOR).into());
     };
     if let Some(option) = given_options(arguments).find(|option| !kind.options.contains(option)) {
         return Err(CommandError::usage(format!("{option} does not apply to --has {}", kind.name)).into());

@@ -137,7 +137,8 @@ events! {
         /// The store refused to record something, permanently; or it has records that this version cannot read, which is
         /// logged once for each kind.
         StoreRefused = "store_refused", Error, [text];
-        /// A defect of PhoneGate. Calls continue. With a reason: it ended the start, so every call fails.
+        /// A defect of PhoneGate. Without a reason, calls continue. With a reason, PhoneGate could not start, so every
+        /// call fails.
         Defect = "defect", Error, [reason, text];
         /// `count` lines are missing here: they found no room in the queue, or could not be written.
         LinesDropped = "lines_dropped", Warn, [count];

@@ -86,11 +86,11 @@ pub(super) async fn bind(address: SocketAddr) -> io::Result<Sockets> {
 #[derive(Clone)]
 pub(super) struct Network {
     udp: Arc<UdpSocket>,
-    connections: Arc<Mutex<HashMap<u64, Connection>>>,
+    connections: Arc<Mutex<HashMap<u64, TcpConnection>>>,
 }
 
 /// A TCP connection.
-struct Connection {
+struct TcpConnection {
     to_send: mpsc::Sender<Vec<u8>>,
     received_at: Arc<Mutex<Instant>>,
     task: AbortHandle,
@@ -109,8 +109,8 @@ impl Network {
         }
     }
 
-    /// Makes room for a further connection.
-    fn close_the_idlest(&self) {
+    /// Closes the connection that has received nothing for the longest time, if there are `MAX_CONNECTIONS`.
+    fn close_idlest_if_full(&self) {
         let mut connections = self.connections.lock();
         connections.retain(|_, connection| !connection.task.is_finished());
         if connections.len() < MAX_CONNECTIONS {
@@ -162,13 +162,13 @@ pub(super) async fn serve(
                     tokio::time::sleep(ACCEPT_AGAIN).await;
                     continue;
                 };
-                network.close_the_idlest();
+                network.close_idlest_if_full();
                 next_connection += 1;
                 let (sender, to_send) = mpsc::channel(MAX_WAITING);
                 let received_at = Arc::new(Mutex::new(Instant::now()));
                 let peer = Peer { address, connection: Some(next_connection) };
                 let serving = serve_connection(stream, peer, inbox.clone(), to_send, Arc::clone(&received_at));
-                let connection = Connection { to_send: sender, received_at, task: server.tasks.spawn(serving) };
+                let connection = TcpConnection { to_send: sender, received_at, task: server.tasks.spawn(serving) };
                 network.connections.lock().insert(next_connection, connection);
             }
             Some((message, peer)) = messages.recv() => server.receive(message, peer).await,
