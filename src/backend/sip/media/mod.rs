@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use phonegate_media::dtmf::{InfoError, info_duration};
 use phonegate_media::rtp::{CLOCK_RATE, PACKET_MILLISECONDS, RECEIVE_BUFFER};
 use phonegate_media::sdp::{LocalSession, SdpError};
@@ -133,8 +133,7 @@ impl Media {
     /// # Errors
     /// The answer cannot be used. The session does not change.
     pub(super) fn accept_answer(&self, sdp: &[u8]) -> Result<(), MediaError> {
-        self.shared.read_arrived();
-        let mut state = self.shared.state.lock();
+        let mut state = self.shared.state_to_change();
         let remote = state.negotiation.local.check_answer(sdp)?;
         state.apply(remote)
     }
@@ -144,7 +143,7 @@ impl Media {
     /// # Errors
     /// As [`Media::accept_answer`].
     pub(super) fn accept_answer_to(&self, offer: &[u8], sdp: &[u8]) -> Result<(), MediaError> {
-        let mut state = self.shared.state.lock();
+        let mut state = self.shared.state_to_change();
         let remote = state.negotiation.local.check_answer_to(offer, sdp)?;
         state.apply(remote)
     }
@@ -155,8 +154,7 @@ impl Media {
     /// # Errors
     /// The offer cannot be used. The session does not change.
     pub(super) fn answer_offer(&self, sdp: &[u8]) -> Result<String, MediaError> {
-        self.shared.read_arrived();
-        let mut state = self.shared.state.lock();
+        let mut state = self.shared.state_to_change();
         let offer = state.negotiation.local.check_offer(sdp)?;
         if state.negotiation.remote.is_some() {
             state.apply(offer.remote().clone())?;
@@ -170,16 +168,14 @@ impl Media {
     /// # Errors
     /// As [`Media::accept_answer`].
     pub(super) fn accept_early_offer(&self, sdp: &[u8]) -> Result<(), MediaError> {
-        self.shared.read_arrived();
-        let mut state = self.shared.state.lock();
+        let mut state = self.shared.state_to_change();
         let offer = state.negotiation.local.check_offer(sdp)?;
         state.apply(offer.remote().clone())
     }
 
     /// Marks the call as established. Digits in early media never count.
     pub(super) fn set_answered(&self) {
-        self.shared.read_arrived();
-        self.shared.state.lock().negotiation.session.set_answered();
+        self.shared.state_to_change().negotiation.session.set_answered();
     }
 
     /// Returns whether the peer holds the call: it does not send audio, or does not receive it.
@@ -189,9 +185,8 @@ impl Media {
 
     /// Accepts digits whose press begins from now on.
     pub(super) fn accept_digits(&self) {
-        self.shared.read_arrived();
-        let now = self.shared.now();
-        self.shared.state.lock().digits_since = Some(now);
+        let mut state = self.shared.state_to_change();
+        state.digits_since = Some(self.shared.now());
     }
 
     /// Returns the time of the session: [`CLOCK_START`] plus the time since it was opened.
@@ -289,10 +284,11 @@ impl CallMedia {
         tokio::join!(audio, reports);
     }
 
-    /// Handles the packets that have arrived, before a change of the session that may decide otherwise about them: the
-    /// ticker reads them up to 60 ms late.
-    fn read_arrived(&self) {
+    /// Returns the state, for a change that may decide otherwise about packets. Those that have arrived are handled first:
+    /// the ticker reads them up to 60 ms late.
+    fn state_to_change(&self) -> MutexGuard<'_, State> {
         PeerReader::new(RECEIVE_BUFFER).read_arrived(&self.rtp, |arrival| self.on_arrival(&arrival));
+        self.state.lock()
     }
 
     fn on_arrival(&self, arrival: &Arrival<'_>) {
